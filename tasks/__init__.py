@@ -1,0 +1,9 @@
+"""The public tasks: `luigi --module tasks NAME`."""
+
+from tasks.backfill_chunk import BackfillChunk
+from tasks.make_sample import MakeSample
+from tasks.plan_chunks import PlanChunks
+from tasks.report import Report
+from tasks.schema_verify import SchemaVerify
+
+__all__ = ["BackfillChunk", "MakeSample", "PlanChunks", "Report", "SchemaVerify"]

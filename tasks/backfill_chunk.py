@@ -1,0 +1,40 @@
+"""BackfillChunk: one key range of a plan, with a marker as its target."""
+
+from __future__ import annotations
+
+import luigi
+
+from tasks.engine.chunk_runs import chunk_is_done, run_chunk
+from tasks.engine.plans import read_plan
+from tasks.parameters import WholeNumber
+from tasks.plan_chunks import PlanChunks
+from tasks.progress import ProgressReporter
+from tasks.run_task import RunTask, file_target
+
+
+class BackfillChunk(RunTask):
+    """Write the provenance of one chunk, or rehearse it. Can be run alone, again, in any order."""
+
+    retry_count = 3  # a lock or a full disk may pass
+
+    chunk: luigi.Parameter[int] = WholeNumber(description="number of the chunk, from 1")
+
+    def requires(self) -> PlanChunks:
+        return PlanChunks(job=self.job, run_id=self.run_id, dry_run=self.dry_run, max_rows=self._budget())
+
+    def output(self) -> luigi.LocalTarget:
+        return file_target(self.paths(self.settings()).marker(self.chunk))
+
+    def complete(self) -> bool:
+        settings = self.settings()
+        return chunk_is_done(settings, self.paths(settings), self.chunk)
+
+    def run(self) -> None:
+        settings = self.settings()
+        run_chunk(settings, self.paths(settings), self.chunk, progress=ProgressReporter(self))
+
+    def _budget(self) -> int | None:
+        """One chunk again, by its number alone, goes with the plan that is there."""
+        settings = self.settings()
+        plan = read_plan(self.paths(settings), settings) if self.max_rows is None else None
+        return plan.max_rows if plan else self.max_rows

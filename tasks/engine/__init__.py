@@ -1,0 +1,1 @@
+"""What is done: plain functions and frozen values. Nothing here imports Luigi."""

@@ -1,0 +1,277 @@
+"""One chunk, batch by batch.
+
+Live:
+1. Enter the run and the chunk in the ledger, or pick up the cursor that is there.
+2. Read a batch of residual facts as one snapshot, derive and sign them; no lock is held.
+3. Write it in one short transaction: rows, log, rejects, and the ledger's cursor and counts.
+   If anything moved since the read, nothing is written and step 2 comes again.
+4. After the last batch, write the marker from the ledger's row.
+
+A dry run does step 2 without signing, counts what step 3 would do, and writes only its marker.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tasks.attestation.payload import encoder
+from tasks.attestation.signing import PLACEHOLDER, Signer
+from tasks.engine import markers, points
+from tasks.engine.derivation import KEY_NOT_TEXT_OR_INTEGER, Derivation, Record, Rules, derive_batch, now_iso
+from tasks.engine.errors import DatabaseError, ProvenanceError, SchemaChangedError, StateError
+from tasks.engine.keys import Key, describe, to_json
+from tasks.engine.paths import RunPaths
+from tasks.engine.plans import Plan, PlannedChunk
+from tasks.engine.settings import Settings
+from tasks.stores.base import BatchRead, BatchWrite, Counts, LedgerRow, Session
+
+SAMPLE_ROWS = 5
+MAX_STALE_READS = 100
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a chunk is: facts settled of the residual ones; `new` of them in this attempt's `seconds`."""
+
+    settled: int
+    of: int
+    new: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkRun:
+    """Everything that one attempt at one chunk needs. `clock` gives an aware time."""
+
+    settings: Settings
+    paths: RunPaths
+    plan: Plan
+    chunk: PlannedChunk
+    signer: Signer | None
+    clock: Callable[[], datetime]
+    progress: Callable[[Progress], None]
+
+    def now(self) -> str:
+        return now_iso(self.clock())
+
+    @property
+    def key_id(self) -> str | None:
+        return self.signer.key_id.hex() if self.signer else None
+
+
+def backfill_chunk(session: Session, run: ChunkRun) -> None:
+    """Bring one chunk to its end and write its marker. Needs a session that may write.
+
+    Safe to run again, in any order, by several processes at once, and after any crash: each fact is written once.
+    Raises StateError if ledger and plan do not belong together; LockedError, DatabaseError or SchemaChangedError
+    with the cursor and the rows written so far if the chunk had to stop.
+    """
+    _enter_run(session, run)
+    row = session.claim_chunk(
+        run_id=run.plan.run_id, plan_id=run.plan.plan_id, chunk=run.chunk.chunk,
+        after=run.chunk.after, through=run.chunk.through, now=run.now(),
+    )  # fmt: skip
+    row = _run_batches(session, run, row)
+    points.reach("after the last commit, before the marker")
+    markers.write_durably(run.paths.marker(run.chunk.chunk), markers.to_text(live_marker(run.plan, row, run.key_id)))
+
+
+def _enter_run(session: Session, run: ChunkRun) -> None:
+    """The ledger's run row must be this plan's, signed with this key; without one, enter it."""
+    plan, key_id = run.plan, run.key_id
+    found = session.read_run(plan.run_id)
+    if found is None:
+        session.open_run(
+            run_id=plan.run_id, plan_id=plan.plan_id, plan=markers.to_text(plan.as_json()), now=run.now(),
+            attester=run.settings.derivation.attester, key_id=key_id,
+        )  # fmt: skip
+        found = session.read_run(plan.run_id)
+        assert found is not None  # entered a moment ago, by this process or another
+    if found.plan_id != plan.plan_id:
+        raise StateError(
+            f"run {plan.run_id} has the plan {found.plan_id[:12]}… in the ledger of {run.settings.database_path}, and "
+            f"{plan.plan_id[:12]}… in {run.paths.plan}. Use a new --run-id. Nothing was written."
+        )
+    if found.key_id != key_id:
+        raise StateError(
+            f"run {plan.run_id} was started with {_key_words(found.key_id)}, now there is {_key_words(key_id)}. "
+            f"Configure the same key again, or use a new --run-id. Nothing was written."
+        )
+
+
+def _key_words(key_id: str | None) -> str:
+    return f"the signing key {key_id}" if key_id else "no signing key"
+
+
+def _run_batches(session: Session, run: ChunkRun, row: LedgerRow) -> LedgerRow:
+    """Steps 2 and 3 until the ledger says done."""
+    started = time.monotonic()
+    limit = run.settings.pacing.batch_rows
+    mark, stale, before = started, 0, _settled(row.counts)
+    while row.state != "done":
+        try:
+            session.check_schema()
+            batch = session.read_batch(
+                after=row.cursor, through=run.chunk.through, limit=limit, with_null_keys=run.plan.null_keys > 0
+            )
+            committed = session.write_batch(_prepare(run, row, batch, mark))
+        except (DatabaseError, SchemaChangedError) as error:
+            raise _stopped(error, run, row) from None
+        stale = 0 if committed else stale + 1
+        if stale > MAX_STALE_READS:
+            raise _stopped(DatabaseError(f"{stale} reads in a row were overtaken by other writers"), run, row)
+        mark = time.monotonic()
+        row = _reread(session, run)
+        settled = _settled(row.counts)
+        run.progress(Progress(settled, run.chunk.residual, settled - before, mark - started))
+        if row.state != "done" and run.settings.pacing.batch_pause_seconds:
+            time.sleep(run.settings.pacing.batch_pause_seconds)
+    return row
+
+
+def _settled(counts: Counts) -> int:
+    return counts.inserted + counts.updated + counts.rejected
+
+
+def _reread(session: Session, run: ChunkRun) -> LedgerRow:
+    row = session.read_chunk(run.plan.run_id, run.chunk.chunk)
+    if row is None:
+        raise StateError(f"{run.chunk}: its row vanished from the ledger while it ran. Run the same command again.")
+    return row
+
+
+def _prepare(run: ChunkRun, row: LedgerRow, batch: BatchRead, mark: float) -> BatchWrite:
+    """Derive and sign one batch: everything that is slow and needs no lock."""
+    derivation = _derive(run, batch)
+    sign = _signing(run)
+    return BatchWrite(
+        run_id=run.plan.run_id,
+        plan_id=run.plan.plan_id,
+        chunk=run.chunk.chunk,
+        attester=run.settings.derivation.attester,
+        now=run.now(),
+        inserts=sign(derivation.inserts),
+        updates=sign(derivation.updates),
+        rejects=derivation.rejects,
+        null_keys=batch.null_keys,
+        counts=_count(batch, derivation, signed=run.signer is not None),
+        expected_cursor=row.cursor,
+        cursor=batch.last,
+        state="done" if batch.exhausted else "running",
+        seconds=time.monotonic() - mark,
+    )
+
+
+def _signing(run: ChunkRun) -> Callable[[Sequence[Record]], list[tuple[Record, bytes]]]:
+    """Pairs records with what goes into the signature column."""
+    if run.signer is None:
+        return lambda records: [(record, PLACEHOLDER) for record in records]
+    encode, blob = encoder(run.settings.derivation.attester), run.signer.blob
+    return lambda records: [(record, blob(encode(record))) for record in records]
+
+
+def _derive(run: ChunkRun, batch: BatchRead) -> Derivation:
+    """Derive a batch. Two keys of one text (1 and '1', in a column without a type) are one fact: the first counts."""
+    rules = Rules(confidence_width=run.settings.derivation.confidence_width, default_extracted_at=run.plan.created_at)
+    derivation = derive_batch(batch.facts, rules)
+    if len({record.fact_id for record in derivation.inserts}) < len(derivation.inserts):
+        derivation.inserts = list({record.fact_id: record for record in reversed(derivation.inserts)}.values())[::-1]
+    return derivation
+
+
+def _count(batch: BatchRead, derivation: Derivation, *, signed: bool) -> Counts:
+    """What the batch comes to. Facts of its range that are not residual are the unchanged ones."""
+    inserted, updated = len(derivation.inserts), len(derivation.updates)
+    rejected = len(derivation.rejects) + batch.null_keys
+    eligible = batch.eligible + batch.null_keys
+    return Counts(
+        eligible=eligible,
+        inserted=inserted,
+        updated=updated,
+        unchanged=eligible - inserted - updated - rejected,
+        rejected=rejected,
+        signed=inserted + updated if signed else 0,
+        placeholder=0 if signed else inserted + updated,
+        created_at_missing=derivation.created_at_missing,
+        confidence_not_numeric=derivation.confidence_not_numeric,
+    )
+
+
+def _stopped(error: ProvenanceError, run: ChunkRun, row: LedgerRow) -> ProvenanceError:
+    """The same error, with where the chunk stands and what to do."""
+    written = row.counts.inserted + row.counts.updated
+    return type(error)(
+        f"{run.chunk}: {str(error).rstrip('.')}. It stopped at {describe(row.cursor)} with {written} rows written; run "
+        f"the same command again once that is mended, it continues from there."
+    )
+
+
+def live_marker(plan: Plan, row: LedgerRow, key_id: str | None) -> dict[str, Any]:
+    """The marker of a finished chunk: a projection of its ledger row, nothing else."""
+    return {
+        "run_id": plan.run_id,
+        "plan_id": row.plan_id,
+        "mode": "live",
+        "chunk": row.chunk,
+        "after": to_json(row.after),
+        "through": to_json(row.through),
+        "rows": row.counts.rows(),
+        "signatures": {"signed": row.counts.signed, "placeholder": row.counts.placeholder, "key_id": key_id},
+        "created_at_missing": row.counts.created_at_missing,
+        "confidence_not_numeric": row.counts.confidence_not_numeric,
+        "seconds": round(row.seconds, 3),
+        "attempts": row.attempts,
+        "host": row.host,
+        "pid": row.pid,
+        "started_at": row.started_at,
+        "finished_at": row.finished_at,
+    }
+
+
+def rehearse_chunk(session: Session, run: ChunkRun) -> None:
+    """The dry run of one chunk: the same reading and derivation, counted and sampled, nothing written but a marker."""
+    started, started_at = time.monotonic(), run.now()
+    totals, reasons, sample = Counts(), Counter[str](), list[dict[str, Any]]()
+    cursor: Key = run.chunk.after
+    exhausted = False
+    while not exhausted:
+        session.check_schema()
+        batch = session.read_batch(
+            after=cursor, through=run.chunk.through, limit=run.settings.pacing.batch_rows,
+            with_null_keys=run.plan.null_keys > 0,
+        )  # fmt: skip
+        derivation = _derive(run, batch)
+        totals += _count(batch, derivation, signed=run.signer is not None)
+        reasons.update(reject.reason for reject in derivation.rejects)
+        if batch.null_keys:
+            reasons[KEY_NOT_TEXT_OR_INTEGER] += batch.null_keys
+        if len(sample) < SAMPLE_ROWS:
+            sample += _sample(session, run, derivation, SAMPLE_ROWS - len(sample))
+        cursor, exhausted = batch.last, batch.exhausted
+        settled = _settled(totals)
+        run.progress(Progress(settled, run.chunk.residual, settled, time.monotonic() - started))
+    finished = LedgerRow(
+        run.chunk.chunk, run.plan.plan_id, run.chunk.after, run.chunk.through, cursor, totals, "done", 1, "", 0,
+        started_at, run.now(), time.monotonic() - started,
+    )  # fmt: skip
+    marker = {
+        **live_marker(run.plan, finished, run.key_id), "mode": "dry-run",
+        "rejects": dict(sorted(reasons.items())), "sample": sample,
+    }  # fmt: skip
+    markers.write_durably(run.paths.marker(run.chunk.chunk), markers.to_text(marker))
+
+
+def _sample(session: Session, run: ChunkRun, derivation: Derivation, rows: int) -> list[dict[str, Any]]:
+    """A few rows as they are and as a live run would make them: replaced ones first, they are rarer."""
+    chosen = [("updated", r) for r in derivation.updates[:rows]] + [("inserted", r) for r in derivation.inserts[:rows]]
+    found = []
+    for outcome, record in chosen[:rows]:
+        old = session.old_metadata(record.fact_id)
+        new = {**record._asdict(), "verified_by": run.settings.derivation.attester}
+        found.append({"outcome": outcome, "fact_id": record.fact_id, "old": old._asdict() if old else None, "new": new})
+    return found

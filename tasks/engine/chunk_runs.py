@@ -1,0 +1,86 @@
+"""One chunk from its files to its marker: what BackfillChunk does, without Luigi."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from tasks.engine import markers
+from tasks.engine.backfill import ChunkRun, Progress, backfill_chunk, rehearse_chunk
+from tasks.engine.clock import utc_now
+from tasks.engine.errors import StateError
+from tasks.engine.paths import RunPaths
+from tasks.engine.plans import Plan, read_plan
+from tasks.engine.settings import Settings
+from tasks.engine.verification import signer_of
+from tasks.stores.sqlite import open_session
+
+logger = logging.getLogger("luigi-interface")
+
+def chunk_is_done(settings: Settings, paths: RunPaths, chunk: int) -> bool:
+    """True if the chunk's marker is whole and of the current plan. A torn marker counts as none.
+
+    Raises StateError if the marker is of another plan, or the plan has no such chunk.
+    """
+    plan = read_plan(paths, settings)
+    return plan is not None and read_marker(plan, paths, plan.chunk(chunk).chunk) is not None
+
+
+def all_chunks_done(plan: Plan, paths: RunPaths) -> bool:
+    """True if every chunk of the plan has its marker. Raises StateError for a marker of another plan."""
+    return all(read_marker(plan, paths, planned.chunk) is not None for planned in plan.chunks)
+
+
+def read_marker(plan: Plan, paths: RunPaths, chunk: int) -> dict[str, Any] | None:
+    """The marker of a chunk of `plan`, or None if it is missing or torn. Raises StateError for another plan's."""
+    path = paths.marker(chunk)
+    marker = markers.read_json(path)
+    if marker is None or "plan_id" not in marker or marker.get("chunk") != chunk:
+        return None
+    if marker["plan_id"] != plan.plan_id:
+        raise StateError(
+            f"marker {path} belongs to plan {str(marker['plan_id'])[:12]}…, the current plan is "
+            f"{plan.plan_id[:12]}…. Use a new --run-id. Nothing was written."
+        )
+    return marker
+
+
+def run_chunk(settings: Settings, paths: RunPaths, number: int, *, progress: Callable[[Progress], None]) -> None:
+    """Backfill or rehearse one chunk of the frozen plan and leave its marker.
+
+    The gate is passed again first, so a chunk never runs on a schema that nobody verified.
+    """
+    plan = require_plan(paths, settings)
+    run = ChunkRun(
+        settings=settings,
+        paths=paths,
+        plan=plan,
+        chunk=plan.chunk(number),
+        signer=signer_of(settings),
+        clock=utc_now,
+        progress=progress,
+    )
+    with open_session(settings, write=not paths.dry_run) as session:
+        (rehearse_chunk if paths.dry_run else backfill_chunk)(session, run)
+    _tell(run)
+
+
+def _tell(run: ChunkRun) -> None:
+    """One line for a finished chunk, with how far the whole run is, from the markers that are there."""
+    marker = read_marker(run.plan, run.paths, run.chunk.chunk) or {}
+    done = [c for c in run.plan.chunks if run.paths.marker(c.chunk).exists()]
+    settled = sum(c.residual for c in done)
+    rows = ", ".join(f"{name} {count}" for name, count in marker["rows"].items() if name != "eligible")
+    logger.info(
+        "chunk %d: %s in %.1f s; run %s: %d of %d chunks, %d %%", run.chunk.chunk, rows, marker["seconds"],
+        run.plan.run_id, len(done), len(run.plan.chunks), 100 * settled // max(1, run.plan.residual),
+    )  # fmt: skip
+
+
+def require_plan(paths: RunPaths, settings: Settings) -> Plan:
+    """The frozen plan. Raises StateError if there is none."""
+    plan = read_plan(paths, settings)
+    if plan is None:
+        raise StateError(f"{paths.plan}: the plan is missing or torn. Run the same command again. Nothing was written.")
+    return plan

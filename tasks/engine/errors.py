@@ -1,0 +1,62 @@
+"""Everything that can end a run for a reason its operator can mend.
+
+    ProvenanceError
+    ├── JobFileError           the job file: unknown key, wrong type, missing variable
+    ├── ParameterError         a command-line parameter that cannot be what was meant
+    ├── SigningKeyError        a key that is configured but missing, unreadable or malformed
+    ├── DatabaseError          the file or the engine: missing, locked, read-only, full, not SQLite
+    │   └── LockedError        another writer held the lock for longer than the job may wait
+    ├── DriftError             the database does not honour the contract (all drift at once)
+    ├── SchemaChangedError     the schema changed while a chunk ran; its cursor is kept
+    ├── StateError             plan, marker and ledger do not belong together
+    └── SampleError            the sample database cannot be made
+
+Each message says what, where, seen against expected, the next step, and what was written. The log
+shows such an error as its message alone; a traceback means a defect of this program.
+"""
+
+from __future__ import annotations
+
+
+class ProvenanceError(Exception):
+    """Base of every error that a user can cause and mend."""
+
+    def __reduce__(self) -> tuple[type[ProvenanceError], tuple[str]]:
+        """Cross a process boundary as the message alone: no chained cause, no locals."""
+        return type(self), (str(self),)
+
+
+class JobFileError(ProvenanceError):
+    """The job file does not say something that the job could act on."""
+
+
+class ParameterError(ProvenanceError):
+    """A task parameter has a value outside what it may hold."""
+
+
+class SigningKeyError(ProvenanceError):
+    """A signing key is configured but cannot be used. Raised before the first write."""
+
+
+class DatabaseError(ProvenanceError):
+    """The database cannot be opened, read or written."""
+
+
+class LockedError(DatabaseError):
+    """Another writer held the database for longer than `pacing.lock_timeout_seconds`."""
+
+
+class DriftError(ProvenanceError):
+    """The database does not honour the contract. The message lists all drift, each with its mend."""
+
+
+class SchemaChangedError(ProvenanceError):
+    """The schema changed under a running chunk. Everything before its cursor is committed."""
+
+
+class StateError(ProvenanceError):
+    """Files under `state_dir`, or the ledger, belong to another plan or another database."""
+
+
+class SampleError(ProvenanceError):
+    """The sample database cannot be made; an existing file is never overwritten."""

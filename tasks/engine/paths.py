@@ -1,0 +1,68 @@
+"""Every path under `state_dir`.
+
+    <state_dir>/<run_id>/schema.json
+    <state_dir>/<run_id>/plan.json
+    <state_dir>/<run_id>/{dry-run,live}/chunks/chunk-000017.json
+    <state_dir>/<run_id>/{dry-run,live}/report.json, report.md
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.engine.errors import ParameterError
+
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Where one run keeps its files. Nothing is created by asking.
+
+    Raises ParameterError for a run id that could not be one folder name.
+    """
+
+    state_dir: Path
+    run_id: str
+    dry_run: bool
+
+    def __post_init__(self) -> None:
+        if not _RUN_ID.fullmatch(self.run_id):
+            raise ParameterError(
+                f"--run-id {self.run_id!r} is not usable: expected 1 to 100 letters, digits, dots, dashes or "
+                f"underscores, starting with a letter or digit. Nothing was written."
+            )
+
+    @property
+    def mode(self) -> str:
+        """`dry-run` or `live`."""
+        return "dry-run" if self.dry_run else "live"
+
+    @property
+    def run(self) -> Path:
+        return self.state_dir / self.run_id
+
+    @property
+    def schema(self) -> Path:
+        return self.run / "schema.json"
+
+    @property
+    def plan(self) -> Path:
+        return self.run / "plan.json"
+
+    def marker(self, chunk: int) -> Path:
+        return self.run / self.mode / "chunks" / f"chunk-{chunk:06d}.json"
+
+    @property
+    def report(self) -> Path:
+        return self.run / self.mode / "report.json"
+
+    @property
+    def report_markdown(self) -> Path:
+        return self.report.with_suffix(".md")
+
+    def of_mode(self, *, dry_run: bool) -> RunPaths:
+        """The same run's files in the other mode."""
+        return RunPaths(self.state_dir, self.run_id, dry_run)

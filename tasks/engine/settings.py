@@ -1,0 +1,286 @@
+"""The job file: YAML text to frozen Settings.
+
+1. Compose the YAML, so that every key keeps its line.
+2. Replace `${NAME}` and `${NAME:-default}` in scalars from the environment.
+3. Validate with pydantic: unknown keys and wrong types are errors that name key and line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tasks.engine.errors import JobFileError
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}")
+_DECIDES_OUTCOME = ("tables", "derivation")
+
+Name = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class FactsTable(_Model):
+    """Where the facts are. Optional roles may be None: this store has no such column."""
+
+    name: Name = "am_entity_facts"
+    key: Name = "id"
+    source_id: Name | None = "source_id"
+    source_url: Name | None = "source_url"
+    confidence: Name | None = "confidence"
+    created_at: Name | None = "created_at"
+
+
+class SourceTable(_Model):
+    """Where sources are; read only if the facts have a `source_id`."""
+
+    name: Name = "am_source"
+    key: Name = "id"
+    source_url: Name = "source_url"
+
+
+class MetadataTable(_Model):
+    """Where provenance is written: one row per fact."""
+
+    name: Name = "am_fact_metadata"
+    fact_id: Name = "fact_id"
+    source_doc: Name = "source_doc"
+    extracted_at: Name = "extracted_at"
+    verified_by: Name = "verified_by"
+    confidence_lower: Name = "confidence_lower"
+    confidence_upper: Name = "confidence_upper"
+    ed25519_sig: Name = "ed25519_sig"
+    created_at: Name | None = "created_at"
+    updated_at: Name | None = "updated_at"
+
+
+class AttestationLogTable(_Model):
+    """The append-only log: one row per write to the metadata."""
+
+    name: Name = "am_fact_attestation_log"
+    attestation_id: Name = "attestation_id"
+    fact_id: Name = "fact_id"
+    attester: Name = "attester"
+    signed_at: Name | None = "signed_at"
+    signature_hex: Name = "signature_hex"
+
+
+class LedgerTables(_Model):
+    """The job's own three tables. Their columns are fixed by config/schema/sqlite.sql."""
+
+    run: Name = "am_backfill_run"
+    chunk: Name = "am_backfill_chunk"
+    reject: Name = "am_backfill_reject"
+
+
+class Tables(_Model):
+    """The contract: which table and column plays which role."""
+
+    facts: FactsTable = FactsTable()
+    source: SourceTable = SourceTable()
+    metadata: MetadataTable = MetadataTable()
+    attestation_log: AttestationLogTable = AttestationLogTable()
+    ledger: LedgerTables = LedgerTables()
+
+
+class DerivationSettings(_Model):
+    """What goes into every record. `confidence_width` is half the width of the band, in [0, 1]."""
+
+    attester: Annotated[str, Field(min_length=1, max_length=200)] = "etl_prov_backfill_v2"
+    confidence_width: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=False)] = 0.05
+
+
+class Pacing(_Model):
+    """How large the steps are and how long to wait. Rows, seconds, database pages, MiB."""
+
+    chunk_rows: Annotated[int, Field(ge=1)] = 100_000
+    batch_rows: Annotated[int, Field(ge=1, le=200_000)] = 25_000
+    batch_pause_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False, strict=False)] = 0.0
+    lock_timeout_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False, strict=False)] = 30.0
+    wal_autocheckpoint_pages: Annotated[int, Field(ge=100, le=10_000_000)] = 20_000
+    cache_mib: Annotated[int, Field(ge=1, le=4096)] = 64
+
+
+class SigningSettings(_Model):
+    """Where the key is; never the key itself. (A name of 64 characters would be the key put by mistake.)"""
+
+    key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] | None = "AUTONOMATH_FACT_SIGN_PRIVATE_KEY"
+    key_file: Name | None = None
+    key_name: Name = "provenance-backfill/sample"
+    required: bool = False
+
+
+class Settings(_Model):
+    """A whole job file, resolved against one environment."""
+
+    database: Name
+    state_dir: Name
+    tables: Tables = Tables()
+    derivation: DerivationSettings = DerivationSettings()
+    pacing: Pacing = Pacing()
+    signing: SigningSettings = SigningSettings()
+    job_file: str = Field(default="", exclude=True)
+    key_lines: Mapping[str, int] = Field(default={}, exclude=True)
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file. Raises JobFileError for a scheme that is not built yet."""
+        text = self.database
+        if text.startswith("sqlite:///"):
+            text = text.removeprefix("sqlite:///")
+        elif "://" in text:
+            scheme = text.partition("://")[0]
+            raise JobFileError(
+                f'{self.where("database")}: database has the scheme "{scheme}", expected a path or '
+                f"sqlite:///path. Nothing was written."
+            )
+        return Path(text)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over what decides the outcome of a fact: the tables and the derivation."""
+        relevant = {name: getattr(self, name).model_dump() for name in _DECIDES_OUTCOME}
+        return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+
+    def where(self, key: str) -> str:
+        """`config/backfill.yaml line 12`, or the file alone where the key is not written in it."""
+        line = self.key_lines.get(key)
+        return f"{self.job_file} line {line}" if line else self.job_file
+
+
+def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read one job file.
+
+    Raises JobFileError that names every wrong key with its line; nothing is opened but this file.
+    `environ` defaults to the process environment.
+    """
+    variables = os.environ if environ is None else environ
+    root = _compose(path)
+    lines: dict[str, int] = {}
+    value = _construct(root, "", lines, variables, str(path))
+    if not isinstance(value, dict):
+        raise JobFileError(f"{path}: expected a mapping of keys, found {type(value).__name__}. Nothing was written.")
+    for reserved in ("job_file", "key_lines"):
+        if reserved in value:
+            raise JobFileError(f'{path} line {lines[reserved]}: unknown key "{reserved}". Nothing was written.')
+    try:
+        return Settings.model_validate({**value, "job_file": str(path), "key_lines": lines})
+    except ValidationError as error:
+        raise JobFileError(_explain(error, path, lines)) from None
+
+
+def _compose(path: Path) -> yaml.Node:
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except FileNotFoundError:
+        raise JobFileError(
+            f"{path}: there is no such job file (looked in {Path.cwd()}). Run from the project's top level "
+            f"or give --job. Nothing was written."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise JobFileError(f"{path}: the job file cannot be read: {error}. Nothing was written.") from None
+    except yaml.YAMLError as error:
+        raise JobFileError(f"{path}: not YAML: {' '.join(str(error).split())}. Nothing was written.") from None
+    if node is None:
+        raise JobFileError(f"{path}: the job file is empty. Nothing was written.")
+    return node
+
+
+def _construct(
+    node: yaml.Node, key: str, lines: dict[str, int], variables: Mapping[str, str], path: str
+) -> Any:  # noqa: ANN401 - YAML holds any value
+    """Build plain values from a YAML node, keeping the line of every key in `lines`."""
+    if isinstance(node, yaml.MappingNode):
+        found: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            name = str(key_node.value)
+            full = f"{key}.{name}" if key else name
+            line = key_node.start_mark.line + 1
+            if name in found:
+                raise JobFileError(
+                    f"{path} line {line}: {full} is given twice (first on line {lines[full]}). Nothing was written."
+                )
+            lines[full] = line
+            found[name] = _construct(value_node, full, lines, variables, path)
+        return found
+    if isinstance(node, yaml.SequenceNode):
+        return [_construct(child, f"{key}[{i}]", lines, variables, path) for i, child in enumerate(node.value)]
+    return _scalar(node, key, lines, variables, path)
+
+
+def _scalar(node: yaml.Node, key: str, lines: dict[str, int], variables: Mapping[str, str], path: str) -> Any:  # noqa: ANN401
+    """One scalar. A text with a variable in it is typed after the replacement, if it was not quoted."""
+    loader = yaml.SafeLoader("")
+    if not _VARIABLE.search(node.value):
+        if "${" in node.value:
+            raise JobFileError(
+                f"{path} line {lines.get(key, 1)}: {key}: {node.value!r} is not ${{NAME}} or ${{NAME:-default}}. "
+                f"Nothing was written."
+            )
+        return loader.construct_object(node, deep=True)
+
+    def replace(match: re.Match[str]) -> str:
+        name, has_default, default = match.group(1), match.group(2), match.group(3)
+        value = variables.get(name, "")
+        if value or (name in variables and not has_default):
+            return value
+        if has_default:
+            return default
+        raise JobFileError(
+            f"{path} line {lines.get(key, 1)}: {key} needs the environment variable {name}, which is not set. "
+            f"Set it, or write ${{{name}:-default}}. Nothing was written."
+        )
+
+    text = _VARIABLE.sub(replace, node.value)
+    if getattr(node, "style", None) in ("'", '"') or key in ("database", "state_dir"):
+        return text
+    tag: str = loader.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
+    return loader.construct_object(yaml.ScalarNode(tag, text), deep=True)
+
+
+def _explain(error: ValidationError, path: Path, lines: Mapping[str, int]) -> str:
+    """All faults of a job file, one line each."""
+    faults = []
+    for fault in error.errors(include_url=False, include_context=False):
+        key = ".".join(str(part) for part in fault["loc"])
+        line = next((lines[k] for k in _upwards(key) if k in lines), None)
+        place = f"{path} line {line}" if line else str(path)
+        if fault["type"] == "extra_forbidden":
+            faults.append(f'{place}: unknown key "{key}"{_similar(key)}')
+        elif fault["type"] == "missing":
+            faults.append(f'{place}: the key "{key}" is missing')
+        else:
+            found = "a value that is not shown" if key.startswith("signing") else repr(fault["input"])
+            faults.append(f"{place}: {key}: {fault['msg'].lower()}, found {found}")
+    return "\n".join(faults) + "\nNothing was written."
+
+
+def _upwards(key: str) -> list[str]:
+    parts = key.split(".")
+    return [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+
+
+def _similar(key: str) -> str:
+    """`, did you mean "chunk_rows"?` for a misspelt key, else nothing."""
+    import difflib
+
+    model: type[BaseModel] = Settings
+    *parents, last = key.split(".")
+    for parent in parents:
+        field = model.model_fields.get(parent)
+        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+            return ""
+        model = field.annotation
+    known = [name for name in model.model_fields if name not in ("job_file", "key_lines")]
+    close = difflib.get_close_matches(last, known, n=1)
+    return f', did you mean "{close[0]}"?' if close else f" (known here: {', '.join(known)})"

@@ -1,0 +1,63 @@
+"""The gate as a step of a run: the database and the key are looked at before anything else happens."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from tasks.attestation.signing import Signer, load_signer
+from tasks.engine import markers
+from tasks.engine.errors import SigningKeyError
+from tasks.engine.paths import RunPaths
+from tasks.engine.settings import Settings
+from tasks.stores.sqlite import open_session
+
+logger = logging.getLogger("luigi-interface")
+
+
+def verify_schema(settings: Settings, paths: RunPaths) -> None:
+    """Pass the gate and write schema.json. Never writes to the database.
+
+    Raises DriftError with all drift, DatabaseError, or SigningKeyError if a key is configured but unusable.
+    """
+    signer = signer_of(settings)
+    with open_session(settings, write=False) as session:
+        content = session.verification_json()
+    content["signing"] = {"key_id": signer.key_id.hex() if signer else None, "key_name": settings.signing.key_name}
+    markers.write_durably(paths.schema, markers.to_text(content))
+    for absence in content["absences"]:
+        logger.warning("schema: %s", absence)
+    logger.info(
+        "schema: %d statements compiled against %s, %s", len(content["statements"]), settings.database_path,
+        "rows will be signed" if signer else "NO SIGNING KEY: rows will get a placeholder",
+    )  # fmt: skip
+
+
+def is_verified(settings: Settings, paths: RunPaths) -> bool:
+    """True if schema.json was written for the very schema that the database has now."""
+    content = markers.read_json(paths.schema)
+    if content is None or content.get("database") != str(settings.database_path):
+        return False
+    with open_session(settings, write=False) as session:
+        return bool(session.fingerprint == content.get("fingerprint"))
+
+
+def signer_of(settings: Settings) -> Signer | None:
+    """The signer that the job file names, or None if no key is configured and none is required.
+
+    Raises SigningKeyError if a key is configured but missing, unreadable or malformed.
+    """
+    signing = settings.signing
+    signer = load_signer(
+        key_name=signing.key_name,
+        key_env=signing.key_env,
+        key_file=Path(signing.key_file) if signing.key_file else None,
+        environ=os.environ,
+    )
+    if signer is None and signing.required:
+        raise SigningKeyError(
+            f"signing key: signing.required is true in {settings.job_file}, but {signing.key_env} is not set and there "
+            f"is no key_file. Nothing was written."
+        )
+    return signer

@@ -1,0 +1,37 @@
+"""How the log looks: an error that a user can mend is its message, anything else keeps its traceback."""
+
+from __future__ import annotations
+
+import logging
+from types import TracebackType
+from typing import TextIO
+
+from luigi.parameter import ParameterException
+from luigi.task_register import TaskClassException
+
+from tasks.engine.errors import ProvenanceError
+
+# Luigi says these for every task; with hundreds of chunks they would hide what matters.
+_NOISE = ("Informed scheduler that task", "[pid %s] Worker %s running", "[pid %s] Worker %s done", "%s is currently run by")
+
+_MENDABLE = (ProvenanceError, ParameterException, TaskClassException)
+
+
+class PlainFormatter(logging.Formatter):
+    """Luigi logs every failure with a traceback; for a mendable one this shows the message alone."""
+
+    def formatException(
+        self,
+        ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None],
+    ) -> str:
+        if isinstance(ei[1], _MENDABLE):
+            return str(ei[1])
+        return super().formatException(ei)
+
+
+class TerminalHandler(logging.StreamHandler[TextIO]):
+    """The terminal, without Luigi's line for every step of every task."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno > logging.INFO or not str(record.msg).startswith(_NOISE):
+            super().emit(record)

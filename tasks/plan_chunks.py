@@ -1,0 +1,36 @@
+"""PlanChunks: freezes what a run covers."""
+
+from __future__ import annotations
+
+import luigi
+
+from tasks.engine.clock import now_text
+from tasks.engine.planning import plan_run
+from tasks.engine.plans import read_plan, refuse_other_budget
+from tasks.parameters import Flag
+from tasks.run_task import RunTask, file_target
+from tasks.schema_verify import SchemaVerify
+
+
+class PlanChunks(RunTask):
+    """Cut the residual facts into chunks and write plan.json, once per run; dry and live run share it."""
+
+    dry_run: luigi.Parameter[bool] = Flag(description="no effect: dry and live run share the plan", significant=False)
+
+    def requires(self) -> SchemaVerify:
+        return SchemaVerify(job=self.job, run_id=self.run_id, dry_run=self.dry_run, max_rows=self.max_rows)
+
+    def output(self) -> luigi.LocalTarget:
+        return file_target(self.paths(self.settings()).plan)
+
+    def complete(self) -> bool:
+        settings = self.settings()
+        paths = self.paths(settings)
+        plan = read_plan(paths, settings)
+        if plan is not None:
+            refuse_other_budget(plan, paths, self.max_rows)
+        return plan is not None
+
+    def run(self) -> None:
+        settings = self.settings()
+        plan_run(settings, self.paths(settings), max_rows=self.max_rows, created_at=now_text())

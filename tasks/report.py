@@ -1,0 +1,44 @@
+"""Report: the last task of a run, and the one to ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import luigi
+
+from tasks.backfill_chunk import BackfillChunk
+from tasks.engine.chunk_runs import all_chunks_done, require_plan
+from tasks.engine.plans import Plan
+from tasks.plan_chunks import PlanChunks
+from tasks.reporting.close import close_run, report_is_done
+from tasks.run_task import RunTask, file_target
+
+
+class Report(RunTask):
+    """Run every chunk of the plan, then write report.json and report.md and print a summary."""
+
+    def requires(self) -> PlanChunks:
+        return PlanChunks(job=self.job, run_id=self.run_id, dry_run=self.dry_run, max_rows=self.max_rows)
+
+    def output(self) -> luigi.LocalTarget:
+        return file_target(self.paths(self.settings()).report)
+
+    def complete(self) -> bool:
+        settings = self.settings()
+        return report_is_done(settings, self.paths(settings), self.max_rows)
+
+    def run(self) -> Iterator[luigi.DynamicRequirements]:
+        settings = self.settings()
+        paths = self.paths(settings)
+        plan = require_plan(paths, settings)
+        chunks = self._chunks(plan)
+        yield luigi.DynamicRequirements(chunks, lambda _: all_chunks_done(plan, paths))  # type: ignore[no-untyped-call]
+        print(close_run(settings, paths))
+
+    def _chunks(self, plan: Plan) -> list[BackfillChunk]:
+        return [
+            BackfillChunk(
+                job=self.job, run_id=self.run_id, dry_run=self.dry_run, max_rows=self.max_rows, chunk=planned.chunk
+            )
+            for planned in plan.chunks
+        ]

@@ -1,0 +1,51 @@
+"""Closing a run: the report is made, the ledger's run row is finished, the files are written."""
+
+from __future__ import annotations
+
+from tasks.engine import markers
+from tasks.engine.chunk_runs import require_plan
+from tasks.engine.paths import RunPaths
+from tasks.engine.plans import read_plan, refuse_other_budget
+from tasks.engine.settings import Settings
+from tasks.engine.errors import StateError
+from tasks.engine.verification import signer_of
+from tasks.reporting.markdown import to_markdown, to_terminal
+from tasks.reporting.summary import summarize
+from tasks.stores.sqlite import open_session
+
+
+def report_is_done(settings: Settings, paths: RunPaths, max_rows: int | None) -> bool:
+    """True if report.json is whole, of the frozen plan, and, for a live run, known to the database's ledger.
+
+    Raises StateError if the plan is not for this command, or if the ledger no longer holds the run.
+    """
+    plan = read_plan(paths, settings)
+    if plan is None:
+        return False
+    refuse_other_budget(plan, paths, max_rows)
+    content = markers.read_json(paths.report)
+    if content is None or content.get("plan_id") != plan.plan_id:
+        return False
+    if not paths.dry_run and plan.chunks:
+        with open_session(settings, write=False) as session:
+            run = session.read_run(plan.run_id)
+        if run is None or run.plan_id != plan.plan_id:
+            raise StateError(
+                f"{paths.report}: this run is finished, but the ledger of {settings.database_path} does not know it: "
+                f"the database was replaced or restored since. Use a new --run-id. Nothing was written."
+            )
+    return True
+
+
+def close_run(settings: Settings, paths: RunPaths) -> str:
+    """Write report.json and report.md of a run whose chunks are done. Returns the terminal's summary."""
+    plan = require_plan(paths, settings)
+    signer = signer_of(settings)
+    live = not paths.dry_run and bool(plan.chunks)
+    with open_session(settings, write=live) as session:
+        report = summarize(session, settings, paths, plan, key_id=signer.key_id.hex() if signer else None)
+        if live:
+            session.finish_run(run_id=plan.run_id, now=report.finished_at)
+    markers.write_durably(paths.report_markdown, to_markdown(report))
+    markers.write_durably(paths.report, markers.to_text(report.as_json()))
+    return to_terminal(report, str(paths.report))

@@ -1,0 +1,132 @@
+"""report.md and the terminal's summary: the same report for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.reporting.summary import OUTCOMES, Report
+
+
+def to_markdown(report: Report) -> str:
+    """The whole report as Markdown. Values from the database are escaped: none can break a table or become HTML."""
+    sections = [
+        _head(report), _rows(report), _dry_run(report), _closing(report), _rejects(report),
+        _notes(report), _sources(report), _sample(report), _chunks(report),
+    ]  # fmt: skip
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def to_terminal(report: Report, path: str) -> str:
+    """A few lines for the end of a run; the last one says where the report lies."""
+    what = "dry run, nothing was written" if report.mode == "dry-run" else "live run"
+    counts = ", ".join(f"{name} {report.rows[name]:,}" for name in OUTCOMES)
+    lines = [f"run {report.run_id} ({what}): {report.stop_reason}", f"  facts: {counts}", f"  {_signature_words(report)}"]
+    if report.rejects:
+        lines.append("  rejected: " + ", ".join(f"{reason} {n:,}" for reason, n in report.rejects.items()))
+    if report.dry_run and report.dry_run["matches"] is not None:
+        lines.append(f"  dry run of this plan: {'matches to the row' if report.dry_run['matches'] else 'DIFFERS'}")
+    lines += [f"  still residual: {report.remaining:,}", f"  speed: {report.rows_per_second:,.0f} rows/s per worker"]
+    return "\n".join([*lines, f"report: {path}"])
+
+
+def _signature_words(report: Report) -> str:
+    signed, placeholder, key_id = (report.signatures[name] for name in ("signed", "placeholder", "key_id"))
+    verb = "would be signed" if report.mode == "dry-run" else "signed"
+    if key_id is None:
+        return f"signatures: NO KEY, {placeholder:,} placeholders, which are not signatures"
+    return f"signatures: {signed:,} {verb} with key {key_id}"
+
+
+def _head(report: Report) -> str:
+    title = "Dry run" if report.mode == "dry-run" else "Live run"
+    facts = {
+        "plan": report.plan_id, "database": report.database, "schema fingerprint": report.schema_fingerprint,
+        "attester": report.attester, "started": report.started_at, "finished": report.finished_at,
+        "stop reason": report.stop_reason + (f" (--max-rows {report.max_rows})" if report.max_rows else ""),
+        "planning": f"{report.planning_seconds:.1f} s", "speed": f"{report.rows_per_second:,.0f} rows/s per worker",
+    }  # fmt: skip
+    return f"# {title} {cell(report.run_id)}\n\n" + "\n".join(f"- {name}: {cell(v)}" for name, v in facts.items())
+
+
+def _rows(report: Report) -> str:
+    would = " (predicted)" if report.mode == "dry-run" else ""
+    table = _table(("outcome", f"facts{would}"), [(name, f"{report.rows[name]:,}") for name in OUTCOMES])
+    return f"## Facts\n\n{table}\n\n{cell(_signature_words(report))}"
+
+
+def _dry_run(report: Report) -> str:
+    dry = report.dry_run
+    if report.mode == "dry-run":
+        return ""
+    if dry is None:
+        return "## Predicted against actual\n\nNo dry run of this plan was made."
+    rows = [(name, dry["rows"].get(name), report.rows[name]) for name in OUTCOMES]
+    verdict = "They match to the row." if dry["matches"] else "**They differ.**"
+    return f"## Predicted against actual\n\n{_table(('outcome', 'dry run', 'live run'), rows)}\n\n{verdict}"
+
+
+def _closing(report: Report) -> str:
+    rows = [(name.replace("_", " "), value) for name, value in report.closing.items()]
+    table = _table(("check", "value"), rows)
+    return f"## Closing proof\n\n{report.remaining:,} facts are residual now, counted afresh.\n\n{table}"
+
+
+def _rejects(report: Report) -> str:
+    if not report.rejects:
+        return "## Rejected\n\nNone."
+    parts = ["## Rejected", _table(("reason", "facts"), list(report.rejects.items()))]
+    if report.reject_sample:
+        rows = [(r["fact_id"], r["reason"], r["detail"], r["chunk"]) for r in report.reject_sample]
+        parts.append(_table(("fact", "reason", "seen", "chunk"), rows))
+    return "\n\n".join(parts)
+
+
+def _notes(report: Report) -> str:
+    lines = [f"- {cell(absence)}" for absence in report.absences]
+    if report.created_at_missing:
+        lines.append(f"- {report.created_at_missing:,} facts have no created_at: extracted_at is the plan's creation time")
+    if report.confidence_not_numeric:
+        lines.append(f"- {report.confidence_not_numeric:,} facts have a confidence that is no number: no band")
+    return "## Notes\n\n" + "\n".join(lines) if lines else ""
+
+
+def _sources(report: Report) -> str:
+    rows = [(source["source_doc"], f"{source['facts']:,}") for source in report.top_sources]
+    return f"## Sources with most facts\n\n{_table(('source', 'facts'), rows)}" if rows else ""
+
+
+def _sample(report: Report) -> str:
+    if not report.sample:
+        return ""
+    fields = ("source_doc", "extracted_at", "confidence_lower", "confidence_upper")
+    rows = []
+    for row in report.sample:
+        old, new = row["old"] or {}, row["new"]
+        changes = "; ".join(f"{name}: {old.get(name)} → {new[name]}" for name in fields)
+        rows.append((row["outcome"], row["fact_id"], changes))
+    return f"## Some rows, old → new\n\n{_table(('outcome', 'fact', 'change'), rows)}"
+
+
+def _chunks(report: Report) -> str:
+    head = ("chunk", "after", "through", *OUTCOMES, "seconds", "attempts")
+    rows = [
+        (c["chunk"], c["after"], c["through"], *(f"{c['rows'][n]:,}" for n in OUTCOMES), c["seconds"], c["attempts"])
+        for c in report.chunks
+    ]
+    return f"## Chunks\n\n{_table(head, rows)}" if rows else "## Chunks\n\nNone: nothing was residual."
+
+
+def _table(head: tuple[str, ...], rows: list[Any]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell(value) for value in line) + " |" for line in lines)
+
+
+def cell(value: object) -> str:
+    """Any value as inert Markdown text on one line."""
+    text = "" if value is None else str(value)
+    text = " ".join(text.split())
+    for character, replacement in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\\", "\\\\"), ("|", "\\|")):
+        text = text.replace(character, replacement)
+    for character in "`*_[]":
+        text = text.replace(character, "\\" + character)
+    return text

@@ -1,0 +1,200 @@
+"""What a run came to, as one value: read from the ledger (live) or from the markers (dry run).
+
+1. Gather one row per chunk, and refuse to report while one is missing.
+2. Count the residual rows afresh.
+3. Compare with the dry run of the same plan, if there was one.
+4. Close: every count must add up, per chunk and in total.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tasks.engine import markers
+from tasks.engine.backfill import live_marker
+from tasks.engine.chunk_runs import read_marker
+from tasks.engine.clock import now_text
+from tasks.engine.errors import StateError
+from tasks.engine.paths import RunPaths
+from tasks.engine.plans import Plan
+from tasks.engine.settings import Settings
+from tasks.stores.base import Session
+
+OUTCOMES = ("eligible", "inserted", "updated", "unchanged", "rejected")
+_LISTED = 20
+
+
+@dataclass(frozen=True)
+class Report:
+    """The content of report.json, in its order. Rows are facts; seconds are wall time."""
+
+    run_id: str
+    mode: str
+    plan_id: str
+    schema_fingerprint: str
+    database: str
+    attester: str
+    started_at: str
+    finished_at: str
+    stop_reason: str
+    max_rows: int | None
+    rows: dict[str, int]
+    rows_outside_chunks: int
+    dry_run: dict[str, Any] | None
+    signatures: dict[str, Any]
+    remaining: int
+    rejects: dict[str, int]
+    reject_sample: list[dict[str, Any]]
+    created_at_missing: int
+    confidence_not_numeric: int
+    absences: list[str]
+    top_sources: list[dict[str, Any]]
+    sample: list[dict[str, Any]]
+    rows_per_second: float
+    planning_seconds: float
+    closing: dict[str, Any]
+    chunks: list[dict[str, Any]]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan, *, key_id: str | None) -> Report:
+    """The report of a run whose chunks are all done. Reads only.
+
+    Raises StateError if a chunk is not done, or if markers and ledger do not belong together.
+    """
+    chunks = _rehearsed_chunks(paths, plan) if paths.dry_run else _live_chunks(session, paths, plan)
+    totals = Counter[str]()
+    for chunk in chunks:
+        totals.update(chunk["rows"])
+    rows = {name: totals[name] for name in OUTCOMES}
+    rows["eligible"] += plan.unchanged_outside
+    rows["unchanged"] += plan.unchanged_outside
+    rejects = _rejects(session, paths, plan, chunks)
+    remaining = session.count_residual()
+    run = session.read_run(plan.run_id) if not paths.dry_run else None
+    signatures = {
+        "signed": sum(c["signatures"]["signed"] for c in chunks),
+        "placeholder": sum(c["signatures"]["placeholder"] for c in chunks),
+        "key_id": run.key_id if run else key_id,
+    }
+    now = now_text()
+    return Report(
+        run_id=plan.run_id,
+        mode=paths.mode,
+        plan_id=plan.plan_id,
+        schema_fingerprint=session.fingerprint,
+        database=str(settings.database_path),
+        attester=settings.derivation.attester,
+        started_at=min((c["started_at"] for c in chunks), default=now),
+        finished_at=now,
+        stop_reason=plan.stop_reason,
+        max_rows=plan.max_rows,
+        rows=rows,
+        rows_outside_chunks=plan.unchanged_outside,
+        dry_run=_dry_run(paths, plan, rows, rejects),
+        signatures=signatures,
+        remaining=remaining,
+        rejects=rejects,
+        reject_sample=[] if paths.dry_run else session.reject_sample(plan.run_id),
+        created_at_missing=sum(c["created_at_missing"] for c in chunks),
+        confidence_not_numeric=sum(c["confidence_not_numeric"] for c in chunks),
+        absences=list(session.binding.absences),
+        top_sources=[{"source_doc": doc, "facts": count} for doc, count in session.top_sources()],
+        sample=[row for c in chunks for row in c.get("sample", [])][:_LISTED],
+        rows_per_second=_rate(chunks),
+        planning_seconds=plan.planning_seconds,
+        closing=_closing(plan, rows, chunks, signatures, remaining, live=not paths.dry_run),
+        chunks=[_of_report(chunk) for chunk in chunks],
+    )
+
+
+def _live_chunks(session: Session, paths: RunPaths, plan: Plan) -> list[dict[str, Any]]:
+    """The finished rows of the ledger as markers; a marker that is missing is written again."""
+    run = session.read_run(plan.run_id)
+    ledger = {row.chunk: row for row in session.read_chunks(plan.run_id) if row.plan_id == plan.plan_id}
+    found = []
+    for planned in plan.chunks:
+        row = ledger.get(planned.chunk)
+        if row is None or row.state != "done":
+            seen = "does not know it" if row is None else "says it is not done"
+            raise StateError(
+                f"{planned}: its marker is there, but the ledger of the database {seen}: the database was replaced or "
+                f"restored since. Use a new --run-id. Nothing was written."
+            )
+        marker = live_marker(plan, row, run.key_id if run else None)
+        if read_marker(plan, paths, planned.chunk) is None:
+            markers.write_durably(paths.marker(planned.chunk), markers.to_text(marker))
+        found.append(marker)
+    return found
+
+
+def _rehearsed_chunks(paths: RunPaths, plan: Plan) -> list[dict[str, Any]]:
+    found = []
+    for planned in plan.chunks:
+        marker = read_marker(plan, paths, planned.chunk)
+        if marker is None:
+            raise StateError(f"{planned}: its marker is missing or torn. Run the same command again. Nothing was written.")
+        found.append(marker)
+    return found
+
+
+def _rejects(session: Session, paths: RunPaths, plan: Plan, chunks: list[dict[str, Any]]) -> dict[str, int]:
+    if not paths.dry_run:
+        return session.reject_reasons(plan.run_id)
+    reasons = Counter[str]()
+    for chunk in chunks:
+        reasons.update(chunk["rejects"])
+    return dict(sorted(reasons.items()))
+
+
+def _dry_run(paths: RunPaths, plan: Plan, rows: dict[str, int], rejects: dict[str, int]) -> dict[str, Any] | None:
+    """What the dry run of this very plan predicted, and whether it came true (None: this is that dry run)."""
+    if paths.dry_run:
+        return {"rows": dict(rows), "rejects": dict(rejects), "matches": None}
+    predicted = markers.read_json(paths.of_mode(dry_run=True).report)
+    if predicted is None or predicted.get("plan_id") != plan.plan_id:
+        return None
+    expected, reasons = predicted.get("rows"), predicted.get("rejects")
+    return {"rows": expected, "rejects": reasons, "matches": expected == rows and reasons == rejects}
+
+
+def _rate(chunks: list[dict[str, Any]]) -> float:
+    """Facts settled per second of work, summed over workers."""
+    settled = sum(c["rows"]["inserted"] + c["rows"]["updated"] + c["rows"]["rejected"] for c in chunks)
+    seconds = sum(c["seconds"] for c in chunks)
+    return round(settled / seconds, 1) if seconds else 0.0
+
+
+def _closing(
+    plan: Plan,
+    rows: dict[str, int],
+    chunks: list[dict[str, Any]],
+    signatures: dict[str, Any],
+    remaining: int,
+    *,
+    live: bool,
+) -> dict[str, Any]:
+    """The proof that nothing is lost: sums that must hold, and what the fresh count says."""
+    written = rows["inserted"] + rows["updated"]
+    explained = rows["rejected"] + (0 if live else written)
+    return {
+        "eligible_is_the_sum": rows["eligible"] == sum(rows[name] for name in OUTCOMES[1:]),
+        "every_chunk_adds_up": all(
+            c["rows"]["eligible"] == sum(c["rows"][name] for name in OUTCOMES[1:]) for c in chunks
+        ),
+        "chunks_done": len(chunks),
+        "chunks_planned": len(plan.chunks),
+        "every_write_is_signed_or_placeholder": written == signatures["signed"] + signatures["placeholder"],
+        "residual_when_planned": plan.residual,
+        "remaining_after_this_run": explained,
+        "remaining_beyond_this_run": remaining - explained,
+    }
+
+
+def _of_report(chunk: dict[str, Any]) -> dict[str, Any]:
+    names = ("chunk", "after", "through", "rows", "signatures", "seconds", "attempts")
+    return {name: chunk[name] for name in names}

@@ -1,0 +1,63 @@
+"""What all tasks of a run share: their parameters, their settings and paths, and how they fail.
+
+Settings, paths and plans are read when they are asked for and never kept: workers fork.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from datetime import datetime, timezone
+from functools import lru_cache
+from pathlib import Path
+
+import luigi
+
+from tasks.engine.errors import ProvenanceError
+from tasks.engine.paths import RunPaths
+from tasks.engine.settings import Settings, load_settings
+from tasks.parameters import Flag, OptionalWholeNumber
+
+DEFAULT_JOB = "config/backfill.yaml"
+
+
+class JobTask(luigi.Task):
+    """A task that goes by a job file. No parameter ever holds a secret or a database URL."""
+
+    job: luigi.Parameter[str] = luigi.Parameter(default=DEFAULT_JOB, description="path of the job file")
+
+    def settings(self) -> Settings:
+        path = Path(self.job)
+        status = path.stat() if path.exists() else None
+        version = (status.st_ino, status.st_mtime_ns, status.st_size) if status else None
+        return _load(path, version, hash(frozenset(os.environ.items())))
+
+    def on_failure(self, exception: BaseException) -> str:
+        """What the scheduler's page shows: the message of an error that a user can mend, else a traceback."""
+        if isinstance(exception, ProvenanceError):
+            return str(exception)
+        return "".join(traceback.format_exception(exception))
+
+
+@lru_cache(maxsize=4)
+def _load(path: Path, file_version: tuple[int, int, int] | None, environment: int) -> Settings:
+    """Hundreds of tasks ask for the same job file; the versions tell one state of it from the next."""
+    return load_settings(path)
+
+
+class RunTask(JobTask):
+    """A task of one run."""
+
+    run_id: luigi.Parameter[str] = luigi.Parameter(
+        default=datetime.now(timezone.utc).date().isoformat(), description="names the run; default: today, UTC"
+    )
+    dry_run: luigi.Parameter[bool] = Flag(description="rehearse; write nothing to the database")
+    max_rows: luigi.Parameter[int | None] = OptionalWholeNumber(  # type: ignore[assignment]
+        default=None, description="take only the first N residual facts")
+
+    def paths(self, settings: Settings) -> RunPaths:
+        return RunPaths(Path(settings.state_dir), self.run_id, self.dry_run)
+
+
+def file_target(path: Path) -> luigi.LocalTarget:
+    return luigi.LocalTarget(str(path))  # type: ignore[no-untyped-call]

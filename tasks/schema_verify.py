@@ -1,0 +1,32 @@
+"""SchemaVerify: the gate before anything is planned or written."""
+
+from __future__ import annotations
+
+import luigi
+
+from tasks.engine.verification import is_verified, verify_schema
+from tasks.parameters import Flag, OptionalWholeNumber
+from tasks.run_task import RunTask, file_target
+
+
+class SchemaVerify(RunTask):
+    """Resolve the contract against the real database, compile every statement, write schema.json.
+
+    Complete while schema.json shows the database as it is now; once the schema changed, the gate must be
+    passed again.
+    """
+
+    dry_run: luigi.Parameter[bool] = Flag(description="no effect: the gate never writes", significant=False)
+    max_rows: luigi.Parameter[int | None] = OptionalWholeNumber(  # type: ignore[assignment]
+        default=None, description="no effect", significant=False)
+
+    def output(self) -> luigi.LocalTarget:
+        return file_target(self.paths(self.settings()).schema)
+
+    def complete(self) -> bool:
+        settings = self.settings()
+        return is_verified(settings, self.paths(settings))
+
+    def run(self) -> None:
+        settings = self.settings()
+        verify_schema(settings, self.paths(settings))

@@ -1,0 +1,194 @@
+"""What the engine needs of a database, whatever kind it is: values and one protocol.
+
+A `Session` is one verified connection. It is opened in a `run()`, closed in the same block, and never
+crosses a fork. Every method may raise DatabaseError, LockedError or SchemaChangedError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from tasks.engine.contract import Binding
+from tasks.engine.derivation import Record, Reject
+from tasks.engine.keys import Key
+
+ChunkState = Literal["running", "done"]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What happened to facts. `eligible = inserted + updated + unchanged + rejected`, always."""
+
+    eligible: int = 0
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    signed: int = 0
+    placeholder: int = 0
+    created_at_missing: int = 0
+    confidence_not_numeric: int = 0
+
+    def __post_init__(self) -> None:
+        if self.eligible != self.inserted + self.updated + self.unchanged + self.rejected:
+            raise AssertionError(f"counts do not close: {self}")
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(a + b for a, b in zip(self.values(), other.values(), strict=True)))
+
+    def values(self) -> tuple[int, ...]:
+        return tuple(getattr(self, name) for name in self.__dataclass_fields__)
+
+    def rows(self) -> dict[str, int]:
+        """The five counts of the report, under their names."""
+        return {name: getattr(self, name) for name in ("eligible", "inserted", "updated", "unchanged", "rejected")}
+
+
+@dataclass(frozen=True)
+class BatchRead:
+    """The residual facts of `(after, last]` as one snapshot shows them.
+
+    `facts` are tuples in the order of derivation.Fact; `eligible` counts all facts of the range, residual or
+    not; `last` is None only if the chunk holds nothing but NULL keys; `exhausted` means the chunk ends here.
+    `null_keys` counts the facts without a key, where the range begins at the very start and they were asked for.
+    """
+
+    facts: Sequence[tuple[Any, ...]]
+    last: Key
+    eligible: int
+    exhausted: bool
+    null_keys: int = 0
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """One row of the ledger: a chunk, how far it is, and what it did."""
+
+    chunk: int
+    plan_id: str
+    after: Key
+    through: Key
+    cursor: Key
+    counts: Counts
+    state: ChunkState
+    attempts: int
+    host: str
+    pid: int
+    started_at: str
+    finished_at: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run as the database knows it. `plan` is the frozen plan as JSON."""
+
+    plan_id: str
+    plan: str
+    started_at: str
+    finished_at: str | None
+    attester: str
+    key_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchWrite:
+    """One transaction: the rows, and the step of the ledger that commits with them.
+
+    `inserts` and `updates` pair a record with its signature column. `expected_cursor` is where the ledger must
+    stand for the batch to count; `null_keys` asks to reject the facts whose key is NULL as well.
+    """
+
+    run_id: str
+    plan_id: str
+    chunk: int
+    attester: str
+    now: str
+    inserts: Sequence[tuple[Record, bytes]]
+    updates: Sequence[tuple[Record, bytes]]
+    rejects: Sequence[Reject]
+    null_keys: int
+    counts: Counts
+    expected_cursor: Key
+    cursor: Key
+    state: ChunkState
+    seconds: float
+
+
+class Session(Protocol):
+    """One verified connection to one store."""
+
+    @property
+    def binding(self) -> Binding: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def verification_json(self) -> dict[str, Any]:
+        """The content of schema.json."""
+
+    def check_schema(self) -> None:
+        """Raise SchemaChangedError if the schema is no longer the verified one. Costs one small read."""
+
+    def residual_keys(self) -> Iterator[Key]:
+        """Keys of all residual facts in key order, except NULL keys. Streams."""
+
+    def fresh_residual_keys(self, limit: int) -> Iterator[Key]:
+        """The first `limit` residual keys that no earlier run rejected."""
+
+    def count_null_keys(self) -> int: ...
+
+    def null_keys_rejected_before(self) -> bool: ...
+
+    def key_before(self, key: Key) -> Key: ...
+
+    def count_facts(self) -> int: ...
+
+    def count_through(self, key: Key) -> int: ...
+
+    def count_beyond(self, key: Key) -> int: ...
+
+    def count_residual(self) -> int: ...
+
+    def top_sources(self) -> list[tuple[str, int]]: ...
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Everything read inside the block is the same moment's."""
+
+    def read_batch(self, *, after: Key, through: Key, limit: int, with_null_keys: bool) -> BatchRead:
+        """Read at most `limit` residual facts of `(after, through]`, in key order, as one snapshot.
+
+        `with_null_keys` counts the facts without a key too; it has no effect unless `after` is None.
+        """
+
+    def old_metadata(self, fact_id: str) -> Record | None: ...
+
+    def read_run(self, run_id: str) -> RunRow | None: ...
+
+    def open_run(self, *, run_id: str, plan_id: str, plan: str, now: str, attester: str, key_id: str | None) -> None:
+        """Enter the run in the ledger, unless it is there."""
+
+    def finish_run(self, *, run_id: str, now: str) -> None: ...
+
+    def read_chunk(self, run_id: str, chunk: int) -> LedgerRow | None: ...
+
+    def read_chunks(self, run_id: str) -> list[LedgerRow]: ...
+
+    def claim_chunk(
+        self, *, run_id: str, plan_id: str, chunk: int, after: Key, through: Key, now: str
+    ) -> LedgerRow:
+        """Enter the chunk in the ledger, or count one more attempt; a finished chunk is returned untouched."""
+
+    def write_batch(self, batch: BatchWrite) -> bool:
+        """Commit one batch durably, all of it or nothing.
+
+        False, with nothing written, if the store or the ledger moved on since the batch was read: another worker
+        wrote one of the facts or advanced the cursor. Read again and try again.
+        """
+
+    def reject_reasons(self, run_id: str) -> dict[str, int]: ...
+
+    def reject_sample(self, run_id: str) -> list[dict[str, Any]]: ...

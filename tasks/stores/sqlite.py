@@ -1,0 +1,308 @@
+"""The SQLite session: every method runs statements that the gate compiled, looked up by name."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any
+
+import apsw
+
+from tasks.engine import points
+from tasks.engine.contract import Binding
+from tasks.engine.derivation import KEY_NOT_TEXT_OR_INTEGER, NotUtf8, Record
+from tasks.engine.errors import SchemaChangedError, StateError
+from tasks.engine.keys import Key, decoded
+from tasks.engine.settings import Settings
+from tasks.stores.base import BatchRead, BatchWrite, Counts, LedgerRow, RunRow
+from tasks.stores.sqlite_open import close_quietly, open_connection, translated
+from tasks.stores.sqlite_verify import Verification, verify
+
+NULL_KEY_DETAIL = "the key is NULL"
+
+
+@contextmanager
+def open_session(settings: Settings, *, write: bool) -> Iterator[SqliteSession]:
+    """A connection that has passed the gate, closed when the block ends.
+
+    Raises DriftError if the database does not honour the contract, DatabaseError if it cannot be used. Without
+    `write` the connection cannot change the database: read-only open, query_only, and the guard.
+    """
+    path = settings.database_path
+    connection = open_connection(path, pacing=settings.pacing, write=write)
+    try:
+        with translated(path, "its schema was verified"):
+            verification = verify(connection, settings)
+        yield SqliteSession(connection, settings, verification)
+    finally:
+        close_quietly(connection)
+
+
+class SqliteSession:
+    """One verified connection. See stores.base.Session for what each method promises."""
+
+    def __init__(self, connection: apsw.Connection, settings: Settings, verification: Verification) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._verification = verification
+        self._sql = {c.statement.name: c.statement.sql for c in verification.compiled}
+        self._odd_keys = not verification.binding.facts.key_is_rowid
+
+    @property
+    def binding(self) -> Binding:
+        return self._verification.binding
+
+    @property
+    def fingerprint(self) -> str:
+        return self._verification.fingerprint
+
+    def verification_json(self) -> dict[str, Any]:
+        return self._verification.as_json(self._settings)
+
+    # -- one statement, one transaction --------------------------------------------------------------
+
+    def _run(self, name: str, **parameters: Any) -> list[Any]:
+        """Execute a verified statement by name and fetch everything it returns."""
+        with self._translated():
+            return self._connection.execute(self._sql[name], parameters).fetchall()
+
+    def _stream(self, name: str, **parameters: Any) -> Iterator[Any]:
+        with self._translated():
+            yield from self._connection.execute(self._sql[name], parameters)
+
+    def _translated(self) -> AbstractContextManager[None]:
+        return translated(self._settings.database_path, "a batch ran", written="Nothing of this batch was written.")
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[None]:
+        """Commit what the block did, or roll all of it back."""
+        self._run(begin)
+        try:
+            yield
+            self._run("commit")
+        except BaseException:
+            with suppress(apsw.Error):
+                if self._connection.in_transaction:
+                    self._connection.execute(self._sql["rollback"])
+            raise
+
+    def check_schema(self) -> None:
+        if self._run("schema_version")[0][0] != self._verification.schema_version:
+            raise SchemaChangedError(f"database {self._settings.database_path}: the schema changed while the chunk ran")
+
+    # -- planning ------------------------------------------------------------------------------------
+
+    def residual_keys(self) -> Iterator[Key]:
+        return self._keys("residual_keys")
+
+    def fresh_residual_keys(self, limit: int) -> Iterator[Key]:
+        return self._keys("fresh_residual_keys", limit=limit)
+
+    def _keys(self, name: str, **parameters: Any) -> Iterator[Key]:
+        if not self._odd_keys:
+            for _, key in self._stream(name, **parameters):
+                yield key
+        else:
+            for is_text, value in self._stream(name, **parameters):
+                yield decoded(is_text, value)
+
+    def count_null_keys(self) -> int:
+        return int(self._run("count_null_keys")[0][0]) if self.binding.facts.key_may_be_null else 0
+
+    def null_keys_rejected_before(self) -> bool:
+        return bool(self._run("null_keys_rejected_before", detail=NULL_KEY_DETAIL)[0][0])
+
+    def key_before(self, key: Key) -> Key:
+        rows = self._run("key_before", **_bound("through", key))
+        return decoded(*rows[0]) if rows else None
+
+    def count_facts(self) -> int:
+        return int(self._run("count_facts")[0][0])
+
+    def count_through(self, key: Key) -> int:
+        return int(self._run("count_through", **_bound("through", key))[0][0])
+
+    def count_beyond(self, key: Key) -> int:
+        return int(self._run("count_beyond", **_bound("after", key))[0][0])
+
+    def count_residual(self) -> int:
+        return int(self._run("count_residual")[0][0])
+
+    def top_sources(self) -> list[tuple[str, int]]:
+        try:
+            return [(str(source), count) for source, count in self._run("top_sources")]
+        except UnicodeDecodeError:
+            return []
+
+    # -- reading -------------------------------------------------------------------------------------
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        return self._transaction("begin_read")
+
+    def read_batch(self, *, after: Key, through: Key, limit: int, with_null_keys: bool) -> BatchRead:
+        first = "_first" if after is None else ""
+        bounds = {**_bound("through", through), **(_bound("after", after) if after is not None else {})}
+        with self.snapshot():
+            try:
+                facts = self._run(f"read_batch{first}", limit=limit, **bounds)
+            except UnicodeDecodeError:
+                facts = [_decode_raw(row) for row in self._run(f"read_batch{first}_raw", limit=limit, **bounds)]
+            exhausted = len(facts) < limit
+            last: Key = through if exhausted else facts[-1][0]
+            bounds |= _bound("through", last)
+            eligible = int(self._run(f"count_batch{first}", **bounds)[0][0])
+            null_keys = self.count_null_keys() if with_null_keys and after is None else 0
+        return BatchRead(facts, last, eligible, exhausted, null_keys)
+
+    def old_metadata(self, fact_id: str) -> Record | None:
+        try:
+            rows = self._run("old_metadata", fact_id=fact_id)
+        except UnicodeDecodeError:
+            return None
+        if not rows:
+            return None
+        source_doc, extracted_at, _, lower, upper = rows[0]
+        return Record(fact_id, source_doc, extracted_at, lower, upper)
+
+    # -- the ledger ----------------------------------------------------------------------------------
+
+    def read_run(self, run_id: str) -> RunRow | None:
+        rows = self._run("read_run", run_id=run_id)
+        return RunRow(*rows[0]) if rows else None
+
+    def open_run(self, *, run_id: str, plan_id: str, plan: str, now: str, attester: str, key_id: str | None) -> None:
+        with self._transaction("begin_write"):
+            self._run(
+                "open_run", run_id=run_id, plan_id=plan_id, plan=plan, now=now, attester=attester, key_id=key_id,
+                host=socket.gethostname(), pid=os.getpid(),
+            )  # fmt: skip
+
+    def finish_run(self, *, run_id: str, now: str) -> None:
+        with self._transaction("begin_write"):
+            self._run("finish_run", run_id=run_id, now=now)
+
+    def read_chunk(self, run_id: str, chunk: int) -> LedgerRow | None:
+        rows = self._run("read_chunk", run_id=run_id, chunk=chunk)
+        return _ledger_row(rows[0]) if rows else None
+
+    def read_chunks(self, run_id: str) -> list[LedgerRow]:
+        return [_ledger_row(row) for row in self._run("read_chunks", run_id=run_id)]
+
+    def claim_chunk(
+        self, *, run_id: str, plan_id: str, chunk: int, after: Key, through: Key, now: str
+    ) -> LedgerRow:
+        with self._transaction("begin_write"):
+            self._run(
+                "claim_chunk", run_id=run_id, plan_id=plan_id, chunk=chunk, now=now, host=socket.gethostname(),
+                pid=os.getpid(), **_bound("after", after), **_bound("through", through),
+            )  # fmt: skip
+            row = self.read_chunk(run_id, chunk)
+        assert row is not None  # it was entered or found a moment ago, in this transaction
+        if row.plan_id != plan_id:
+            raise StateError(
+                f"chunk {chunk} of run {run_id} belongs to plan {row.plan_id[:12]}… in the ledger, the current plan "
+                f"is {plan_id[:12]}…. Use a new --run-id. Nothing was written."
+            )
+        return row
+
+    # -- writing -------------------------------------------------------------------------------------
+
+    def write_batch(self, batch: BatchWrite) -> bool:
+        """1. Stage the rows in memory, before the lock. 2. Lock. 3. Rows, log, rejects, ledger. 4. Commit.
+
+        Each step must change exactly as many rows as were staged for it; anything else means that the read is
+        stale, and all of it is rolled back.
+        """
+        staged = self._stage(batch)
+        points.reach("before the write lock")
+        try:
+            with self._transaction("begin_write"):
+                self.check_schema()
+                self._write_rows(batch, staged)
+                self._write_ledger(batch)
+                points.reach("before commit")
+        except _StaleReadError:
+            return False
+        points.reach("after commit")
+        return True
+
+    def _stage(self, batch: BatchWrite) -> int:
+        self._run("clear_staging")
+        rows = [(*record, signature, 0) for record, signature in batch.inserts]
+        rows += [(*record, signature, 1) for record, signature in batch.updates]
+        rows.sort()
+        with self._translated():
+            self._connection.executemany(self._sql["stage_row"], rows)
+        return len(rows)
+
+    def _write_rows(self, batch: BatchWrite, staged: int) -> None:
+        if not staged:
+            return
+        values = {"attester": batch.attester, "now": batch.now}
+        self._expect(len(batch.inserts), "insert_metadata", **values)
+        if batch.updates:
+            self._expect(len(batch.updates), "update_metadata", **values)
+        self._expect(staged, "append_log", **values)
+
+    def _write_ledger(self, batch: BatchWrite) -> None:
+        of_batch = {"run_id": batch.run_id, "chunk": batch.chunk, "now": batch.now}
+        for reject in batch.rejects:
+            self._run("reject_fact", **of_batch, **reject._asdict())
+        if batch.null_keys:
+            self._expect(
+                batch.null_keys, "reject_null_keys", **of_batch,
+                reason=KEY_NOT_TEXT_OR_INTEGER, detail=NULL_KEY_DETAIL,
+            )  # fmt: skip
+        counts = dict(zip(Counts.__dataclass_fields__, batch.counts.values(), strict=True))
+        self._expect(
+            1, "advance_chunk", **of_batch, **counts, plan_id=batch.plan_id, state=batch.state,
+            seconds=batch.seconds, **_bound("cursor", batch.cursor), **_bound("expected", batch.expected_cursor),
+        )  # fmt: skip
+
+    def _expect(self, rows: int, name: str, **parameters: Any) -> None:
+        """Execute a write that must change exactly `rows` rows."""
+        if rows == 0 and name != "advance_chunk":
+            return
+        self._run(name, **parameters)
+        if self._connection.changes() != rows:
+            raise _StaleReadError(f"{name} changed {self._connection.changes()} rows, expected {rows}")
+
+    # -- closing -------------------------------------------------------------------------------------
+
+    def reject_reasons(self, run_id: str) -> dict[str, int]:
+        return {str(reason): int(count) for reason, count in self._run("reject_reasons", run_id=run_id)}
+
+    def reject_sample(self, run_id: str) -> list[dict[str, Any]]:
+        names = ("fact_id", "reason", "detail", "chunk")
+        return [dict(zip(names, row, strict=True)) for row in self._run("reject_sample", run_id=run_id)]
+
+
+class _StaleReadError(Exception):
+    """The store moved on between reading a batch and writing it."""
+
+
+def _bound(name: str, key: Key) -> dict[str, Any]:
+    """A key as the parameters of its placeholder; text that is not UTF-8 travels as bytes with a flag."""
+    if isinstance(key, NotUtf8):
+        return {name: bytes(key), f"{name}_is_text": 1}
+    return {name: key, f"{name}_is_text": 0}
+
+
+def _decode_raw(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """(is text, value) pairs and a last plain column, back to the columns of a fact."""
+    pairs = zip(row[0:-1:2], row[1:-1:2], strict=True)
+    return (*(decoded(is_text, value) for is_text, value in pairs), row[-1])
+
+
+def _ledger_row(row: tuple[Any, ...]) -> LedgerRow:
+    chunk, plan_id = row[:2]
+    after, through, cursor = (decoded(*row[i : i + 2]) for i in (2, 4, 6))
+    counts = Counts(*row[8:17])
+    state, attempts, host, pid, started_at, finished_at, seconds = row[17:]
+    return LedgerRow(
+        chunk, plan_id, after, through, cursor, counts, state, attempts, host, pid, started_at, finished_at, seconds
+    )
+
+

@@ -1,0 +1,120 @@
+"""Opening a SQLite file for the job, and what can go wrong with one.
+
+Settings of a connection, each with its reason, in the order in which they are applied:
+
+    no CREATE flag        a missing file is an error, never an empty database
+    busy timeout          wait for other writers instead of failing at once
+    temp_store = MEMORY   the staging table of a batch never reaches a disk
+    synchronous = FULL    a commit is on the disk before its marker is written
+    wal_autocheckpoint    seldom enough to be cheap, often enough to bound the log (WAL only)
+    query_only            a dry run cannot write even by mistake
+    the guard             see sqlite_guard.py; installed last, so that nothing above needs an exception
+
+The journal mode is the operator's and is left as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import apsw
+
+from tasks.engine.errors import DatabaseError, LockedError, ProvenanceError, SchemaChangedError
+from tasks.engine.settings import Pacing
+from tasks.stores.sqlite_sql import setup_statements
+
+# SQLite 3.7.0 to 3.51.2: two connections that write and checkpoint at once can corrupt the database.
+# Source: https://sqlite.org/wal.html#walresetbug
+_WAL_RESET_BUG = ((3, 7, 0), (3, 51, 2))
+
+
+def refuse_unsafe_engine(version: str) -> None:
+    """Raise DatabaseError if this SQLite library has the WAL-reset bug."""
+    numbers = tuple(int(part) for part in version.split(".")[:3])
+    first, last = _WAL_RESET_BUG
+    if first <= numbers <= last:
+        raise DatabaseError(
+            f"SQLite {version} has the WAL-reset bug (3.7.0 to 3.51.2): two connections that write at once can "
+            f"corrupt the database. Expected 3.51.3 or later: pip install --upgrade apsw. Nothing was written."
+        )
+
+
+def open_connection(path: Path, *, pacing: Pacing, write: bool) -> apsw.Connection:
+    """Open an existing database file, to read only or to write.
+
+    Raises DatabaseError if it is missing, a folder, read-only though `write` is asked, or not SQLite, and
+    LockedError if another connection holds it exclusively.
+    """
+    refuse_unsafe_engine(apsw.sqlite_lib_version())
+    if not path.exists():
+        raise DatabaseError(
+            f"database {path}: there is no such file, and it is never created. Set AUTONOMATH_DB_PATH or the key "
+            f"database, or make a sample: luigi --module tasks MakeSample --local-scheduler. Nothing was written."
+        )
+    if not path.is_file():
+        raise DatabaseError(f"database {path}: expected a SQLite file, found a folder or device. Nothing was written.")
+    flags = apsw.SQLITE_OPEN_READWRITE if write else apsw.SQLITE_OPEN_READONLY
+    with translated(path, "it was opened"):
+        connection = apsw.Connection(str(path.absolute()), flags=flags)
+    try:
+        with translated(path, "it was opened"):
+            _configure(connection, pacing, write=write)
+        if write and connection.readonly("main"):
+            raise DatabaseError(
+                f"database {path}: the file or its folder is read-only for this user, a live run needs to write. "
+                f"Check its owner and mode. Nothing was written."
+            )
+    except ProvenanceError:
+        connection.close(True)
+        raise
+    return connection
+
+
+def _configure(connection: apsw.Connection, pacing: Pacing, *, write: bool) -> None:
+    connection.set_busy_timeout(int(pacing.lock_timeout_seconds * 1000))
+    for statement in setup_statements(cache_mib=pacing.cache_mib, write=write):
+        connection.execute(statement.sql).fetchall()
+    if write:
+        connection.wal_autocheckpoint(pacing.wal_autocheckpoint_pages)
+
+
+@contextmanager
+def translated(path: Path, when: str, *, written: str = "Nothing was written.") -> Iterator[None]:
+    """Turn what SQLite raises into one message: what, where, seen, next step, what was written."""
+    try:
+        yield
+    except apsw.BusyError:
+        raise LockedError(
+            f"database {path}: locked by another writer for longer than pacing.lock_timeout_seconds while {when}. "
+            f"{written} Run the same command again."
+        ) from None
+    except apsw.Error as error:
+        raise _explained(error, path, when, written) from None
+
+
+def _explained(error: apsw.Error, path: Path, when: str, written: str) -> ProvenanceError:
+    place = f"database {path}"
+    if isinstance(error, apsw.NotADBError):
+        return DatabaseError(f"{place}: not a SQLite database (or an encrypted one). {written}")
+    if isinstance(error, apsw.FullError):
+        return DatabaseError(
+            f"{place}: the disk is full while {when}. {written} Free some space, then run the same command again."
+        )
+    if isinstance(error, apsw.ReadOnlyError):
+        return DatabaseError(f"{place}: read-only while {when}. {written} Check the owner and mode of file and folder.")
+    if isinstance(error, apsw.CorruptError):
+        return DatabaseError(
+            f"{place}: SQLite reports damage while {when} ({error}). {written} Restore a backup, or look at it with "
+            f"the sqlite3 shell before anything else writes to it."
+        )
+    if isinstance(error, apsw.SchemaChangeError):
+        return SchemaChangedError(f"{place}: the schema changed while {when}. {written}")
+    return DatabaseError(f"{place}: {type(error).__name__.removesuffix('Error')}: {error} while {when}. {written}")
+
+
+def close_quietly(connection: apsw.Connection) -> None:
+    """Close; what is open and uncommitted is rolled back. Never raises: the error that led here matters more."""
+    with suppress(apsw.Error):
+        connection.close(True)

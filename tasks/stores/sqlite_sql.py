@@ -1,0 +1,366 @@
+"""Every statement that a run can execute on SQLite, built from a binding and nothing else.
+
+This is the one place where identifiers are quoted and SQL text is put together; values are always bound.
+The texts are golden-tested (tests/stores/test_sqlite_sql.py), compiled by SchemaVerify, and looked up by
+name when they run, so no other text can reach the database.
+
+A statement's `scale` says how often it runs and so what its query plan may do:
+
+    once    per run: may walk a whole table (planning, the closing count)
+    chunk   per chunk: touches the ledger only
+    batch   per batch: must not scan or sort any of the contract's large tables
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tasks.engine.contract import Binding
+from tasks.engine.derivation import WHITESPACE
+
+Scale = Literal["once", "chunk", "batch"]
+STAGING = "backfill_batch"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One SQL text with its place in the run. `writes`: only a live run executes it."""
+
+    name: str
+    sql: str
+    scale: Scale
+    writes: bool = False
+
+
+CATALOGUE_STATEMENTS = (
+    Statement("encoding", "PRAGMA encoding", "once"),
+    Statement("table_list", "SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main'", "once"),
+    Statement(
+        "table_columns",
+        'SELECT name, type, "notnull", dflt_value IS NOT NULL, pk, hidden FROM pragma_table_xinfo(?)',
+        "once",
+    ),
+    Statement("index_list", 'SELECT name, "unique", partial FROM pragma_index_list(?)', "once"),
+    Statement("index_columns", "SELECT name, coll FROM pragma_index_xinfo(?) WHERE key ORDER BY seqno", "once"),
+    Statement(
+        "declarations",
+        "SELECT type, name, sql FROM sqlite_schema WHERE tbl_name = ? COLLATE NOCASE AND sql IS NOT NULL ORDER BY type, name",
+        "once",
+    ),
+)
+
+
+def setup_statements(*, cache_mib: int, write: bool) -> tuple[Statement, ...]:
+    """What every connection executes first; the first one that reads tells whether the file is SQLite at all."""
+    staging = (
+        f"CREATE TEMP TABLE {STAGING} (fact_id TEXT PRIMARY KEY, source_doc TEXT, extracted_at TEXT, "
+        "confidence_lower REAL, confidence_upper REAL, ed25519_sig BLOB, is_update INTEGER) WITHOUT ROWID"
+    )
+    by_mode = (
+        Statement("synchronous", "PRAGMA synchronous = FULL", "once")
+        if write
+        else Statement("query_only", "PRAGMA query_only = 1", "once")
+    )
+    return (
+        Statement("temp_store", "PRAGMA temp_store = MEMORY", "once"),
+        Statement("cache_size", f"PRAGMA cache_size = -{cache_mib * 1024}", "once"),
+        Statement("first_read", "SELECT count(*) FROM sqlite_schema", "once"),
+        Statement("create_staging", staging, "once"),
+        by_mode,
+    )
+
+
+def quoted(name: str) -> str:
+    """An identifier as SQL text. The only place that quotes one."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def build_statements(binding: Binding) -> tuple[Statement, ...]:
+    """All statements of a run, in the order in which a run first needs them."""
+    sql = _Builder(binding)
+    return (*_TRANSACTION, *sql.planning(), *sql.reading(), *sql.ledger(), *sql.writing(), *sql.closing())
+
+
+_TRANSACTION = (
+    Statement("schema_version", "PRAGMA schema_version", "batch"),
+    Statement("begin_read", "BEGIN", "batch"),
+    Statement("begin_write", "BEGIN IMMEDIATE", "batch", writes=True),
+    Statement("commit", "COMMIT", "batch"),
+    Statement("rollback", "ROLLBACK", "batch"),
+)
+
+_RUN_COLUMNS = "plan_id, plan, started_at, finished_at, attester, key_id"
+_COUNTS = (
+    "eligible", "inserted", "updated", "unchanged", "rejected",
+    "signed", "placeholder", "created_at_missing", "confidence_not_numeric",
+)  # fmt: skip
+
+
+def _key_value(name: str, *, odd_keys: bool) -> str:
+    """A bound key. Text that is not UTF-8 comes in as its bytes with `:<name>_is_text` set."""
+    if not odd_keys:
+        return f":{name}"
+    return f"(CASE WHEN :{name}_is_text THEN CAST(:{name} AS TEXT) ELSE :{name} END)"
+
+
+def _raw(expression: str) -> str:
+    """A value as two columns, (is it text, the value with text as bytes): no text can break the reader."""
+    return (
+        f"typeof({expression}) = 'text', "
+        f"CASE typeof({expression}) WHEN 'text' THEN CAST({expression} AS BLOB) ELSE {expression} END"
+    )
+
+
+class _Builder:
+    """The expressions that several statements share, quoted once."""
+
+    def __init__(self, binding: Binding) -> None:
+        self.b = binding
+        self.facts = quoted(binding.facts.table)
+        self.key = f"f.{quoted(binding.facts.key)}"
+        self.odd_keys = not binding.facts.key_is_rowid
+        self.metadata = quoted(binding.metadata.table)
+        self.after = _key_value("after", odd_keys=self.odd_keys)
+        self.through = _key_value("through", odd_keys=self.odd_keys)
+
+    def _fact_column(self, name: str | None) -> str:
+        return f"f.{quoted(name)}" if name else "NULL"
+
+    @property
+    def source_lookup(self) -> str:
+        """The URL of the fact's source row, as a scalar; NULL where there is none."""
+        source, source_id = self.b.source, self.b.facts.source_id
+        if source is None or source_id is None:
+            return "NULL"
+        return (
+            f"(SELECT s.{quoted(source.source_url)} FROM {quoted(source.table)} AS s "
+            f"WHERE s.{quoted(source.key)} = f.{quoted(source_id)})"
+        )
+
+    @property
+    def derivable(self) -> str:
+        """True if a source can be derived: one of the two is there and not blank."""
+        blank = "char(" + ", ".join(str(ord(c)) for c in WHITESPACE) + ")"
+        parts = [self._fact_column(self.b.facts.source_url), self.source_lookup]
+        tests = [f"coalesce(trim({part}, {blank}), '') <> ''" for part in parts if part != "NULL"]
+        return f"({' OR '.join(tests)})" if tests else "0"
+
+    @property
+    def joined(self) -> str:
+        """Facts with their metadata row, where there is one."""
+        fact_id = f"m.{quoted(self.b.metadata.fact_id)}"
+        typed = f" AND typeof({self.key}) IN ('integer', 'text')" if self.odd_keys else ""
+        return f"{self.facts} AS f LEFT JOIN {self.metadata} AS m ON {fact_id} = CAST({self.key} AS TEXT){typed}"
+
+    @property
+    def residual(self) -> str:
+        """True for a fact that would be inserted, updated or rejected."""
+        m = self.b.metadata
+        return (
+            f"(m.{quoted(m.fact_id)} IS NULL OR (m.{quoted(m.source_doc)} IS NULL AND {self.derivable}))"
+        )
+
+    # -- planning ------------------------------------------------------------------------------------
+
+    def planning(self) -> tuple[Statement, ...]:
+        key = _raw(self.key) if self.odd_keys else f"0, {self.key}"
+        walk = f"SELECT {key} FROM {self.joined} WHERE {self.key} IS NOT NULL AND {self.residual}"
+        rejected_before = (
+            f"EXISTS (SELECT 1 FROM {quoted(self.b.ledger.reject)} AS r WHERE r.fact_id = CAST({self.key} AS TEXT))"
+        )
+        order = f"ORDER BY {self.key}"
+        return (
+            Statement("residual_keys", f"{walk} {order}", "once"),
+            Statement("fresh_residual_keys", f"{walk} AND NOT {rejected_before} {order} LIMIT :limit", "once"),
+            Statement(
+                "null_keys_rejected_before",
+                f"SELECT count(*) FROM {quoted(self.b.ledger.reject)} WHERE fact_id = 'NULL' AND detail = :detail", "once",
+            ),
+            Statement("count_null_keys", f"SELECT count(*) FROM {self.facts} AS f WHERE {self.key} IS NULL", "once"),
+            Statement("count_facts", f"SELECT count(*) FROM {self.facts}", "once"),
+            Statement(
+                "key_before",
+                f"SELECT {key} FROM {self.facts} AS f WHERE {self.key} < {self.through} "
+                f"ORDER BY {self.key} DESC LIMIT 1", "batch",
+            ),
+            Statement(
+                "count_through",
+                f"SELECT count(*) FROM {self.facts} AS f WHERE {self.key} <= {self.through}", "once",
+            ),
+            Statement(
+                "count_beyond",
+                f"SELECT count(*) FROM {self.facts} AS f WHERE {self.key} > {self.after}", "once",
+            ),
+        )  # fmt: skip
+
+    # -- reading a batch -----------------------------------------------------------------------------
+
+    def reading(self) -> tuple[Statement, ...]:
+        from_start = f"{self.key} <= {self.through}"
+        onwards = f"{self.key} > {self.after} AND {self.key} <= {self.through}"
+        f = self.b.facts
+        values = [
+            self.key, self._fact_column(f.source_url), self.source_lookup,
+            self._fact_column(f.created_at), self._fact_column(f.confidence),
+        ]  # fmt: skip
+        has_metadata = f"m.{quoted(self.b.metadata.fact_id)} IS NOT NULL"
+        plain = ", ".join([*values, has_metadata])
+        raw = ", ".join([*map(_raw, values), has_metadata])
+        old = ", ".join(
+            f"m.{quoted(name)}"
+            for name in (self.b.metadata.source_doc, self.b.metadata.extracted_at, self.b.metadata.verified_by,
+                         self.b.metadata.confidence_lower, self.b.metadata.confidence_upper)
+        )  # fmt: skip
+
+        def batch(columns: str, where: str) -> str:
+            return (
+                f"SELECT {columns} FROM {self.joined} WHERE {where} AND {self.residual} "
+                f"ORDER BY {self.key} LIMIT :limit"
+            )
+
+        return (
+            Statement("read_batch_first", batch(plain, from_start), "batch"),
+            Statement("read_batch", batch(plain, onwards), "batch"),
+            Statement("read_batch_first_raw", batch(raw, from_start), "batch"),
+            Statement("read_batch_raw", batch(raw, onwards), "batch"),
+            Statement("count_batch_first", f"SELECT count(*) FROM {self.facts} AS f WHERE {from_start}", "batch"),
+            Statement("count_batch", f"SELECT count(*) FROM {self.facts} AS f WHERE {onwards}", "batch"),
+            Statement(
+                "old_metadata",
+                f"SELECT {old} FROM {self.metadata} AS m WHERE m.{quoted(self.b.metadata.fact_id)} = :fact_id",
+                "batch",
+            ),
+        )
+
+    # -- the ledger ----------------------------------------------------------------------------------
+
+    def ledger(self) -> tuple[Statement, ...]:
+        run, chunk = quoted(self.b.ledger.run), quoted(self.b.ledger.chunk)
+        keys = {name: _key_value(name, odd_keys=True) for name in ("after", "through", "cursor", "expected")}
+        row = ", ".join([
+            "chunk", "plan_id", _raw("after_key"), _raw("through_key"), _raw("cursor"), *_COUNTS,
+            "state", "attempts", "host", "pid", "started_at", "finished_at", "seconds",
+        ])  # fmt: skip
+        adds = ", ".join(f"{name} = {name} + :{name}" for name in _COUNTS)
+        return (
+            Statement("read_run", f"SELECT {_RUN_COLUMNS} FROM {run} WHERE run_id = :run_id", "chunk"),
+            Statement(
+                "open_run",
+                f"INSERT INTO {run} (run_id, plan_id, plan, started_at, attester, key_id, host, pid) VALUES "
+                "(:run_id, :plan_id, :plan, :now, :attester, :key_id, :host, :pid) ON CONFLICT (run_id) DO NOTHING",
+                "chunk", writes=True,
+            ),
+            Statement(
+                "finish_run",
+                f"UPDATE {run} SET finished_at = :now WHERE run_id = :run_id AND finished_at IS NULL",
+                "chunk", writes=True,
+            ),
+            Statement("read_chunk", f"SELECT {row} FROM {chunk} WHERE run_id = :run_id AND chunk = :chunk", "batch"),
+            Statement("read_chunks", f"SELECT {row} FROM {chunk} WHERE run_id = :run_id ORDER BY chunk", "chunk"),
+            Statement(
+                "claim_chunk",
+                f"INSERT INTO {chunk} (run_id, chunk, plan_id, after_key, through_key, cursor, state, attempts, "
+                f"host, pid, started_at, updated_at) VALUES (:run_id, :chunk, :plan_id, {keys['after']}, "
+                f"{keys['through']}, {keys['after']}, 'running', 1, :host, :pid, :now, :now) "
+                "ON CONFLICT (run_id, chunk) DO UPDATE SET attempts = attempts + 1, host = excluded.host, "
+                "pid = excluded.pid, updated_at = excluded.updated_at WHERE state = 'running'",
+                "chunk", writes=True,
+            ),
+            Statement(
+                "advance_chunk",
+                f"UPDATE {chunk} SET cursor = {keys['cursor']}, {adds}, state = :state, updated_at = :now, "
+                "finished_at = CASE :state WHEN 'done' THEN :now END, seconds = seconds + :seconds "
+                "WHERE run_id = :run_id AND chunk = :chunk AND plan_id = :plan_id AND state = 'running' "
+                f"AND cursor IS {keys['expected']}",
+                "batch", writes=True,
+            ),
+            Statement(
+                "reject_reasons",
+                f"SELECT reason, count(*) FROM {quoted(self.b.ledger.reject)} WHERE run_id = :run_id "
+                "GROUP BY reason ORDER BY reason", "once",
+            ),
+            Statement(
+                "reject_sample",
+                f"SELECT fact_id, reason, detail, chunk FROM {quoted(self.b.ledger.reject)} "
+                "WHERE run_id = :run_id ORDER BY reject_id LIMIT 20", "once",
+            ),
+        )  # fmt: skip
+
+    # -- writing a batch -----------------------------------------------------------------------------
+
+    def writing(self) -> tuple[Statement, ...]:
+        m, log, reject = self.b.metadata, self.b.log, quoted(self.b.ledger.reject)
+        signature_at = "CASE length(ed25519_sig) WHEN 64 THEN 1 ELSE 9 END"
+        log_values = {
+            log.fact_id: "fact_id", log.attester: ":attester",
+            log.signature_hex: f"lower(hex(substr(ed25519_sig, {signature_at}, 64)))",
+        }  # fmt: skip
+        if log.signed_at:
+            log_values[log.signed_at] = ":now"
+        return (
+            Statement("clear_staging", f"DELETE FROM temp.{STAGING}", "batch", writes=True),
+            Statement("stage_row", f"INSERT OR IGNORE INTO temp.{STAGING} VALUES (?, ?, ?, ?, ?, ?, ?)", "batch", writes=True),
+            Statement("insert_metadata", self._insert_metadata(), "batch", writes=True),
+            Statement("update_metadata", self._update_metadata(), "batch", writes=True),
+            Statement(
+                "append_log",
+                f"INSERT INTO {quoted(log.table)} ({', '.join(map(quoted, log_values))}) "
+                f"SELECT {', '.join(log_values.values())} FROM temp.{STAGING} ORDER BY fact_id",
+                "batch", writes=True,
+            ),
+            Statement(
+                "reject_fact",
+                f"INSERT INTO {reject} (run_id, chunk, fact_id, reason, detail, rejected_at) "
+                "VALUES (:run_id, :chunk, :fact_id, :reason, :detail, :now)", "batch", writes=True,
+            ),
+            Statement(
+                "reject_null_keys",
+                f"INSERT INTO {reject} (run_id, chunk, fact_id, reason, detail, rejected_at) "
+                f"SELECT :run_id, :chunk, 'NULL', :reason, :detail, :now FROM {self.facts} AS f WHERE {self.key} IS NULL",
+                "once", writes=True,
+            ),
+        )  # fmt: skip
+
+    def _insert_metadata(self) -> str:
+        m = self.b.metadata
+        values = {
+            m.fact_id: "fact_id", m.source_doc: "source_doc", m.extracted_at: "extracted_at",
+            m.verified_by: ":attester", m.confidence_lower: "confidence_lower",
+            m.confidence_upper: "confidence_upper", m.ed25519_sig: "ed25519_sig",
+        }  # fmt: skip
+        values |= {name: ":now" for name in (m.created_at, m.updated_at) if name}
+        return (
+            f"INSERT INTO {self.metadata} ({', '.join(map(quoted, values))}) SELECT {', '.join(values.values())} "
+            f"FROM temp.{STAGING} WHERE is_update = 0 ORDER BY fact_id ON CONFLICT ({quoted(m.fact_id)}) DO NOTHING"
+        )
+
+    def _update_metadata(self) -> str:
+        m = self.b.metadata
+        values = {
+            m.source_doc: "b.source_doc", m.extracted_at: "b.extracted_at", m.verified_by: ":attester",
+            m.confidence_lower: "b.confidence_lower", m.confidence_upper: "b.confidence_upper",
+            m.ed25519_sig: "b.ed25519_sig",
+        }  # fmt: skip
+        if m.updated_at:
+            values[m.updated_at] = ":now"
+        sets = ", ".join(f"{quoted(column)} = {value}" for column, value in values.items())
+        return (
+            f"UPDATE {self.metadata} AS m SET {sets} FROM temp.{STAGING} AS b WHERE b.is_update = 1 "
+            f"AND m.{quoted(m.fact_id)} = b.fact_id AND m.{quoted(m.source_doc)} IS NULL"
+        )
+
+    # -- closing -------------------------------------------------------------------------------------
+
+    def closing(self) -> tuple[Statement, ...]:
+        source_doc = quoted(self.b.metadata.source_doc)
+        return (
+            Statement(
+                "count_residual", f"SELECT count(*) FROM {self.joined} WHERE {self.residual}", "once",
+            ),
+            Statement(
+                "top_sources",
+                f"SELECT {source_doc}, count(*) FROM {self.metadata} WHERE {source_doc} IS NOT NULL "
+                f"GROUP BY {source_doc} ORDER BY count(*) DESC, {source_doc} LIMIT 10", "once",
+            ),
+        )  # fmt: skip

@@ -1,0 +1,223 @@
+"""The gate: what must hold before any statement of a run reaches a real database.
+
+1. The engine is a safe one and the text encoding is UTF-8.
+2. The contract resolves into a binding; if not, all drift is reported at once.
+3. Every statement of the run compiles against the real database under the live run's guard.
+4. No statement that runs per batch would scan or sort a large table.
+5. The write path is rehearsed on an empty copy of the job's tables in memory: rows of every shape go in, are
+   replaced once, and come back as they were, so that no CHECK, default, trigger or affinity can surprise later.
+
+Nothing here executes a statement of the run on the real database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import apsw
+
+from tasks.engine.contract import Binding, Catalogue, Drift, fingerprint, resolve
+from tasks.engine.errors import DriftError
+from tasks.engine.settings import Settings
+from tasks.stores.schema_file import ledger_columns
+from tasks.stores.sqlite_catalogue import read_catalogue
+from tasks.stores.sqlite_guard import Guard
+from tasks.stores.sqlite_rehearsal import rehearse
+from tasks.stores.sqlite_sql import CATALOGUE_STATEMENTS, STAGING, Statement, build_statements, setup_statements
+
+
+@dataclass(frozen=True)
+class CompiledStatement:
+    """A statement together with the plan the real database made for it."""
+
+    statement: Statement
+    plan: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """A database that passed the gate. `fingerprint` is SHA-256 over the declared shape of the bound tables."""
+
+    engine: str
+    binding: Binding
+    fingerprint: str
+    schema_version: int
+    compiled: tuple[CompiledStatement, ...]
+    checks: tuple[str, ...]
+
+    def as_json(self, settings: Settings) -> dict[str, Any]:
+        """The content of schema.json."""
+        from dataclasses import asdict
+
+        return {
+            "engine": {"name": "SQLite", "version": self.engine},
+            "database": str(settings.database_path),
+            "fingerprint": self.fingerprint,
+            "binding": asdict(self.binding),
+            "absences": list(self.binding.absences),
+            "checks": list(self.checks),
+            "statements": [
+                {"name": s.name, "sql": s.sql, "scale": s.scale, "writes": s.writes, "plan": plan}
+                for s, plan in _all_statements(self, settings)
+            ],
+        }
+
+
+def _all_statements(verification: Verification, settings: Settings) -> Iterator[tuple[Statement, list[str]]]:
+    seen = set()
+    for write in (False, True):
+        for statement in setup_statements(cache_mib=settings.pacing.cache_mib, write=write):
+            if statement.name not in seen:
+                seen.add(statement.name)
+                yield statement, []
+    for statement in CATALOGUE_STATEMENTS:
+        yield statement, []
+    for compiled in verification.compiled:
+        yield compiled.statement, list(compiled.plan)
+
+
+def live_guard(binding: Binding) -> Guard:
+    """What a live run may write: see Promise 1."""
+    ledger = binding.ledger
+    return Guard(
+        insert=binding.writable,
+        update=(binding.metadata.table, ledger.run, ledger.chunk),
+    )
+
+
+def verify(connection: apsw.Connection, settings: Settings) -> Verification:
+    """Pass a database through the gate, or raise DriftError with everything that is wrong with it.
+
+    Leaves the live run's guard installed on the connection: the binding decides what may be written.
+    """
+    connection.authorizer = Guard()
+    schema_version: Any = connection.execute("PRAGMA schema_version").get
+    catalogue = read_catalogue(connection, _configured_names(settings))
+    drift = _refuse_encoding(connection)
+    resolved = resolve(settings, catalogue, ledger_columns())
+    if isinstance(resolved, list):
+        raise drift_error(drift + resolved)
+    guard = live_guard(resolved)
+    connection.authorizer = guard
+    compiled = []
+    for statement in build_statements(resolved):
+        result = _compile(connection, statement, guard, resolved)
+        drift.extend(result if isinstance(result, list) else [])
+        compiled.extend([result] if isinstance(result, CompiledStatement) else [])
+    if not drift:
+        drift = _rehearse(resolved, catalogue)
+    if drift:
+        raise drift_error(drift)
+    return Verification(
+        engine=apsw.sqlite_lib_version(),
+        binding=resolved,
+        fingerprint=fingerprint(catalogue, resolved.tables),
+        schema_version=schema_version,
+        compiled=tuple(compiled),
+        checks=(
+            "the engine has no known corruption bug and the text encoding is UTF-8",
+            "every role of the contract is bound to a table and column that exist",
+            "every statement compiles under the guard of a live run",
+            "no statement that runs per batch scans or sorts a large table",
+            "rows of every shape were written, replaced and read back on an empty copy in memory",
+        ),
+    )
+
+
+def drift_error(drift: list[Drift]) -> DriftError:
+    """All drift as one error, a line each."""
+    lines = list(dict.fromkeys(str(item) for item in drift))
+    if len(lines) == 1:
+        return DriftError(f"{lines[0]} Nothing was written.")
+    return DriftError("\n".join([f"{len(lines)} things to mend:", *lines, "Nothing was written."]))
+
+
+def _configured_names(settings: Settings) -> tuple[str, ...]:
+    tables = settings.tables
+    named = (tables.facts, tables.source, tables.metadata, tables.attestation_log)
+    return (*(table.name for table in named), *tables.ledger.model_dump().values())
+
+
+def _refuse_encoding(connection: apsw.Connection) -> list[Drift]:
+    encoding = connection.execute("PRAGMA encoding").fetchall()[0][0]
+    if encoding == "UTF-8":
+        return []
+    return [Drift("database", f"text encoding is {encoding}, only UTF-8 is supported", "", "Convert it with VACUUM INTO.")]
+
+
+def _compile(
+    connection: apsw.Connection, statement: Statement, guard: Guard, binding: Binding
+) -> CompiledStatement | list[Drift]:
+    """Compile without executing, and read the plan. Raises nothing for what a schema can cause."""
+    guard.denied = None
+    try:
+        plan = _plan(connection, statement)
+    except apsw.AuthError:
+        mend = "The job writes to its own tables only: drop the trigger, or point the contract elsewhere."
+        return [Drift(_subject(statement, binding), f"{statement.name} would do {guard.denied}", "", mend)]
+    except apsw.SQLError as error:
+        mend = "Compare the table with config/schema/sqlite.sql."
+        return [Drift(_subject(statement, binding), f"{statement.name} does not compile: {error}", "", mend)]
+    problems = _expensive(plan, binding) if statement.scale == "batch" else []
+    if problems:
+        mend = "Add an index on the column that is looked up, with the type of the column it is compared to."
+        return [Drift(_subject(statement, binding), f"{statement.name} would {p} for every batch", "", mend) for p in problems]
+    return CompiledStatement(statement, plan)
+
+
+def _plan(connection: apsw.Connection, statement: Statement) -> tuple[str, ...]:
+    holes = statement.sql.count("?")
+    bindings: Any = (None,) * holes if holes else _Anything()
+    if not statement.sql.startswith(("SELECT", "INSERT", "UPDATE", "DELETE")):
+        connection.execute(f"EXPLAIN {statement.sql}").fetchall()
+        return ()
+    rows = connection.execute(f"EXPLAIN QUERY PLAN {statement.sql}", bindings).fetchall()
+    return tuple(str(row[3]) for row in rows)
+
+
+class _Anything(dict[str, None]):
+    """Binds NULL to every named parameter: a plan does not depend on the values."""
+
+    def __missing__(self, key: str) -> None:
+        return None
+
+
+def _expensive(plan: tuple[str, ...], binding: Binding) -> list[str]:
+    """What this plan does that grows with the size of the store, in words."""
+    names = {"f": binding.facts.table, "m": binding.metadata.table}
+    if binding.source:
+        names["s"] = binding.source.table
+    found = []
+    for line in plan:
+        words = line.split()
+        if words[0] == "SCAN" and words[1] not in (f"temp.{STAGING}", STAGING, "b", "CONSTANT"):
+            found.append(f"scan {names.get(words[1], words[1])} from end to end")
+        elif "AUTOMATIC" in words:
+            found.append(f"build an index over {names.get(words[1], words[1])}")
+        elif line.startswith("USE TEMP B-TREE"):
+            found.append(f"sort ({line.lower()})")
+    return found
+
+
+def _subject(statement: Statement, binding: Binding) -> str:
+    """The table that a statement is about, for the head of a message."""
+    if statement.name in ("append_log",):
+        return binding.log.table
+    if statement.writes and "metadata" in statement.name:
+        return binding.metadata.table
+    return binding.facts.table
+
+
+def _rehearse(binding: Binding, catalogue: Catalogue) -> list[Drift]:
+    return list(_rehearse_cached(binding, catalogue))
+
+
+@lru_cache(maxsize=4)
+def _rehearse_cached(binding: Binding, catalogue: Catalogue) -> tuple[Drift, ...]:
+    """The same declarations always rehearse alike, so one process does it once."""
+    return tuple(rehearse(binding, catalogue, live_guard(binding)))
+
+
