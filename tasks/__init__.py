@@ -1,9 +1,10 @@
 """The public tasks: `luigi --module tasks NAME`."""
 
+from tasks.apply_schema import ApplySchema
 from tasks.backfill_chunk import BackfillChunk
 from tasks.make_sample import MakeSample
 from tasks.plan_chunks import PlanChunks
 from tasks.report import Report
 from tasks.schema_verify import SchemaVerify
 
-__all__ = ["BackfillChunk", "MakeSample", "PlanChunks", "Report", "SchemaVerify"]
+__all__ = ["ApplySchema", "BackfillChunk", "MakeSample", "PlanChunks", "Report", "SchemaVerify"]

@@ -12,7 +12,12 @@ from luigi.task_register import TaskClassException
 from tasks.engine.errors import ProvenanceError
 
 # Luigi says these for every task; with hundreds of chunks they would hide what matters.
-_NOISE = ("Informed scheduler that task", "[pid %s] Worker %s running", "[pid %s] Worker %s done", "%s is currently run by")
+_NOISE = (
+    "Informed scheduler that task",
+    "[pid %s] Worker %s running",
+    "[pid %s] Worker %s done",
+    "%s is currently run by",
+)
 
 _MENDABLE = (ProvenanceError, ParameterException, TaskClassException)
 

@@ -10,23 +10,19 @@ import luigi
 
 from tasks.engine.errors import SampleError
 from tasks.engine.markers import read_json, to_text, write_durably
-from tasks.engine.settings import load_settings
+from tasks.parameters import WholeNumber
+from tasks.run_task import JobTask
 from tasks.sample import DEFAULT_FACTS, SampleSummary, build_sample, load_facts_file
 
 
-class MakeSample(luigi.Task):
+class MakeSample(JobTask):
     """Make the job file's database: `facts` generated facts, or those of `facts_file` where it is given.
 
     Complete when the database is there and `<database>.sample.json` says that it was made with the same
     parameters. Any other file at that path is refused, never overwritten.
     """
 
-    job: luigi.Parameter[str] = luigi.Parameter(
-        default="config/backfill.yaml", description="the job file, whose database is made"
-    )
-    facts: luigi.Parameter[int] = luigi.IntParameter(
-        default=DEFAULT_FACTS, description="how many facts to generate"
-    )
+    facts: luigi.Parameter[int] = WholeNumber(default=DEFAULT_FACTS, description="how many facts to generate")
     facts_file: luigi.Parameter[str] = luigi.Parameter(
         default="", description="JSON lines, plain or gzipped, to load instead of generated facts"
     )
@@ -56,7 +52,7 @@ class MakeSample(luigi.Task):
         print(_told(database, summary))
 
     def _database(self) -> Path:
-        return load_settings(Path(self.job)).database_path
+        return self.settings().database_path
 
     def _made_with(self) -> dict[str, Any]:
         """The parameters that decide the content."""
@@ -70,7 +66,5 @@ def _stamp_of(database: Path) -> Path:
 
 
 def _told(database: Path, summary: SampleSummary) -> str:
-    outcomes = ", ".join(
-        f"{name} {count}" for name, count in summary.expected.items() if isinstance(count, int)
-    )
+    outcomes = ", ".join(f"{name} {count}" for name, count in summary.expected.items() if isinstance(count, int))
     return f"{database}: {summary.facts} facts, {summary.sources} sources. A first run will find {outcomes}."

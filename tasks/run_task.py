@@ -53,7 +53,8 @@ class RunTask(JobTask):
     )
     dry_run: luigi.Parameter[bool] = Flag(description="rehearse; write nothing to the database")
     max_rows: luigi.Parameter[int | None] = OptionalWholeNumber(  # type: ignore[assignment]
-        default=None, description="take only the first N residual facts")
+        default=None, description="take only the first N residual facts"
+    )
 
     def paths(self, settings: Settings) -> RunPaths:
         return RunPaths(Path(settings.state_dir), self.run_id, self.dry_run)

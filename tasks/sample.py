@@ -17,15 +17,15 @@ from typing import IO, NamedTuple
 import apsw
 
 from tasks.engine.errors import SampleError
-from tasks.sample_facts import FactMaker, FactRow, SourceRow, entities, sources_of
+from tasks.sample_facts import FactMaker, StoredFact, StoredSource, entities, sources_of
 from tasks.sample_file import new_database
 from tasks.sample_warts import (
     LEGACY_ATTESTER,
     LEGACY_RUN_AT,
     WARTS,
     Expected,
-    MetadataRow,
     Spoilt,
+    StoredMetadata,
     WartPlan,
     spoil,
 )
@@ -117,9 +117,9 @@ def load_facts_file(path: Path, facts_file: Path) -> SampleSummary:
 class _Block:
     """Rows on their way into the database."""
 
-    sources: list[SourceRow] = field(default_factory=list)
-    facts: list[FactRow] = field(default_factory=list)
-    metadata: list[MetadataRow] = field(default_factory=list)
+    sources: list[StoredSource] = field(default_factory=list)
+    facts: list[StoredFact] = field(default_factory=list)
+    metadata: list[StoredMetadata] = field(default_factory=list)
     statements: list[tuple[str, int]] = field(default_factory=list)
 
     def add_spoilt(self, spoilt: Spoilt) -> None:
@@ -135,12 +135,8 @@ class _Block:
     def write(self, connection: apsw.Connection) -> None:
         connection.executemany(_INSERT_SOURCE, self.sources)
         connection.executemany(_INSERT_FACT, self.facts)
-        connection.executemany(
-            _INSERT_METADATA, [(*row, LEGACY_ATTESTER, LEGACY_RUN_AT) for row in self.metadata]
-        )
-        connection.executemany(
-            _INSERT_LOG, [(row.fact_id, LEGACY_ATTESTER, LEGACY_RUN_AT) for row in self.metadata]
-        )
+        connection.executemany(_INSERT_METADATA, [(*row, LEGACY_ATTESTER, LEGACY_RUN_AT) for row in self.metadata])
+        connection.executemany(_INSERT_LOG, [(row.fact_id, LEGACY_ATTESTER, LEGACY_RUN_AT) for row in self.metadata])
         for statement, row_id in self.statements:
             connection.execute(statement, (row_id,))
 

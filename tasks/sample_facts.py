@@ -78,7 +78,7 @@ _DOMAINS = (
 _LICENSES = ("pdl_v1.0", "gov_standard_v2.0", "cc_by_4.0", "proprietary")
 
 
-class SourceRow(NamedTuple):
+class StoredSource(NamedTuple):
     """One row of am_source, in the order of its columns."""
 
     id: int
@@ -91,7 +91,7 @@ class SourceRow(NamedTuple):
     license: str | None
 
 
-class FactRow(NamedTuple):
+class StoredFact(NamedTuple):
     """One row of am_entity_facts, in the order of its columns."""
 
     id: int
@@ -135,16 +135,14 @@ class FactMaker:
                 f'profile "{profile}" is not known, expected clustered or scattered. Nothing was written.'
             )
         if facts < 1:
-            raise SampleError(
-                f"a sample of {facts} facts was asked for, expected 1 or more. Nothing was written."
-            )
+            raise SampleError(f"a sample of {facts} facts was asked for, expected 1 or more. Nothing was written.")
         self._facts = facts
         self._scattered = profile == "scattered"
         self.sources = sum(entity.sources for entity in entities(facts))
         self._id = 0
         self._seconds = 0
 
-    def rows(self, entity: Entity) -> Iterator[FactRow]:
+    def rows(self, entity: Entity) -> Iterator[StoredFact]:
         """The entity's facts. Ids and times go on from the entity before."""
         entity_id = f"houjin:{8010001000000 + entity.ordinal * 7}"
         self._id += entity.id_gap
@@ -155,7 +153,7 @@ class FactMaker:
             field, kind = _FIELDS[bits >> 3 & 15]
             text, json_text, number = _value(kind, bits, ordinal)
             source_id, source_url = self._source(entity, bits)
-            yield FactRow(
+            yield StoredFact(
                 self._id, entity_id, field, text, json_text, number, kind, source_id, source_url,
                 (5000 + (bits >> 40) % 5000) / 10_000, 1 + (bits >> 36 & 3), self._created_at(bits),
             )  # fmt: skip
@@ -191,12 +189,12 @@ def entities(facts: int) -> Iterator[Entity]:
         ordinal, first_fact, first_source = ordinal + 1, first_fact + held, first_source + sources
 
 
-def sources_of(entity: Entity) -> Iterator[SourceRow]:
+def sources_of(entity: Entity) -> Iterator[StoredSource]:
     """The rows of am_source that the entity brings with it."""
     for source_id in range(entity.first_source, entity.first_source + entity.sources):
         bits = mix(source_id + 2 << 32)
         seen = moment(_SECONDS_PER_FACT * entity.first_fact)
-        yield SourceRow(
+        yield StoredSource(
             source_id, source_url(source_id), "primary" if bits & 7 else "secondary", _DOMAINS[bits >> 3 & 3],
             f"{bits:016x}{mix(bits):016x}", seen, seen, _LICENSES[bits >> 5 & 3],
         )  # fmt: skip

@@ -17,8 +17,6 @@ import apsw
 from tasks.engine.errors import SampleError
 from tasks.stores.schema_file import canonical_statements
 
-_COMPANIONS = ("-journal", "-wal", "-shm")
-
 
 @contextmanager
 def new_database(path: Path) -> Iterator[apsw.Connection]:
@@ -35,7 +33,7 @@ def new_database(path: Path) -> Iterator[apsw.Connection]:
     by another process, or cannot be written.
     """
     refuse_existing(path)
-    partial = _beside(path, ".partial")
+    partial = Path(f"{path}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _claimed(partial) as descriptor:
@@ -53,7 +51,7 @@ def new_database(path: Path) -> Iterator[apsw.Connection]:
 
 def refuse_existing(path: Path) -> None:
     """Raise SampleError if `path` exists, or a journal that SQLite would take for its own."""
-    for found in (path, *(_beside(path, suffix) for suffix in _COMPANIONS)):
+    for found in (path, *_journals_of(path)):
         if os.path.lexists(found):
             raise SampleError(
                 f"{found} already exists; it is never overwritten. Set AUTONOMATH_DB_PATH to a new path, or "
@@ -67,13 +65,12 @@ def _claimed(partial: Path) -> Iterator[int]:
     descriptor = os.open(partial, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         _lock(descriptor, partial)
-        _remove_companions(partial)  # a killed build's, which SQLite would apply to the emptied file
-        os.ftruncate(descriptor, 0)
+        os.ftruncate(descriptor, 0)  # SQLite throws away what journal stands beside an empty file
         try:
             yield descriptor
         finally:
-            _remove_companions(partial)
-            partial.unlink(missing_ok=True)
+            for left in (partial, *_journals_of(partial)):
+                left.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
 
@@ -83,9 +80,7 @@ def _lock(descriptor: int, partial: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise SampleError(
-            f"{partial} is being built by another process. Wait for it. Nothing was written."
-        ) from None
+        raise SampleError(f"{partial} is being built by another process. Wait for it. Nothing was written.") from None
     names = os.fstat(descriptor).st_nlink
     if names != 1:  # killed between link and unlink: emptying it would empty a finished database
         raise SampleError(
@@ -135,10 +130,5 @@ def _sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _remove_companions(database: Path) -> None:
-    for suffix in _COMPANIONS:
-        _beside(database, suffix).unlink(missing_ok=True)
-
-
-def _beside(path: Path, suffix: str) -> Path:
-    return Path(f"{path}{suffix}")
+def _journals_of(database: Path) -> list[Path]:
+    return [Path(f"{database}{suffix}") for suffix in ("-journal", "-wal", "-shm")]

@@ -14,7 +14,7 @@ from itertools import accumulate
 from math import gcd
 from typing import Any, Literal, NamedTuple, TypedDict
 
-from tasks.sample_facts import FactRow, SourceRow, SqlValue, source_url
+from tasks.sample_facts import SqlValue, StoredFact, StoredSource, source_url
 
 Outcome = Literal["inserted", "updated", "unchanged", "rejected"]
 
@@ -25,7 +25,7 @@ _NO_SOURCES = 2_000_000_000  # ids of no source at all
 _NOT_UTF8 = b"\xff\xfe not UTF-8"
 
 
-class MetadataRow(NamedTuple):
+class StoredMetadata(NamedTuple):
     """One row of am_fact_metadata as an earlier run left it: unsigned, and without a band."""
 
     fact_id: str
@@ -164,13 +164,13 @@ class WartPlan:
 class Spoilt:
     """A fact with its wart, and the rows elsewhere that belong to it."""
 
-    fact: FactRow
+    fact: StoredFact
     not_utf8: str | None
-    source: SourceRow | None
-    metadata: MetadataRow | None
+    source: StoredSource | None
+    metadata: StoredMetadata | None
 
 
-def spoil(fact: FactRow, wart: Wart, entity_source: int) -> Spoilt:
+def spoil(fact: StoredFact, wart: Wart, entity_source: int) -> Spoilt:
     """Give the fact its wart. `entity_source` is a source that exists."""
     date, _, second = str(fact.created_at).partition(" ")
     changes: dict[str, Any] = dict(wart.columns)
@@ -184,9 +184,9 @@ def spoil(fact: FactRow, wart: Wart, entity_source: int) -> Spoilt:
     source = None
     if wart.source == "unreadable":
         url = b"https://example.jp/" + str(fact.id).encode() + b"/\xff"
-        source = SourceRow(_UNREADABLE_SOURCES + fact.id, url, None, None, None, None, None, None)
+        source = StoredSource(_UNREADABLE_SOURCES + fact.id, url, None, None, None, None, None, None)
     metadata = None
     if wart.metadata is not None:
         known = source_url(entity_source) if wart.metadata == "with source" else None
-        metadata = MetadataRow(str(fact.id), known, f"{date}T{second}.000Z")
+        metadata = StoredMetadata(str(fact.id), known, f"{date}T{second}.000Z")
     return Spoilt(fact._replace(**changes), wart.not_utf8, source, metadata)

@@ -18,7 +18,8 @@ class SchemaVerify(RunTask):
 
     dry_run: luigi.Parameter[bool] = Flag(description="no effect: the gate never writes", significant=False)
     max_rows: luigi.Parameter[int | None] = OptionalWholeNumber(  # type: ignore[assignment]
-        default=None, description="no effect", significant=False)
+        default=None, description="no effect", significant=False
+    )
 
     def output(self) -> luigi.LocalTarget:
         return file_target(self.paths(self.settings()).schema)

@@ -18,6 +18,7 @@ from tasks.stores.sqlite import open_session
 
 logger = logging.getLogger("luigi-interface")
 
+
 def chunk_is_done(settings: Settings, paths: RunPaths, chunk: int) -> bool:
     """True if the chunk's marker is whole and of the current plan. A torn marker counts as none.
 

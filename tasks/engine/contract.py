@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 
 from tasks.engine.settings import FactsTable, MetadataTable, Settings
 
+_NO_TABLE = "no such table"
 APPLY_SCHEMA = "luigi --module tasks ApplySchema --local-scheduler"
 
 # What other stores call these columns; used to suggest, never to guess.
@@ -207,7 +208,9 @@ class _Findings:
         return f"{key}, {self.settings.where(key)}"
 
 
-def resolve(settings: Settings, catalogue: Catalogue, ledger_columns: dict[str, tuple[str, ...]]) -> Binding | list[Drift]:
+def resolve(
+    settings: Settings, catalogue: Catalogue, ledger_columns: dict[str, tuple[str, ...]]
+) -> Binding | list[Drift]:
     """Resolve the contract. Returns the binding, or all drift (never an empty list).
 
     `ledger_columns` maps run, chunk and reject to the columns they must have: the job's own schema file
@@ -225,6 +228,16 @@ def resolve(settings: Settings, catalogue: Catalogue, ledger_columns: dict[str, 
         return found.drift
     assert facts and metadata and log and ledger  # each missing one has left its drift
     return Binding(facts, source, metadata, log, ledger, tuple(found.absences))
+
+
+def sidecar_drift(settings: Settings, catalogue: Catalogue, ledger_columns: dict[str, tuple[str, ...]]) -> list[Drift]:
+    """What is wrong with those of the job's own tables that exist; a missing one is no drift here."""
+    found = _Findings(settings, catalogue)
+    _refuse_shared_names(found)
+    _metadata(found, settings.tables.metadata)
+    _log(found)
+    _ledger(found, ledger_columns)
+    return [drift for drift in found.drift if drift.problem != _NO_TABLE]
 
 
 def fingerprint(catalogue: Catalogue, names: Iterable[str]) -> str:
@@ -275,7 +288,15 @@ def _metadata(found: _Findings, names: MetadataTable) -> MetadataBinding | None:
     table = _table(found, "metadata", names.name, mend=f"Create it with: {APPLY_SCHEMA}.")
     if table is None:
         return None
-    roles = ("fact_id", "source_doc", "extracted_at", "verified_by", "confidence_lower", "confidence_upper", "ed25519_sig")
+    roles = (
+        "fact_id",
+        "source_doc",
+        "extracted_at",
+        "verified_by",
+        "confidence_lower",
+        "confidence_upper",
+        "ed25519_sig",
+    )
     required = {role: _required(found, table, "metadata", role, getattr(names, role), writable=True) for role in roles}
     optional = {
         role: _optional(found, table, "metadata", role, getattr(names, role)) for role in ("created_at", "updated_at")
@@ -325,7 +346,9 @@ def _ledger(found: _Findings, ledger_columns: dict[str, tuple[str, ...]]) -> Led
 def _refuse_shared_names(found: _Findings) -> None:
     """Two roles in one table would let the job write to what it reads."""
     tables = found.settings.tables
-    roles = {f"tables.{role}.name": getattr(tables, role).name for role in ("facts", "source", "metadata", "attestation_log")}
+    roles = {
+        f"tables.{role}.name": getattr(tables, role).name for role in ("facts", "source", "metadata", "attestation_log")
+    }
     roles |= {f"tables.ledger.{role}": name for role, name in tables.ledger.model_dump().items()}
     seen: dict[str, str] = {}
     for key, name in roles.items():
@@ -341,7 +364,7 @@ def _table(found: _Findings, role: str, name: str, *, mend: str) -> Table | None
     table = found.catalogue.table(name)
     if table is None:
         mend = mend or _similar_table(found, name, key)
-        found.drift.append(Drift(name, "no such table", found.where(key), mend))
+        found.drift.append(Drift(name, _NO_TABLE, found.where(key), mend))
         return None
     if table.kind != "table":
         what = {"view": "a view", "virtual": "a virtual table"}.get(table.kind, f"a {table.kind} table")
@@ -392,7 +415,9 @@ def _is_usable_key(found: _Findings, table: Table, key: str, where: str) -> bool
     others = [name for name in _unique_columns(table) if name != key]
     advice = f"Unique here: {', '.join(others)}." if others else "It needs a unique index of its own."
     if len(table.primary_key) > 1 and key in table.primary_key:
-        problem = f'"{key}" is part of the composite primary key ({", ".join(table.primary_key)}), which is not supported'
+        problem = (
+            f'"{key}" is part of the composite primary key ({", ".join(table.primary_key)}), which is not supported'
+        )
     elif any(index.columns == (key,) and index.unique for index in table.indexes):
         problem = f'the unique index on "{key}" is partial or has a collation other than BINARY, which is not supported'
     else:

@@ -6,14 +6,14 @@ A key is what SQLite holds: an integer, text, and in odd tables a REAL, a BLOB o
 
 from __future__ import annotations
 
-from typing import Any, Union
+from typing import Any, TypeAlias
 
 from tasks.engine.derivation import NotUtf8
 
-Key = Union[int, float, str, bytes, NotUtf8, None]
+Key: TypeAlias = int | float | str | bytes | NotUtf8 | None
 
 
-def to_json(key: Key) -> Any:  # noqa: ANN401 - JSON
+def to_json(key: Key) -> Any:
     """A key as JSON: numbers and text as they are, the odd ones as an object with one member."""
     if isinstance(key, NotUtf8):
         return {"text_hex": key.hex()}
@@ -22,7 +22,7 @@ def to_json(key: Key) -> Any:  # noqa: ANN401 - JSON
     return key
 
 
-def from_json(value: Any) -> Key:  # noqa: ANN401 - JSON
+def from_json(value: Any) -> Key:
     """The inverse of `to_json`. Raises ValueError for anything that `to_json` never gives."""
     if isinstance(value, dict) and len(value) == 1:
         kind, digits = next(iter(value.items()))
@@ -44,7 +44,7 @@ def describe(key: Key, *, first: str = "start") -> str:
     return repr(key)
 
 
-def decoded(is_text: int, value: Any) -> Key:  # noqa: ANN401 - a SQLite value
+def decoded(is_text: int, value: Any) -> Key:
     """A key read as (is it text, value with text as its bytes), the form that no text can break."""
     if not is_text or value is None:
         return value  # type: ignore[no-any-return]

@@ -1,9 +1,9 @@
 """Every path under `state_dir`.
 
-    <state_dir>/<run_id>/schema.json
-    <state_dir>/<run_id>/plan.json
-    <state_dir>/<run_id>/{dry-run,live}/chunks/chunk-000017.json
-    <state_dir>/<run_id>/{dry-run,live}/report.json, report.md
+<state_dir>/<run_id>/schema.json
+<state_dir>/<run_id>/plan.json
+<state_dir>/<run_id>/{dry-run,live}/chunks/chunk-000017.json
+<state_dir>/<run_id>/{dry-run,live}/report.json, report.md
 """
 
 from __future__ import annotations

@@ -196,9 +196,7 @@ def _compose(path: Path) -> yaml.Node:
     return node
 
 
-def _construct(
-    node: yaml.Node, key: str, lines: dict[str, int], variables: Mapping[str, str], path: str
-) -> Any:  # noqa: ANN401 - YAML holds any value
+def _construct(node: yaml.Node, key: str, lines: dict[str, int], variables: Mapping[str, str], path: str) -> Any:
     """Build plain values from a YAML node, keeping the line of every key in `lines`."""
     if isinstance(node, yaml.MappingNode):
         found: dict[str, Any] = {}
@@ -218,7 +216,7 @@ def _construct(
     return _scalar(node, key, lines, variables, path)
 
 
-def _scalar(node: yaml.Node, key: str, lines: dict[str, int], variables: Mapping[str, str], path: str) -> Any:  # noqa: ANN401
+def _scalar(node: yaml.Node, key: str, lines: dict[str, int], variables: Mapping[str, str], path: str) -> Any:
     """One scalar. A text with a variable in it is typed after the replacement, if it was not quoted."""
     loader = yaml.SafeLoader("")
     if not _VARIABLE.search(node.value):

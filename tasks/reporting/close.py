@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tasks.engine import markers
 from tasks.engine.chunk_runs import require_plan
+from tasks.engine.errors import StateError
 from tasks.engine.paths import RunPaths
 from tasks.engine.plans import read_plan, refuse_other_budget
 from tasks.engine.settings import Settings
-from tasks.engine.errors import StateError
 from tasks.engine.verification import signer_of
 from tasks.reporting.markdown import to_markdown, to_terminal
 from tasks.reporting.summary import summarize

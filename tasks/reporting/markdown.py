@@ -20,7 +20,11 @@ def to_terminal(report: Report, path: str) -> str:
     """A few lines for the end of a run; the last one says where the report lies."""
     what = "dry run, nothing was written" if report.mode == "dry-run" else "live run"
     counts = ", ".join(f"{name} {report.rows[name]:,}" for name in OUTCOMES)
-    lines = [f"run {report.run_id} ({what}): {report.stop_reason}", f"  facts: {counts}", f"  {_signature_words(report)}"]
+    lines = [
+        f"run {report.run_id} ({what}): {report.stop_reason}",
+        f"  facts: {counts}",
+        f"  {_signature_words(report)}",
+    ]
     if report.rejects:
         lines.append("  rejected: " + ", ".join(f"{reason} {n:,}" for reason, n in report.rejects.items()))
     if report.dry_run and report.dry_run["matches"] is not None:
@@ -84,7 +88,9 @@ def _rejects(report: Report) -> str:
 def _notes(report: Report) -> str:
     lines = [f"- {cell(absence)}" for absence in report.absences]
     if report.created_at_missing:
-        lines.append(f"- {report.created_at_missing:,} facts have no created_at: extracted_at is the plan's creation time")
+        lines.append(
+            f"- {report.created_at_missing:,} facts have no created_at: extracted_at is the plan's creation time"
+        )
     if report.confidence_not_numeric:
         lines.append(f"- {report.confidence_not_numeric:,} facts have a confidence that is no number: no band")
     return "## Notes\n\n" + "\n".join(lines) if lines else ""

@@ -137,7 +137,9 @@ def _rehearsed_chunks(paths: RunPaths, plan: Plan) -> list[dict[str, Any]]:
     for planned in plan.chunks:
         marker = read_marker(plan, paths, planned.chunk)
         if marker is None:
-            raise StateError(f"{planned}: its marker is missing or torn. Run the same command again. Nothing was written.")
+            raise StateError(
+                f"{planned}: its marker is missing or torn. Run the same command again. Nothing was written."
+            )
         found.append(marker)
     return found
 

@@ -177,9 +177,7 @@ class Session(Protocol):
 
     def read_chunks(self, run_id: str) -> list[LedgerRow]: ...
 
-    def claim_chunk(
-        self, *, run_id: str, plan_id: str, chunk: int, after: Key, through: Key, now: str
-    ) -> LedgerRow:
+    def claim_chunk(self, *, run_id: str, plan_id: str, chunk: int, after: Key, through: Key, now: str) -> LedgerRow:
         """Enter the chunk in the ledger, or count one more attempt; a finished chunk is returned untouched."""
 
     def write_batch(self, batch: BatchWrite) -> bool:

@@ -190,9 +190,7 @@ class SqliteSession:
     def read_chunks(self, run_id: str) -> list[LedgerRow]:
         return [_ledger_row(row) for row in self._run("read_chunks", run_id=run_id)]
 
-    def claim_chunk(
-        self, *, run_id: str, plan_id: str, chunk: int, after: Key, through: Key, now: str
-    ) -> LedgerRow:
+    def claim_chunk(self, *, run_id: str, plan_id: str, chunk: int, after: Key, through: Key, now: str) -> LedgerRow:
         with self._transaction("begin_write"):
             self._run(
                 "claim_chunk", run_id=run_id, plan_id=plan_id, chunk=chunk, now=now, host=socket.gethostname(),
@@ -304,5 +302,3 @@ def _ledger_row(row: tuple[Any, ...]) -> LedgerRow:
     return LedgerRow(
         chunk, plan_id, after, through, cursor, counts, state, attempts, host, pid, started_at, finished_at, seconds
     )
-
-

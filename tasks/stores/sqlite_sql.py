@@ -45,7 +45,8 @@ CATALOGUE_STATEMENTS = (
     Statement("index_columns", "SELECT name, coll FROM pragma_index_xinfo(?) WHERE key ORDER BY seqno", "once"),
     Statement(
         "declarations",
-        "SELECT type, name, sql FROM sqlite_schema WHERE tbl_name = ? COLLATE NOCASE AND sql IS NOT NULL ORDER BY type, name",
+        "SELECT type, name, sql FROM sqlite_schema WHERE tbl_name = ? COLLATE NOCASE AND sql IS NOT NULL "
+        "ORDER BY type, name",
         "once",
     ),
 )
@@ -157,9 +158,7 @@ class _Builder:
     def residual(self) -> str:
         """True for a fact that would be inserted, updated or rejected."""
         m = self.b.metadata
-        return (
-            f"(m.{quoted(m.fact_id)} IS NULL OR (m.{quoted(m.source_doc)} IS NULL AND {self.derivable}))"
-        )
+        return f"(m.{quoted(m.fact_id)} IS NULL OR (m.{quoted(m.source_doc)} IS NULL AND {self.derivable}))"
 
     # -- planning ------------------------------------------------------------------------------------
 
@@ -175,7 +174,8 @@ class _Builder:
             Statement("fresh_residual_keys", f"{walk} AND NOT {rejected_before} {order} LIMIT :limit", "once"),
             Statement(
                 "null_keys_rejected_before",
-                f"SELECT count(*) FROM {quoted(self.b.ledger.reject)} WHERE fact_id = 'NULL' AND detail = :detail", "once",
+                f"SELECT count(*) FROM {quoted(self.b.ledger.reject)} WHERE fact_id = 'NULL' AND detail = :detail",
+                "once",
             ),
             Statement("count_null_keys", f"SELECT count(*) FROM {self.facts} AS f WHERE {self.key} IS NULL", "once"),
             Statement("count_facts", f"SELECT count(*) FROM {self.facts}", "once"),
@@ -290,7 +290,7 @@ class _Builder:
     # -- writing a batch -----------------------------------------------------------------------------
 
     def writing(self) -> tuple[Statement, ...]:
-        m, log, reject = self.b.metadata, self.b.log, quoted(self.b.ledger.reject)
+        log, reject = self.b.log, quoted(self.b.ledger.reject)
         signature_at = "CASE length(ed25519_sig) WHEN 64 THEN 1 ELSE 9 END"
         log_values = {
             log.fact_id: "fact_id", log.attester: ":attester",
@@ -300,7 +300,7 @@ class _Builder:
             log_values[log.signed_at] = ":now"
         return (
             Statement("clear_staging", f"DELETE FROM temp.{STAGING}", "batch", writes=True),
-            Statement("stage_row", f"INSERT OR IGNORE INTO temp.{STAGING} VALUES (?, ?, ?, ?, ?, ?, ?)", "batch", writes=True),
+            Statement("stage_row", f"INSERT INTO temp.{STAGING} VALUES (?, ?, ?, ?, ?, ?, ?)", "batch", writes=True),
             Statement("insert_metadata", self._insert_metadata(), "batch", writes=True),
             Statement("update_metadata", self._update_metadata(), "batch", writes=True),
             Statement(
@@ -317,7 +317,8 @@ class _Builder:
             Statement(
                 "reject_null_keys",
                 f"INSERT INTO {reject} (run_id, chunk, fact_id, reason, detail, rejected_at) "
-                f"SELECT :run_id, :chunk, 'NULL', :reason, :detail, :now FROM {self.facts} AS f WHERE {self.key} IS NULL",
+                f"SELECT :run_id, :chunk, 'NULL', :reason, :detail, :now FROM {self.facts} AS f "
+                f"WHERE {self.key} IS NULL",
                 "once", writes=True,
             ),
         )  # fmt: skip

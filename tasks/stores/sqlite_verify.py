@@ -95,7 +95,7 @@ def verify(connection: apsw.Connection, settings: Settings) -> Verification:
     """
     connection.authorizer = Guard()
     schema_version: Any = connection.execute("PRAGMA schema_version").get
-    catalogue = read_catalogue(connection, _configured_names(settings))
+    catalogue = read_catalogue(connection, configured_names(settings))
     drift = _refuse_encoding(connection)
     resolved = resolve(settings, catalogue, ledger_columns())
     if isinstance(resolved, list):
@@ -135,7 +135,8 @@ def drift_error(drift: list[Drift]) -> DriftError:
     return DriftError("\n".join([f"{len(lines)} things to mend:", *lines, "Nothing was written."]))
 
 
-def _configured_names(settings: Settings) -> tuple[str, ...]:
+def configured_names(settings: Settings) -> tuple[str, ...]:
+    """Every table that the job file names."""
     tables = settings.tables
     named = (tables.facts, tables.source, tables.metadata, tables.attestation_log)
     return (*(table.name for table in named), *tables.ledger.model_dump().values())
@@ -145,7 +146,9 @@ def _refuse_encoding(connection: apsw.Connection) -> list[Drift]:
     encoding = connection.execute("PRAGMA encoding").fetchall()[0][0]
     if encoding == "UTF-8":
         return []
-    return [Drift("database", f"text encoding is {encoding}, only UTF-8 is supported", "", "Convert it with VACUUM INTO.")]
+    return [
+        Drift("database", f"text encoding is {encoding}, only UTF-8 is supported", "", "Convert it with VACUUM INTO.")
+    ]
 
 
 def _compile(
@@ -164,7 +167,10 @@ def _compile(
     problems = _expensive(plan, binding) if statement.scale == "batch" else []
     if problems:
         mend = "Add an index on the column that is looked up, with the type of the column it is compared to."
-        return [Drift(_subject(statement, binding), f"{statement.name} would {p} for every batch", "", mend) for p in problems]
+        return [
+            Drift(_subject(statement, binding), f"{statement.name} would {p} for every batch", "", mend)
+            for p in problems
+        ]
     return CompiledStatement(statement, plan)
 
 
@@ -219,5 +225,3 @@ def _rehearse(binding: Binding, catalogue: Catalogue) -> list[Drift]:
 def _rehearse_cached(binding: Binding, catalogue: Catalogue) -> tuple[Drift, ...]:
     """The same declarations always rehearse alike, so one process does it once."""
     return tuple(rehearse(binding, catalogue, live_guard(binding)))
-
-

@@ -1,0 +1,18 @@
+"""ApplySchema: creates the sidecar and ledger tables that are missing."""
+
+from __future__ import annotations
+
+from tasks.run_task import JobTask
+from tasks.stores.sqlite_apply import apply_schema, describe, is_applied
+
+
+class ApplySchema(JobTask):
+    """Create what is missing of the job's own tables, indexes and views; never alter, never drop."""
+
+    def complete(self) -> bool:
+        return is_applied(self.settings())
+
+    def run(self) -> None:
+        settings = self.settings()
+        for line in describe(apply_schema(settings), settings):
+            print(line)
