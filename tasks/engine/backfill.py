@@ -179,9 +179,15 @@ def _derive(run: ChunkRun, batch: BatchRead) -> Derivation:
     """Derive a batch. Two keys of one text (1 and '1', in a column without a type) are one fact: the first counts."""
     rules = Rules(confidence_width=run.settings.derivation.confidence_width, default_extracted_at=run.plan.created_at)
     derivation = derive_batch(batch.facts, rules)
-    if len({record.fact_id for record in derivation.inserts}) < len(derivation.inserts):
-        derivation.inserts = list({record.fact_id: record for record in reversed(derivation.inserts)}.values())[::-1]
+    derivation.inserts = _first_of_each(derivation.inserts)
+    derivation.updates = _first_of_each(derivation.updates)
     return derivation
+
+
+def _first_of_each(records: list[Record]) -> list[Record]:
+    if len({record.fact_id for record in records}) == len(records):
+        return records
+    return list({record.fact_id: record for record in reversed(records)}.values())[::-1]
 
 
 def _count(batch: BatchRead, derivation: Derivation, *, signed: bool) -> Counts:
