@@ -463,3 +463,15 @@ def test_a_batch_of_plain_facts_takes_the_shortcut(monkeypatch: pytest.MonkeyPat
         PLAIN._replace(created_at="2026-05-11", confidence="0.5"),
     ]
     assert len(derive_batch(plain, RULES).inserts) == 3
+
+
+_MINUTES = ("2026-05-11T12:36", "2026-05-11 12:36", "2026-12-31T23:59", "2026-02-30T10:00", "0001-01-01T00:00")
+_RESTS = ("", "Z", ":49", ":49.5", ":49Z", ":49+00:00", ":49+09:00", ":49-00:30", "+23:59", ":60", ":49 ", "x")
+
+
+@given(st.permutations([minute + rest for minute in _MINUTES for rest in _RESTS]))
+def test_a_remembered_half_of_a_time_never_leaks_into_another(times: list[str]) -> None:
+    rules = Rules(confidence_width=0.05, default_extracted_at="2026-01-01T00:00:00.000Z")
+    batch = derive_batch([(n, "https://example.jp", None, time, None, 0) for n, time in enumerate(times)], rules)
+    found = {int(record.fact_id): record.extracted_at for record in batch.inserts}
+    assert found == {n: parse_created_at(time) for n, time in enumerate(times) if parse_created_at(time)}
