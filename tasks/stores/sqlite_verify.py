@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import apsw
@@ -96,7 +97,7 @@ def verify(connection: apsw.Connection, settings: Settings) -> Verification:
     connection.authorizer = Guard()
     schema_version: Any = connection.execute("PRAGMA schema_version").get
     catalogue = read_catalogue(connection, configured_names(settings))
-    drift = _refuse_encoding(connection)
+    drift = _refuse_encoding(connection, settings.database_path)
     resolved = resolve(settings, catalogue, ledger_columns())
     if isinstance(resolved, list):
         raise drift_error(drift + resolved)
@@ -142,13 +143,12 @@ def configured_names(settings: Settings) -> tuple[str, ...]:
     return (*(table.name for table in named), *tables.ledger.model_dump().values())
 
 
-def _refuse_encoding(connection: apsw.Connection) -> list[Drift]:
+def _refuse_encoding(connection: apsw.Connection, path: Path) -> list[Drift]:
     encoding = connection.execute("PRAGMA encoding").fetchall()[0][0]
     if encoding == "UTF-8":
         return []
-    return [
-        Drift("database", f"text encoding is {encoding}, only UTF-8 is supported", "", "Convert it with VACUUM INTO.")
-    ]
+    mend = "Dump it and load it into a database made with PRAGMA encoding = 'UTF-8'."
+    return [Drift(f"database {path}", f"text encoding is {encoding}, only UTF-8 is supported", "", mend)]
 
 
 def _compile(
@@ -159,7 +159,7 @@ def _compile(
     try:
         plan = _plan(connection, statement)
     except apsw.AuthError:
-        mend = "The job writes to its own tables only: drop the trigger, or point the contract elsewhere."
+        mend = "The job writes to its own tables only, and no trigger may fire on that: drop it."
         return [Drift(_subject(statement, binding), f"{statement.name} would do {guard.denied}", "", mend)]
     except apsw.SQLError as error:
         mend = "Compare the table with config/schema/sqlite.sql."
@@ -175,8 +175,7 @@ def _compile(
 
 
 def _plan(connection: apsw.Connection, statement: Statement) -> tuple[str, ...]:
-    holes = statement.sql.count("?")
-    bindings: Any = (None,) * holes if holes else _Anything()
+    bindings: Any = (None,) * statement.positional if statement.positional else _Anything()
     if not statement.sql.startswith(("SELECT", "INSERT", "UPDATE", "DELETE")):
         connection.execute(f"EXPLAIN {statement.sql}").fetchall()
         return ()
