@@ -45,7 +45,7 @@ CATALOGUE_STATEMENTS = (
         'SELECT name, type, "notnull", dflt_value IS NOT NULL, pk, hidden FROM pragma_table_xinfo(?)',
         "once",
     ),
-    Statement("index_list", 'SELECT name, "unique", partial FROM pragma_index_list(?)', "once"),
+    Statement("index_list", "SELECT name, \"unique\", partial, origin = 'pk' FROM pragma_index_list(?)", "once"),
     Statement("index_columns", "SELECT name, coll FROM pragma_index_xinfo(?) WHERE key ORDER BY seqno", "once"),
     Statement(
         "declarations",
