@@ -35,13 +35,12 @@ def write_once(path: Path, text: str) -> bool:
             os.link(temporary, path)
         except FileExistsError:
             return False
-        finally:
-            temporary.unlink()
     return True
 
 
 @contextmanager
 def _temporary(path: Path, text: str) -> Iterator[Path]:
+    """A synced file beside `path` that is gone when the block ends, renamed or not."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,12 +53,13 @@ def _temporary(path: Path, text: str) -> Iterator[Path]:
         yield temporary
         _sync_folder(path.parent)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise StateError(
             f"{path}: cannot be written: {error.strerror}. What the database holds is committed and stays; free "
             f"some space or mend the folder's mode, then run the same command again."
         ) from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -84,8 +84,8 @@ def make_plan(session: Session, settings: Settings, *, run_id: str, max_rows: in
     such facts cannot use it up every day; once it is mended it counts. Facts whose key is NULL are left to runs without
     a budget. Raises ParameterError for a budget below 1. Reads only.
     """
-    if max_rows is not None and not 1 <= max_rows <= sys.maxsize:
-        raise ParameterError(f"--max-rows {max_rows}: expected a number from 1 to {sys.maxsize}. Nothing was written.")
+    if max_rows is not None and max_rows < 1:
+        raise ParameterError(f"--max-rows {max_rows}: expected 1 or more. Nothing was written.")
     started = time.monotonic()
     with session.snapshot():
         null_keys = session.count_null_keys() if max_rows is None else 0
@@ -116,7 +116,7 @@ def _walk(session: Session, settings: Settings, max_rows: int | None, created_at
         return cuts, "complete"
     rules = Rules(confidence_width=settings.derivation.confidence_width, default_extracted_at=created_at)
     counted = _countable_keys(session, rules)
-    cuts.walk(islice(counted, max_rows))
+    cuts.walk(islice(counted, min(max_rows, sys.maxsize)))
     return cuts, "row_budget" if next(counted, None) is not None else "complete"
 
 

@@ -190,6 +190,8 @@ def _compose(path: Path) -> yaml.Node:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise JobFileError(f"{path}: the job file cannot be read: {error}. Nothing was written.") from None
+    except RecursionError:
+        raise JobFileError(f"{path}: it is nested without end. Nothing was written.") from None
     except yaml.YAMLError as error:
         raise JobFileError(f"{path}: not YAML: {' '.join(str(error).split())}. Nothing was written.") from None
     if node is None:
@@ -228,7 +230,7 @@ def _scalar(node: yaml.Node, key: str, lines: dict[str, int], variables: Mapping
                 f"{path} line {lines.get(key, 1)}: {key}: {node.value!r} is not ${{NAME}} or ${{NAME:-default}}. "
                 f"Nothing was written."
             )
-        return loader.construct_object(node, deep=True)
+        return _build(loader, node, f"{path} line {lines.get(key, 1)}: {key}")
 
     def replace(match: re.Match[str]) -> str:
         name, has_default, default = match.group(1), match.group(2), match.group(3)
@@ -246,7 +248,16 @@ def _scalar(node: yaml.Node, key: str, lines: dict[str, int], variables: Mapping
     if getattr(node, "style", None) in ("'", '"') or key in ("database", "state_dir"):
         return text
     tag: str = loader.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
-    return loader.construct_object(yaml.ScalarNode(tag, text), deep=True)
+    return _build(loader, yaml.ScalarNode(tag, text), f"{path} line {lines.get(key, 1)}: {key}")
+
+
+def _build(loader: yaml.SafeLoader, node: yaml.Node, place: str) -> Any:
+    """The value of a scalar, or a JobFileError: YAML's own readers of dates, numbers and tags raise all sorts."""
+    try:
+        return loader.construct_object(node, deep=True)
+    except (yaml.YAMLError, ValueError, AttributeError, TypeError, OverflowError):
+        shown = "a value that is not shown" if ": signing" in place else repr(node.value)
+        raise JobFileError(f"{place}: cannot read {shown} as YAML. Put it in quotes. Nothing was written.") from None
 
 
 def _explain(error: ValidationError, path: Path, lines: Mapping[str, int]) -> str:

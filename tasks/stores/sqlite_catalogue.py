@@ -23,7 +23,7 @@ def read_catalogue(connection: apsw.Connection, wanted: Iterable[str]) -> Catalo
     From the catalogue alone: no row of any table is read, and a table nobody asked for cannot break it.
     """
     names = {name.lower() for name in wanted}
-    rows = _rows(connection, "table_list")
+    rows = [(raw.decode("utf-8", "replace"), kind, wr) for raw, kind, wr in _rows(connection, "table_list")]
     return Catalogue(
         tuple(
             _read_table(connection, name, kind, bool(without_rowid))

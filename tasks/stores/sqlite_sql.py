@@ -39,7 +39,7 @@ class Statement:
 
 CATALOGUE_STATEMENTS = (
     Statement("encoding", "PRAGMA encoding", "once"),
-    Statement("table_list", "SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main'", "once"),
+    Statement("table_list", "SELECT CAST(name AS BLOB), type, wr FROM pragma_table_list WHERE schema = 'main'", "once"),
     Statement(
         "table_columns",
         'SELECT name, type, "notnull", dflt_value IS NOT NULL, pk, hidden FROM pragma_table_xinfo(?)',
