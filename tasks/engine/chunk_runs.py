@@ -54,8 +54,8 @@ def read_marker(plan: Plan, paths: RunPaths, chunk: int) -> dict[str, Any] | Non
 def run_chunk(settings: Settings, paths: RunPaths, number: int, *, progress: Callable[[Progress], None]) -> None:
     """Backfill or rehearse one chunk of the frozen plan and leave its marker.
 
-    The gate is passed again first, so a chunk never runs on a schema that nobody verified. A lock or a full disk may pass
-    by themselves: then the chunk goes on from its cursor, up to ATTEMPTS times. Any other error is raised at once.
+    The gate is passed again first, so a chunk never runs on a schema that nobody verified. A lock or a full disk may
+    pass by itself: then the chunk goes on from its cursor, up to ATTEMPTS times. Any other error is raised at once.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
