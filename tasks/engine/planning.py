@@ -13,9 +13,10 @@ import json
 import logging
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, count, islice
 
 from tasks.engine.derivation import Fact, Reject, Rules, derive
 from tasks.engine.errors import ParameterError
@@ -52,19 +53,22 @@ class Cuts:
     bounds: list[Key] = field(default_factory=list)
 
     def walk(self, keys: Iterable[Key]) -> None:
-        """Take every key, in key order."""
-        bounds, size, count = self.bounds, self.size, 0
-        key: Key = None
-        for key in keys:
-            count += 1
-            if count == 1:
-                self.first = key
-            if count % size == 0:
-                bounds.append(key)
-                if len(bounds) >= MAX_CHUNKS:
-                    bounds[:] = bounds[1::2]
-                    size *= 2
-        self.last, self.size, self.count = key, size, count
+        """Take every key, in key order. From cut to cut the keys pass without a step of Python each."""
+        left = iter(keys)
+        first = tuple(islice(left, 1))
+        self.first = first[0] if first else None
+        left = chain(first, left)
+        while passed := deque(zip(count(1), islice(left, self.size - self.count % self.size)), maxlen=1):
+            taken, self.last = passed[0]
+            self.count += taken
+            if self.count % self.size == 0:
+                self._cut()
+
+    def _cut(self) -> None:
+        self.bounds.append(self.last)
+        if len(self.bounds) >= MAX_CHUNKS:
+            self.bounds[:] = self.bounds[1::2]
+            self.size *= 2
 
     def chunks(self, after: Key) -> Iterator[PlannedChunk]:
         """The chunks from `after` to the last key, with no gap between them."""

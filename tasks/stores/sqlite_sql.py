@@ -196,7 +196,7 @@ class _Builder:
     # -- planning ------------------------------------------------------------------------------------
 
     def planning(self) -> tuple[Statement, ...]:
-        key = _raw(self.key) if self.odd_keys else f"0, {self.key}"
+        key = _raw(self.key) if self.odd_keys else self.key
         walk = f"FROM {self.joined} WHERE {self.key} IS NOT NULL AND {self.residual} ORDER BY {self.key}"
         return (
             Statement("residual_keys", f"SELECT {key} {walk}", "once"),
@@ -210,7 +210,7 @@ class _Builder:
             Statement("count_facts", f"SELECT count(*) FROM {self.facts}", "once"),
             Statement(
                 "key_before",
-                f"SELECT {key} FROM {self.facts} AS f WHERE {self.key} < {self.through} "
+                f"SELECT {_raw(self.key)} FROM {self.facts} AS f WHERE {self.key} < {self.through} "
                 f"ORDER BY {self.key} DESC LIMIT 1", "batch",
             ),
             Statement(
