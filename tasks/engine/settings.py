@@ -22,6 +22,9 @@ from tasks.engine.errors import JobFileError
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}")
 _DEEPEST = 10
+# A path, but never 64 hex digits: that would be the key itself, put where its file belongs. (pydantic's patterns know no
+# look-ahead, so: too short, too long, or with a character that no hex digit is.)
+_NOT_THE_KEY = r"^(.{1,63}|.{65,}|.*[^0-9A-Fa-f].*)$"
 _DECIDES_OUTCOME = ("tables", "derivation")
 
 Name = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
@@ -116,7 +119,7 @@ class SigningSettings(_Model):
     """Where the key is; never the key itself. (A name of 64 characters would be the key put by mistake.)"""
 
     key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] | None = "AUTONOMATH_FACT_SIGN_PRIVATE_KEY"
-    key_file: Name | None = None
+    key_file: Annotated[str, Field(min_length=1, pattern=_NOT_THE_KEY)] | None = None
     key_name: Name = "provenance-backfill/sample"
     required: bool = False
 
