@@ -22,8 +22,8 @@ from tasks.engine.errors import JobFileError
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}")
 _DEEPEST = 10
-# A path, but never 64 hex digits: that would be the key itself, put where its file belongs. (pydantic's patterns know no
-# look-ahead, so: too short, too long, or with a character that no hex digit is.)
+# A path, but never 64 hex digits: that would be the key itself, put where its file belongs. (pydantic's patterns know
+# no look-ahead, so: too short, too long, or with a character that no hex digit is.)
 _NOT_THE_KEY = r"^(.{1,63}|.{65,}|.*[^0-9A-Fa-f].*)$"
 _DECIDES_OUTCOME = ("tables", "derivation")
 
@@ -273,7 +273,7 @@ def _explain(error: ValidationError, path: Path, lines: Mapping[str, int]) -> st
         if fault["type"] == "extra_forbidden":
             faults.append(f'{place}: unknown key "{key}"{_similar(key)}')
         elif fault["type"] == "missing":
-            faults.append(f'{place}: the key "{key}" is missing')
+            faults.append(f'{place}: the key "{key}" is missing: add "{key}: …"')
         else:
             found = "a value that is not shown" if key.startswith("signing") else repr(fault["input"])
             faults.append(f"{place}: {key}: {_lower_first(fault['msg'])}, found {found}")

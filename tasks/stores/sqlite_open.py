@@ -5,7 +5,9 @@ Settings of a connection, each with its reason, in the order in which they are a
     no CREATE flag        a missing file is an error, never an empty database
     busy timeout          wait for other writers instead of failing at once
     temp_store = MEMORY   the staging table of a batch never reaches a disk
-    synchronous = FULL    a commit is on the disk before its marker is written
+    synchronous = EXTRA   a commit is on the disk before its marker is written. In WAL mode this is FULL; with a
+                          rollback journal, FULL may bring a deleted journal, and so the time before the commit,
+                          back after a power cut: https://sqlite.org/pragma.html#pragma_synchronous
     wal_autocheckpoint    seldom enough to be cheap, often enough to bound the log (WAL only)
     query_only            a dry run cannot write even by mistake
     the guard             see sqlite_guard.py; installed last, so that nothing above needs an exception
@@ -121,7 +123,7 @@ def translated(path: Path, when: str, *, lock_timeout: float, written: str = "No
 def _explained(error: apsw.Error, path: Path, when: str, written: str) -> ProvenanceError:
     place = f"database {path}"
     if isinstance(error, apsw.NotADBError):
-        return DatabaseError(f"{place}: not a SQLite database (or an encrypted one). {written}")
+        return DatabaseError(f"{place}: not a SQLite database (or an encrypted one). {written} Check the key database.")
     if isinstance(error, apsw.FullError):
         return DiskFullError(
             f"{place}: the disk is full while {when}. {written} Free some space, then run the same command again."

@@ -63,7 +63,7 @@ def setup_statements(*, cache_mib: int, write: bool) -> tuple[Statement, ...]:
         "confidence_lower REAL, confidence_upper REAL, ed25519_sig BLOB, is_update INTEGER)"
     )
     by_mode = (
-        Statement("synchronous", "PRAGMA synchronous = FULL", "once")
+        Statement("synchronous", "PRAGMA synchronous = EXTRA", "once")
         if write
         else Statement("query_only", "PRAGMA query_only = 1", "once")
     )

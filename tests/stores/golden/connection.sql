@@ -14,7 +14,7 @@ CREATE TEMP TABLE backfill_batch (fact_id TEXT, source_doc TEXT, extracted_at TE
 PRAGMA query_only = 1;
 
 -- synchronous (once)
-PRAGMA synchronous = FULL;
+PRAGMA synchronous = EXTRA;
 
 -- encoding (once)
 PRAGMA encoding;
