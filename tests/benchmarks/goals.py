@@ -1,0 +1,125 @@
+"""What the figures are held against, and the table that shows both.
+
+Ratios are of wall times in the same round on copies of the same database; the median over the rounds is the one
+that counts. A goal that is missed is shown, never asserted: time depends on the machine and on its other work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from statistics import median
+from typing import Any, NamedTuple
+
+from steps import STEPS, Result
+
+Round = dict[str, Result]
+
+
+class Ratio(NamedTuple):
+    """`step` against `base`: at most `goal`, better at most `stretch`."""
+
+    step: str
+    base: str
+    goal: float
+    stretch: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.step} / {self.base}"
+
+
+RATIOS = (
+    Ratio("job-signed", "reference", 1.4, 1.25),
+    Ratio("job-unsigned", "reference", 0.9, 0.85),
+    Ratio("job-dry", "row-dry", 1 / 8, 1 / 10),
+    Ratio("job-dry-1", "row-dry", 1 / 8, 1 / 10),
+    Ratio("job-converged", "row-converged", 1 / 30, 1 / 40),
+)
+
+PEAK_MB = 300.0
+PLANNING_SECONDS = 15.0
+
+
+def compare(rounds: Sequence[Round]) -> dict[str, dict[str, Any]]:
+    """Every ratio whose two steps were run, by its name: the pairs, their median, and the goals."""
+    found = {}
+    for ratio in RATIOS:
+        pairs = [
+            results[ratio.step].seconds / results[ratio.base].seconds
+            for results in rounds
+            if ratio.step in results and ratio.base in results
+        ]
+        if pairs:
+            found[ratio.name] = {
+                "value": round(median(pairs), 4),
+                "pairs": [round(pair, 4) for pair in pairs],
+                **_against(median(pairs), ratio.goal, ratio.stretch),
+            }
+    return found
+
+
+def limits(rounds: Sequence[Round]) -> dict[str, dict[str, Any]]:
+    """The job's worst peak memory and planning time over all its steps."""
+    ran = [result for results in rounds for name, result in results.items() if name.startswith("job-")]
+    planned = [result.planning_seconds for result in ran if result.planning_seconds is not None]
+    found = {}
+    if ran:
+        peak = max(result.peak_mb for result in ran)
+        found["peak MB of one process"] = {"value": round(peak, 1), **_against(peak, PEAK_MB, PEAK_MB)}
+    if planned:
+        slowest = max(planned)
+        found["planning seconds"] = {"value": slowest, **_against(slowest, PLANNING_SECONDS, PLANNING_SECONDS)}
+    return found
+
+
+def _against(value: float, goal: float, stretch: float) -> dict[str, Any]:
+    verdict = "stretch" if value <= stretch < goal else "met" if value <= goal else "MISSED"
+    return {"goal": goal, "stretch": stretch, "verdict": verdict}
+
+
+def table(content: dict[str, Any]) -> str:
+    """The benchmark's outcome for people."""
+    lines = [f"{name}: {value}" for name, value in content["machine"].items()]
+    lines.append(f"facts: {content['facts']:,} ({content['profile']}), {content['workers']} workers")
+    for number, results in enumerate(content["rounds"], start=1):
+        lines += ["", f"round {number}", *_columns(_HEAD, (_figures(name, r) for name, r in results.items()))]
+    rows = [
+        (name, f"{c['value']:.3f}", _bound(c["goal"]), _bound(c["stretch"]), c["verdict"], _pairs(c))
+        for name, c in {**content["ratios"], **content["limits"]}.items()
+    ]
+    if rows:
+        lines += ["", *_columns(("ratio of wall times", "median", "goal", "stretch", "", "rounds"), rows)]
+    return "\n".join([*lines, *(f"\nFAILED {failure}" for failure in content["failures"])])
+
+
+_HEAD = ("step", "", "seconds", "CPU s", "rows/s", "peak MB", "planning s")
+
+
+def _figures(name: str, result: dict[str, Any]) -> tuple[str, ...]:
+    planning = result["planning_seconds"]
+    return (
+        name, STEPS[name].title, f"{result['seconds']:.1f}", f"{result['cpu_seconds']:.1f}",
+        f"{result['rows_per_second']:,.0f}", f"{result['peak_mb']:.0f}", "" if planning is None else f"{planning:.1f}",
+    )  # fmt: skip
+
+
+def _bound(value: float) -> str:
+    return f"≤ 1/{1 / value:.0f}" if value < 0.5 else f"≤ {value:g}"
+
+
+def _pairs(comparison: dict[str, Any]) -> str:
+    pairs = comparison.get("pairs", [])
+    return " ".join(f"{pair:.3f}" for pair in pairs) if len(pairs) > 1 else ""
+
+
+def _columns(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """Rows under a head, columns aligned: words to the left, figures to the right."""
+    body = list(rows)
+    aligned = [_aligned([title, *cells]) for title, *cells in zip(head, *body, strict=True)]
+    return ["  ".join(line).rstrip() for line in zip(*aligned, strict=True)]
+
+
+def _aligned(column: list[str]) -> list[str]:
+    width = max(map(len, column))
+    figures = all(cell[:1] in "0123456789≤" for cell in column[1:])
+    return [cell.rjust(width) if figures else cell.ljust(width) for cell in column]

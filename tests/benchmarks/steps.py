@@ -1,0 +1,214 @@
+"""The steps of one round: who does what on which database, and what must have come of it.
+
+    step           starts from       must end with
+    reference      fresh facts       every fact inserted and logged once
+    job-unsigned   fresh facts       the same rows
+    job-signed     fresh facts       the same rows, signed
+    job-converged  job-signed's end  nothing changed
+    row-converged  job-converged's   the rows without a source written and logged once more
+    row-dry        fresh facts       every fact would be inserted; nothing written
+    job-dry        fresh facts       the same
+    job-dry-1      fresh facts       the same, by one worker
+    row-live       fresh facts       the rows of the reference, signed
+    signing-rate   nothing           -
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import databases
+from measuring import Measured, StepError, measure
+
+PROJECT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+KEY_VARIABLE = "AUTONOMATH_FACT_SIGN_PRIVATE_KEY"
+_MOST_SIGNATURES = 200_000
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all steps share. `folder` is theirs alone and goes away at the end; `seed` is a throw-away key."""
+
+    facts: int
+    workers: int
+    folder: Path
+    seed: str = field(repr=False)
+
+    def environment(self, *, signed: bool) -> dict[str, str]:
+        """This program's environment without what could reach the job from outside."""
+        foreign = ("AUTONOMATH_", "PROVENANCE_", "LUIGI_")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+        return {**kept, KEY_VARIABLE: self.seed} if signed else kept
+
+
+@dataclass(frozen=True)
+class Result:
+    """One step's figures. `planning_seconds` and `digest` where there are any (see databases.digest)."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+    rows_per_second: float
+    planning_seconds: float | None = None
+    digest: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {name: round(value, 3) if isinstance(value, float) else value for name, value in asdict(self).items()}
+
+
+def _result(bench: Bench, measured: Measured, **more: Any) -> Result:
+    rate = bench.facts / measured.seconds
+    return Result(measured.seconds, measured.cpu_seconds, measured.peak_mb, rate, **more)
+
+
+# -- the hand-written contenders ---------------------------------------------------------------------
+
+
+def _script(bench: Bench, name: str, *arguments: str, signed: bool = False) -> Measured:
+    command = [sys.executable, str(HERE / f"{name}.py"), *arguments]
+    return measure(command, env=bench.environment(signed=signed), cwd=HERE, log=bench.folder / f"{name}.log")
+
+
+def _reference(bench: Bench, database: Path) -> Result:
+    measured = _script(bench, "reference", str(database))
+    _require({"inserted": bench.facts, "log": bench.facts}, measured.result())
+    return _result(bench, measured, digest=_written(bench, database))
+
+
+def _row_live(bench: Bench, database: Path) -> Result:
+    measured = _script(bench, "row_at_a_time", str(database), signed=True)
+    _require({"inserted": bench.facts, "updated": 0, "unchanged": 0}, measured.result())
+    return _result(bench, measured, digest=_written(bench, database))
+
+
+def _row_dry(bench: Bench, database: Path) -> Result:
+    measured = _script(bench, "row_at_a_time", str(database), "--dry-run", signed=True)
+    _require({"inserted": bench.facts, "updated": 0, "unchanged": 0}, measured.result())
+    _untouched(database)
+    return _result(bench, measured)
+
+
+def _row_converged(bench: Bench, database: Path) -> Result:
+    again = databases.without_source(database)
+    measured = _script(bench, "row_at_a_time", str(database), signed=True)
+    _require({"inserted": 0, "updated": again, "unchanged": bench.facts - again}, measured.result())
+    _require_rows(database, metadata=bench.facts, log=bench.facts + again)
+    return _result(bench, measured)
+
+
+def _signing_rate(bench: Bench, database: Path) -> Result:
+    measured = _script(bench, "signing_rate", str(min(bench.facts, _MOST_SIGNATURES)))
+    found = measured.result()
+    rate = found["signatures"] / found["seconds"]
+    return Result(measured.seconds, measured.cpu_seconds, measured.peak_mb, rate)
+
+
+# -- this job, through its command line --------------------------------------------------------------
+
+
+class _Run(NamedTuple):
+    """One run of the job: its figures, its report and its plan."""
+
+    measured: Measured
+    report: dict[str, Any]
+    planning_seconds: float
+
+
+def _run_job(bench: Bench, database: Path, run_id: str, *, signed: bool, workers: int, dry_run: bool = False) -> _Run:
+    state_dir = bench.folder / "state"
+    command = [
+        str(Path(sys.executable).with_name("luigi")), "--module", "tasks", "Report", "--local-scheduler",
+        "--workers", str(workers), "--run-id", run_id, *(["--dry-run"] if dry_run else []),
+    ]  # fmt: skip
+    env = bench.environment(signed=signed)
+    env |= {"AUTONOMATH_DB_PATH": str(database), "PROVENANCE_STATE_DIR": str(state_dir)}
+    measured = measure(command, env=env, cwd=PROJECT, log=bench.folder / f"{run_id}.log")
+    folder = state_dir / run_id
+    report = json.loads((folder / ("dry-run" if dry_run else "live") / "report.json").read_text())
+    plan = json.loads((folder / "plan.json").read_text())
+    return _Run(measured, report, plan["planning_seconds"])
+
+
+def _job_live(bench: Bench, database: Path, *, signed: bool) -> Result:
+    run = _run_job(bench, database, "signed" if signed else "unsigned", signed=signed, workers=bench.workers)
+    _require(_all(bench, "inserted"), run.report["rows"])
+    by_kind = {"signed": bench.facts, "placeholder": 0} if signed else {"signed": 0, "placeholder": bench.facts}
+    _require(by_kind, run.report["signatures"])
+    _require({"remaining": 0}, run.report)
+    return _result(bench, run.measured, planning_seconds=run.planning_seconds, digest=_written(bench, database))
+
+
+def _job_dry(bench: Bench, database: Path, *, workers: int) -> Result:
+    run = _run_job(bench, database, f"dry-{workers}", signed=True, workers=workers, dry_run=True)
+    _require(_all(bench, "inserted"), run.report["rows"])
+    _require({"remaining": bench.facts}, run.report)
+    _untouched(database)
+    return _result(bench, run.measured, planning_seconds=run.planning_seconds)
+
+
+def _job_converged(bench: Bench, database: Path) -> Result:
+    run = _run_job(bench, database, "converged", signed=True, workers=bench.workers)
+    _require(_all(bench, "unchanged"), run.report["rows"])
+    _require({"remaining": 0}, run.report)
+    _require_rows(database, metadata=bench.facts, log=bench.facts)
+    return _result(bench, run.measured, planning_seconds=run.planning_seconds)
+
+
+# -- what must be true afterwards --------------------------------------------------------------------
+
+
+def _all(bench: Bench, outcome: str) -> dict[str, int]:
+    """The counts of a run that ends with this outcome for every fact."""
+    counts = dict.fromkeys(("inserted", "updated", "unchanged", "rejected"), 0)
+    return {"eligible": bench.facts, **counts, outcome: bench.facts}
+
+
+def _require(expected: dict[str, int], found: dict[str, Any]) -> None:
+    seen = {name: found.get(name) for name in expected}
+    if seen != expected:
+        raise StepError(f"the counts are {seen}, expected {expected}")
+
+
+def _require_rows(database: Path, *, metadata: int, log: int) -> None:
+    found = databases.rows_written(database)
+    _require({"metadata": metadata, "log": log}, dict(zip(("metadata", "log"), found, strict=True)))
+
+
+def _written(bench: Bench, database: Path) -> str:
+    _require_rows(database, metadata=bench.facts, log=bench.facts)
+    return databases.digest(database)
+
+
+def _untouched(database: Path) -> None:
+    _require_rows(database, metadata=0, log=0)
+
+
+class Step(NamedTuple):
+    title: str
+    run: Callable[[Bench, Path], Result]
+    starts_from: Literal["fresh facts", "the signed result", "nothing"] = "fresh facts"
+
+
+STEPS = {
+    "reference": Step("INSERT … SELECT, unsigned", _reference),
+    "job-unsigned": Step("this job, unsigned", lambda b, d: _job_live(b, d, signed=False)),
+    "job-signed": Step("this job, signed", lambda b, d: _job_live(b, d, signed=True)),
+    "job-converged": Step("this job, again", _job_converged, "the signed result"),
+    "row-converged": Step("row at a time, again", _row_converged, "the signed result"),
+    "row-dry": Step("row at a time, dry run", _row_dry),
+    "job-dry": Step("this job, dry run", lambda b, d: _job_dry(b, d, workers=b.workers)),
+    "job-dry-1": Step("this job, dry run, 1 worker", lambda b, d: _job_dry(b, d, workers=1)),
+    "row-live": Step("row at a time, signed", _row_live),
+    "signing-rate": Step("signing alone, 1 core", _signing_rate, "nothing"),
+}
+"""In the order in which a round takes them."""
+
+SLOW = frozenset({"row-live"})
+"""Left out unless asked for by name."""
