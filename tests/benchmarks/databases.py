@@ -1,6 +1,6 @@
 """The benchmark's databases: built once, copied for every step, and looked at afterwards.
 
-    python databases.py DATABASE FACTS PROFILE      builds one
+python databases.py DATABASE FACTS PROFILE      builds one
 """
 
 from __future__ import annotations

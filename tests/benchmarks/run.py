@@ -130,9 +130,7 @@ def _options() -> argparse.Namespace:
         help=f"default: {','.join(usual)}. Also: {','.join(sorted(SLOW))} (slow)",
     )  # fmt: skip
     parser.add_argument("--repeat", type=_positive, default=1, help="rounds; the ratios are medians over them")
-    parser.add_argument(
-        "--work-dir", type=Path, default=PROJECT / "var" / "benchmarks", help="default: var/benchmarks"
-    )
+    parser.add_argument("--work-dir", type=Path, default=PROJECT / "var" / "benchmarks", help="default: var/benchmarks")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     return parser.parse_args()
 

@@ -1,16 +1,16 @@
 """The steps of one round: who does what on which database, and what must have come of it.
 
-    step           starts from       must end with
-    reference      fresh facts       every fact inserted and logged once
-    job-unsigned   fresh facts       the same rows
-    job-signed     fresh facts       the same rows, signed
-    job-converged  job-signed's end  nothing changed
-    row-converged  job-converged's   the rows without a source written and logged once more
-    row-dry        fresh facts       every fact would be inserted; nothing written
-    job-dry        fresh facts       the same
-    job-dry-1      fresh facts       the same, by one worker
-    row-live       fresh facts       the rows of the reference, signed
-    signing-rate   nothing           -
+step           starts from       must end with
+reference      fresh facts       every fact inserted and logged once
+job-unsigned   fresh facts       the same rows
+job-signed     fresh facts       the same rows, signed
+job-converged  job-signed's end  nothing changed
+row-converged  job-converged's   the rows without a source written and logged once more
+row-dry        fresh facts       every fact would be inserted; nothing written
+job-dry        fresh facts       the same
+job-dry-1      fresh facts       the same, by one worker
+row-live       fresh facts       the rows of the reference, signed
+signing-rate   nothing           -
 """
 
 from __future__ import annotations
