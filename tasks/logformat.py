@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from types import TracebackType
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from luigi.parameter import ParameterException
 from luigi.task_register import TaskClassException
@@ -18,6 +18,11 @@ _NOISE = (
     "[pid %s] Worker %s done",
     "%s is currently run by",
 )
+
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[TextIO]
+else:
+    _StreamHandler = logging.StreamHandler  # subscriptable from Python 3.11 on only
 
 _MENDABLE = (ProvenanceError, ParameterException, TaskClassException)
 
@@ -34,7 +39,7 @@ class PlainFormatter(logging.Formatter):
         return super().formatException(ei)
 
 
-class TerminalHandler(logging.StreamHandler[TextIO]):
+class TerminalHandler(_StreamHandler):
     """The terminal, without Luigi's line for every step of every task."""
 
     def emit(self, record: logging.LogRecord) -> None:
