@@ -9,6 +9,10 @@
     ├── DriftError             the database does not honour the contract (all drift at once)
     ├── SchemaChangedError     the schema changed while a chunk ran; its cursor is kept
     ├── StateError             plan, marker and ledger do not belong together
+    ├── PublicKeyError         a public key or verifier key that no verdict may rest on
+    ├── NoteError              not a signed note, checkpoint or proof of inclusion
+    │   ├── InvalidSignatureError   a known key is named, and its signature does not verify
+    │   └── UnverifiedNoteError     no known key has signed it
     └── SampleError            the sample database cannot be made
 
 Each message says what, where, seen against expected, the next step, and what was written. The log
@@ -60,3 +64,19 @@ class StateError(ProvenanceError):
 
 class SampleError(ProvenanceError):
     """The sample database cannot be made; an existing file is never overwritten."""
+
+
+class PublicKeyError(ProvenanceError):
+    """A public key, or the verifier key that holds it, is malformed, contradicts itself or is weak."""
+
+
+class NoteError(ProvenanceError):
+    """Bytes that are no signed note, or whose text is no checkpoint, or no proof of inclusion."""
+
+
+class InvalidSignatureError(NoteError):
+    """A signed note names a known key, but the signature is not that key's over this text."""
+
+
+class UnverifiedNoteError(NoteError):
+    """A signed note is well-formed, but no known key has signed it: its text says nothing."""
