@@ -149,8 +149,7 @@ def test_a_note_reads_as_specified() -> None:
     assert sign(TEXT, ONE).encode().decode() == expected
 
 
-texts = st.text(st.characters(exclude_categories=["Cs"], min_codepoint=32)).map(lambda text: f"{text}
-")
+texts = st.text(st.characters(exclude_categories=["Cs"], min_codepoint=32)).map(lambda text: f"{text}\n")
 signatures = st.builds(
     NoteSignature,
     st.text(min_size=1, max_size=20).filter(is_key_name),
