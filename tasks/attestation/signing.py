@@ -80,7 +80,7 @@ class Signer:
 
     def __init__(self, *, key_name: str, seed: bytes) -> None:
         self.key_name, self.key_id = key_name, b""  # a traceback out of here calls repr
-        self.public_key, secret_key = _key_pair(_Secret(seed))
+        self.public_key, secret_key = _key_pair(seed)
         self.key_id = key_id(key_name, self.public_key)
         self.sign, self.blob = _signing_functions(secret_key, self.key_id)
 
@@ -91,7 +91,7 @@ class Signer:
         raise TypeError("a Signer holds a private key: it is neither pickled nor copied")
 
 
-def _key_pair(seed: _Secret) -> tuple[bytes, _Secret]:
+def _key_pair(seed: bytes) -> tuple[bytes, _Secret]:
     public_key, secret_key = crypto_sign_seed_keypair(seed)
     return public_key, _Secret(secret_key)
 
@@ -134,9 +134,7 @@ def load_signer(
 # The functions below hold key text among their locals. So they return what is wrong, and never raise.
 
 
-def _find_seed(
-    key_env: str | None, key_file: Path | None, environ: Mapping[str, str]
-) -> _Secret | str | None:
+def _find_seed(key_env: str | None, key_file: Path | None, environ: Mapping[str, str]) -> _Secret | str | None:
     """The one seed that is configured; what is wrong with it; or None if none is."""
     variable = key_env if key_env is not None and key_env in environ else None
     if variable is not None and key_file is not None:

@@ -71,14 +71,21 @@ def backfill_chunk(session: Session, run: ChunkRun) -> None:
     Raises StateError if ledger and plan do not belong together; LockedError, DatabaseError or SchemaChangedError
     with the cursor and the rows written so far if the chunk had to stop.
     """
-    _enter_run(session, run)
-    row = session.claim_chunk(
-        run_id=run.plan.run_id, plan_id=run.plan.plan_id, chunk=run.chunk.chunk,
-        after=run.chunk.after, through=run.chunk.through, now=run.now(),
-    )  # fmt: skip
-    row = _run_batches(session, run, row)
+    row = _run_batches(session, run, _claim(session, run))
     points.reach("after the last commit, before the marker")
     markers.write_durably(run.paths.marker(run.chunk.chunk), markers.to_text(live_marker(run.plan, row, run.key_id)))
+
+
+def _claim(session: Session, run: ChunkRun) -> LedgerRow:
+    """Step 1. Raises DatabaseError with the chunk in its message."""
+    try:
+        _enter_run(session, run)
+        return session.claim_chunk(
+            run_id=run.plan.run_id, plan_id=run.plan.plan_id, chunk=run.chunk.chunk,
+            after=run.chunk.after, through=run.chunk.through, now=run.now(),
+        )  # fmt: skip
+    except DatabaseError as error:
+        raise type(error)(f"{run.chunk}: {error}") from None
 
 
 def _enter_run(session: Session, run: ChunkRun) -> None:
@@ -179,9 +186,15 @@ def _derive(run: ChunkRun, batch: BatchRead) -> Derivation:
     """Derive a batch. Two keys of one text (1 and '1', in a column without a type) are one fact: the first counts."""
     rules = Rules(confidence_width=run.settings.derivation.confidence_width, default_extracted_at=run.plan.created_at)
     derivation = derive_batch(batch.facts, rules)
-    derivation.inserts = _first_of_each(derivation.inserts)
-    derivation.updates = _first_of_each(derivation.updates)
+    if batch.facts and _may_repeat(batch.facts[0][0], batch.facts[-1][0]):
+        derivation.inserts = _first_of_each(derivation.inserts)
+        derivation.updates = _first_of_each(derivation.updates)
     return derivation
+
+
+def _may_repeat(first: Key, last: Key) -> bool:
+    """Keys come in SQLite's order, numbers before text: only a batch of both can hold 1 and '1'."""
+    return not isinstance(first, str) and not isinstance(last, int)
 
 
 def _first_of_each(records: list[Record]) -> list[Record]:

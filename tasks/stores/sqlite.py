@@ -33,7 +33,7 @@ def open_session(settings: Settings, *, write: bool) -> Iterator[SqliteSession]:
     path = settings.database_path
     connection = open_connection(path, pacing=settings.pacing, write=write)
     try:
-        with translated(path, "its schema was verified"):
+        with translated(path, "its schema was verified", lock_timeout=settings.pacing.lock_timeout_seconds):
             verification = verify(connection, settings)
         yield SqliteSession(connection, settings, verification)
     finally:
@@ -73,7 +73,10 @@ class SqliteSession:
             yield from self._connection.execute(self._sql[name], parameters)
 
     def _translated(self) -> AbstractContextManager[None]:
-        return translated(self._settings.database_path, "a batch ran", written="Nothing of this batch was written.")
+        return translated(
+            self._settings.database_path, "a batch ran", written="Nothing of this batch was written.",
+            lock_timeout=self._settings.pacing.lock_timeout_seconds,
+        )  # fmt: skip
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[None]:
@@ -227,6 +230,7 @@ class SqliteSession:
         return True
 
     def _stage(self, batch: BatchWrite) -> int:
+        """Sorted by fact_id, the order of the index that costs most to keep."""
         self._run("clear_staging")
         rows = [(*record, signature, 0) for record, signature in batch.inserts]
         rows += [(*record, signature, 1) for record, signature in batch.updates]

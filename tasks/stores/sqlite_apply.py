@@ -56,7 +56,7 @@ def apply_schema(settings: Settings) -> Applied:
     path = settings.database_path
     connection = open_connection(path, pacing=settings.pacing, write=True)
     try:
-        with translated(path, "the schema was applied"):
+        with translated(path, "the schema was applied", lock_timeout=settings.pacing.lock_timeout_seconds):
             missing, skipped = _missing_objects(connection, settings)
             if missing:
                 _create(connection, missing)
@@ -70,7 +70,7 @@ def is_applied(settings: Settings) -> bool:
     path = settings.database_path
     connection = open_connection(path, pacing=settings.pacing, write=False)
     try:
-        with translated(path, "its schema was read"):
+        with translated(path, "its schema was read", lock_timeout=settings.pacing.lock_timeout_seconds):
             return not _missing_objects(connection, settings)[0]
     finally:
         close_quietly(connection)

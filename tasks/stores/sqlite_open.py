@@ -56,10 +56,10 @@ def open_connection(path: Path, *, pacing: Pacing, write: bool) -> apsw.Connecti
     if not path.is_file():
         raise DatabaseError(f"database {path}: expected a SQLite file, found a folder or device. Nothing was written.")
     flags = apsw.SQLITE_OPEN_READWRITE if write else apsw.SQLITE_OPEN_READONLY
-    with translated(path, "it was opened"):
+    with translated(path, "it was opened", lock_timeout=pacing.lock_timeout_seconds):
         connection = apsw.Connection(str(path.absolute()), flags=flags)
     try:
-        with translated(path, "it was opened"):
+        with translated(path, "it was opened", lock_timeout=pacing.lock_timeout_seconds):
             _configure(connection, pacing, write=write)
         if write and connection.readonly("main"):
             raise DatabaseError(
@@ -81,14 +81,17 @@ def _configure(connection: apsw.Connection, pacing: Pacing, *, write: bool) -> N
 
 
 @contextmanager
-def translated(path: Path, when: str, *, written: str = "Nothing was written.") -> Iterator[None]:
-    """Turn what SQLite raises into one message: what, where, seen, next step, what was written."""
+def translated(path: Path, when: str, *, lock_timeout: float, written: str = "Nothing was written.") -> Iterator[None]:
+    """Turn what SQLite raises into one message: what, where, seen, next step, what was written.
+
+    `lock_timeout` is how many seconds SQLite waits for another writer before it gives up.
+    """
     try:
         yield
     except apsw.BusyError:
         raise LockedError(
-            f"database {path}: locked by another writer for longer than pacing.lock_timeout_seconds while {when}. "
-            f"{written} Run the same command again."
+            f"database {path}: locked by another writer for {lock_timeout:g} s (pacing.lock_timeout_seconds) while "
+            f"{when}. {written} Run the same command again."
         ) from None
     except apsw.Error as error:
         raise _explained(error, path, when, written) from None

@@ -55,8 +55,8 @@ CATALOGUE_STATEMENTS = (
 def setup_statements(*, cache_mib: int, write: bool) -> tuple[Statement, ...]:
     """What every connection executes first; the first one that reads tells whether the file is SQLite at all."""
     staging = (
-        f"CREATE TEMP TABLE {STAGING} (fact_id TEXT PRIMARY KEY, source_doc TEXT, extracted_at TEXT, "
-        "confidence_lower REAL, confidence_upper REAL, ed25519_sig BLOB, is_update INTEGER) WITHOUT ROWID"
+        f"CREATE TEMP TABLE {STAGING} (fact_id TEXT, source_doc TEXT, extracted_at TEXT, "
+        "confidence_lower REAL, confidence_upper REAL, ed25519_sig BLOB, is_update INTEGER)"
     )
     by_mode = (
         Statement("synchronous", "PRAGMA synchronous = FULL", "once")
@@ -306,7 +306,7 @@ class _Builder:
             Statement(
                 "append_log",
                 f"INSERT INTO {quoted(log.table)} ({', '.join(map(quoted, log_values))}) "
-                f"SELECT {', '.join(log_values.values())} FROM temp.{STAGING} ORDER BY fact_id",
+                f"SELECT {', '.join(log_values.values())} FROM temp.{STAGING} ORDER BY rowid",
                 "batch", writes=True,
             ),
             Statement(
@@ -333,7 +333,7 @@ class _Builder:
         values |= {name: ":now" for name in (m.created_at, m.updated_at) if name}
         return (
             f"INSERT INTO {self.metadata} ({', '.join(map(quoted, values))}) SELECT {', '.join(values.values())} "
-            f"FROM temp.{STAGING} WHERE is_update = 0 ORDER BY fact_id ON CONFLICT ({quoted(m.fact_id)}) DO NOTHING"
+            f"FROM temp.{STAGING} WHERE is_update = 0 ORDER BY rowid ON CONFLICT ({quoted(m.fact_id)}) DO NOTHING"
         )
 
     def _update_metadata(self) -> str:
