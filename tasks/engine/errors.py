@@ -9,6 +9,8 @@
     ├── DriftError             the database does not honour the contract (all drift at once)
     ├── SchemaChangedError     the schema changed while a chunk ran; its cursor is kept
     ├── StateError             plan, marker and ledger do not belong together
+    ├── KeyRegistryError       config/keys.yaml: missing, or an entry that no verdict may rest on
+    ├── VerificationError      metadata rows were verified, and not all of them are valid
     ├── PublicKeyError         a public key or verifier key that no verdict may rest on
     ├── NoteError              not a signed note, checkpoint or proof of inclusion
     │   ├── InvalidSignatureError   a known key is named, and its signature does not verify
@@ -64,6 +66,14 @@ class StateError(ProvenanceError):
 
 class SampleError(ProvenanceError):
     """The sample database cannot be made; an existing file is never overwritten."""
+
+
+class KeyRegistryError(ProvenanceError):
+    """The registry of public keys cannot be read, or an entry in it contradicts itself."""
+
+
+class VerificationError(ProvenanceError):
+    """Rows were verified, and not all are valid. The report is written; the message counts them."""
 
 
 class PublicKeyError(ProvenanceError):
