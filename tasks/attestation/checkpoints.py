@@ -136,13 +136,13 @@ class InclusionProof:
     def parse(cls, data: bytes) -> InclusionProof:
         """The proof in a file. Raises NoteError for anything but what `encode` writes."""
         _check_length(data)
-        head, empty_line, checkpoint = data.partition(b"\n\n")
+        head, _, checkpoint = data.partition(b"\n\n")
         try:
             header, *lines = head.decode("ascii").split("\n")
         except UnicodeDecodeError as error:
             raise NoteError(f"inclusion proof: byte {error.start} is not ASCII.") from None
-        if header != _HEADER or not empty_line:
-            raise NoteError(f"inclusion proof: expected the line {_HEADER}, and an empty line before the checkpoint.")
+        if header != _HEADER:
+            raise NoteError(f"inclusion proof: begins with {header[:80]!r}, expected {_HEADER}.")
         extra = _parse_base64(lines.pop(0)[6:]) if lines and lines[0].startswith("extra ") else None
         if not lines or not lines[0].startswith("index "):
             raise NoteError("inclusion proof: no index line, expected: index <number>.")

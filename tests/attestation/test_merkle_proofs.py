@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tasks.attestation.merkle import EMPTY_ROOT, leaf_hash, root_of
+from tasks.attestation.merkle import EMPTY_ROOT, leaf_hash, node_hash, root_of
 from tasks.attestation.merkle_proofs import (
     consistency_proof,
     consistency_ranges,
@@ -152,6 +152,12 @@ def test_a_consistency_proof_that_was_changed_fails(data: st.DataObject, new_siz
     assert not verify_consistency(old_size, old_root, new_size, new_root, [])
 
 
+def test_a_consistency_proof_with_a_hash_too_many_fails_even_if_it_leads_to_both_roots() -> None:
+    above = HASHES[9]
+    old_root, new_root = node_hash(above, root_of(HASHES[:3])), node_hash(above, root_of(HASHES[:4]))
+    assert not verify_consistency(3, old_root, 4, new_root, [*consistency_proof(3, 4, some), above])
+
+
 @given(data=st.data(), new_size=st.integers(2, 200))
 def test_no_proof_makes_a_rewritten_log_consistent(data: st.DataObject, new_size: int) -> None:
     old_size = data.draw(st.integers(1, new_size - 1))
@@ -214,6 +220,7 @@ OWN_INCLUSION = [
     ("a leaf that stands alone at the edge", H[2], 2, 3, [H[3]], H[4], True),
     ("left taken for right", H[0], 1, 2, [H[1]], H[3], False),
     ("a proof for the only leaf", H[0], 0, 1, [H[0]], H[0], False),
+    ("a hash too many, though it leads to the root", H[1], 0, 1, [H[0]], H[3], False),
     ("no proof for one of two", H[0], 0, 2, [], H[3], False),
     ("a leaf outside", H[0], 2, 2, [H[1]], H[3], False),
     ("an empty tree", H[0], 0, 0, [], H[0], False),

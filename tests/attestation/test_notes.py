@@ -193,6 +193,7 @@ BASE64 = LINE.rpartition(" ")[2]
         f"{LINE}\n",
         f"\n{LINE}\n",
         f"text\n\n{LINE}",
+        f"text\n\n{LINE}x",
         f"text\n\n{LINE}\n\n",
         f"text\n\n{LINE}\ngarbage\n",
         f"text\n\ngarbage\n{LINE}\n",
