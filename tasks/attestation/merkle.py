@@ -61,6 +61,13 @@ class Frontier:
         _check_hashes((leaf,))
         self._push(leaf, level=0)
 
+    def append_subtree(self, root: bytes, *, level: int) -> None:
+        """Add 2**level leaves at once, given the root over them. Raises ValueError unless they begin a subtree."""
+        _check_hashes((root,))
+        if self._size & ((1 << level) - 1):
+            raise ValueError(f"a subtree of 2**{level} leaves cannot begin at leaf {self._size}")
+        self._push(root, level=level)
+
     def extend(self, leaves: Iterable[bytes]) -> None:
         """Add many leaves, given their hashes: as `append` for each, but faster. Memory: one block.
 
