@@ -98,14 +98,14 @@ _COUNTS = (
 )  # fmt: skip
 
 
-def _key_value(name: str, *, odd_keys: bool) -> str:
+def key_value(name: str, *, odd_keys: bool) -> str:
     """A bound key. Text that is not UTF-8 comes in as its bytes with `:<name>_is_text` set."""
     if not odd_keys:
         return f":{name}"
     return f"(CASE WHEN :{name}_is_text THEN CAST(:{name} AS TEXT) ELSE :{name} END)"
 
 
-def _raw(expression: str) -> str:
+def raw_value(expression: str) -> str:
     """A value as two columns, (is it text, the value with text as bytes): no text can break the reader."""
     return (
         f"typeof({expression}) = 'text', "
@@ -122,8 +122,8 @@ class _Builder:
         self.key = f"f.{quoted(binding.facts.key)}"
         self.odd_keys = not binding.facts.key_is_rowid
         self.metadata = quoted(binding.metadata.table)
-        self.after = _key_value("after", odd_keys=self.odd_keys)
-        self.through = _key_value("through", odd_keys=self.odd_keys)
+        self.after = key_value("after", odd_keys=self.odd_keys)
+        self.through = key_value("through", odd_keys=self.odd_keys)
 
     def _fact_column(self, name: str | None) -> str:
         return f"f.{quoted(name)}" if name else "NULL"
@@ -163,7 +163,7 @@ class _Builder:
     # -- planning ------------------------------------------------------------------------------------
 
     def planning(self) -> tuple[Statement, ...]:
-        key = _raw(self.key) if self.odd_keys else f"0, {self.key}"
+        key = raw_value(self.key) if self.odd_keys else f"0, {self.key}"
         walk = f"SELECT {key} FROM {self.joined} WHERE {self.key} IS NOT NULL AND {self.residual}"
         rejected_before = (
             f"EXISTS (SELECT 1 FROM {quoted(self.b.ledger.reject)} AS r WHERE r.fact_id = CAST({self.key} AS TEXT))"
@@ -206,7 +206,7 @@ class _Builder:
         ]  # fmt: skip
         has_metadata = f"m.{quoted(self.b.metadata.fact_id)} IS NOT NULL"
         plain = ", ".join([*values, has_metadata])
-        raw = ", ".join([*map(_raw, values), has_metadata])
+        raw = ", ".join([*map(raw_value, values), has_metadata])
         old = ", ".join(
             f"m.{quoted(name)}"
             for name in (self.b.metadata.source_doc, self.b.metadata.extracted_at, self.b.metadata.verified_by,
@@ -237,9 +237,9 @@ class _Builder:
 
     def ledger(self) -> tuple[Statement, ...]:
         run, chunk = quoted(self.b.ledger.run), quoted(self.b.ledger.chunk)
-        keys = {name: _key_value(name, odd_keys=True) for name in ("after", "through", "cursor", "expected")}
+        keys = {name: key_value(name, odd_keys=True) for name in ("after", "through", "cursor", "expected")}
         row = ", ".join([
-            "chunk", "plan_id", _raw("after_key"), _raw("through_key"), _raw("cursor"), *_COUNTS,
+            "chunk", "plan_id", raw_value("after_key"), raw_value("through_key"), raw_value("cursor"), *_COUNTS,
             "state", "attempts", "host", "pid", "started_at", "finished_at", "seconds",
         ])  # fmt: skip
         adds = ", ".join(f"{name} = {name} + :{name}" for name in _COUNTS)

@@ -104,7 +104,7 @@ def verify(connection: apsw.Connection, settings: Settings) -> Verification:
     connection.authorizer = Guard()
     schema_version: Any = connection.execute("PRAGMA schema_version").get
     catalogue = read_catalogue(connection, configured_names(settings))
-    drift = _refuse_encoding(connection)
+    drift = encoding_drift(connection)
     resolved = resolve(settings, catalogue, ledger_columns())
     if isinstance(resolved, list):
         raise drift_error(drift + resolved)
@@ -159,7 +159,7 @@ def verify_sidecar(
     connection.authorizer = Guard()
     schema_version: Any = connection.execute("PRAGMA schema_version").get
     catalogue = read_catalogue(connection, configured_names(settings))
-    drift = _refuse_encoding(connection)
+    drift = encoding_drift(connection)
     resolved = resolve_sidecar(settings, catalogue, ledger_columns())
     if isinstance(resolved, list):
         raise drift_error(drift + resolved)
@@ -198,7 +198,7 @@ def configured_names(settings: Settings) -> tuple[str, ...]:
     return (*(table.name for table in named), *tables.ledger.model_dump().values())
 
 
-def _refuse_encoding(connection: apsw.Connection) -> list[Drift]:
+def encoding_drift(connection: apsw.Connection) -> list[Drift]:
     encoding = connection.execute("PRAGMA encoding").fetchall()[0][0]
     if encoding == "UTF-8":
         return []
