@@ -6,5 +6,9 @@ from tasks.make_sample import MakeSample
 from tasks.plan_chunks import PlanChunks
 from tasks.report import Report
 from tasks.schema_verify import SchemaVerify
+from tasks.verify_attestations import PlanVerification, VerifyAttestations, VerifyChunk
 
-__all__ = ["ApplySchema", "BackfillChunk", "MakeSample", "PlanChunks", "Report", "SchemaVerify"]
+__all__ = [
+    "ApplySchema", "BackfillChunk", "MakeSample", "PlanChunks", "PlanVerification", "Report", "SchemaVerify",
+    "VerifyAttestations", "VerifyChunk",
+]  # fmt: skip

@@ -54,7 +54,7 @@ def _head(report: Report) -> str:
 
 def _rows(report: Report) -> str:
     would = " (predicted)" if report.mode == "dry-run" else ""
-    table = _table(("outcome", f"facts{would}"), [(name, f"{report.rows[name]:,}") for name in OUTCOMES])
+    table = markdown_table(("outcome", f"facts{would}"), [(name, f"{report.rows[name]:,}") for name in OUTCOMES])
     return f"## Facts\n\n{table}\n\n{cell(_signature_words(report))}"
 
 
@@ -66,22 +66,22 @@ def _dry_run(report: Report) -> str:
         return "## Predicted against actual\n\nNo dry run of this plan was made."
     rows = [(name, dry["rows"].get(name), report.rows[name]) for name in OUTCOMES]
     verdict = "They match to the row." if dry["matches"] else "**They differ.**"
-    return f"## Predicted against actual\n\n{_table(('outcome', 'dry run', 'live run'), rows)}\n\n{verdict}"
+    return f"## Predicted against actual\n\n{markdown_table(('outcome', 'dry run', 'live run'), rows)}\n\n{verdict}"
 
 
 def _closing(report: Report) -> str:
     rows = [(name.replace("_", " "), value) for name, value in report.closing.items()]
-    table = _table(("check", "value"), rows)
+    table = markdown_table(("check", "value"), rows)
     return f"## Closing proof\n\n{report.remaining:,} facts are residual now, counted afresh.\n\n{table}"
 
 
 def _rejects(report: Report) -> str:
     if not report.rejects:
         return "## Rejected\n\nNone."
-    parts = ["## Rejected", _table(("reason", "facts"), list(report.rejects.items()))]
+    parts = ["## Rejected", markdown_table(("reason", "facts"), list(report.rejects.items()))]
     if report.reject_sample:
         rows = [(r["fact_id"], r["reason"], r["detail"], r["chunk"]) for r in report.reject_sample]
-        parts.append(_table(("fact", "reason", "seen", "chunk"), rows))
+        parts.append(markdown_table(("fact", "reason", "seen", "chunk"), rows))
     return "\n\n".join(parts)
 
 
@@ -98,7 +98,7 @@ def _notes(report: Report) -> str:
 
 def _sources(report: Report) -> str:
     rows = [(source["source_doc"], f"{source['facts']:,}") for source in report.top_sources]
-    return f"## Sources with most facts\n\n{_table(('source', 'facts'), rows)}" if rows else ""
+    return f"## Sources with most facts\n\n{markdown_table(('source', 'facts'), rows)}" if rows else ""
 
 
 def _sample(report: Report) -> str:
@@ -110,7 +110,7 @@ def _sample(report: Report) -> str:
         old, new = row["old"] or {}, row["new"]
         changes = "; ".join(f"{name}: {old.get(name)} → {new[name]}" for name in fields)
         rows.append((row["outcome"], row["fact_id"], changes))
-    return f"## Some rows, old → new\n\n{_table(('outcome', 'fact', 'change'), rows)}"
+    return f"## Some rows, old → new\n\n{markdown_table(('outcome', 'fact', 'change'), rows)}"
 
 
 def _chunks(report: Report) -> str:
@@ -119,10 +119,10 @@ def _chunks(report: Report) -> str:
         (c["chunk"], c["after"], c["through"], *(f"{c['rows'][n]:,}" for n in OUTCOMES), c["seconds"], c["attempts"])
         for c in report.chunks
     ]
-    return f"## Chunks\n\n{_table(head, rows)}" if rows else "## Chunks\n\nNone: nothing was residual."
+    return f"## Chunks\n\n{markdown_table(head, rows)}" if rows else "## Chunks\n\nNone: nothing was residual."
 
 
-def _table(head: tuple[str, ...], rows: list[Any]) -> str:
+def markdown_table(head: tuple[str, ...], rows: list[Any]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join("| " + " | ".join(cell(value) for value in line) + " |" for line in lines)
 
