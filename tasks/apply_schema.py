@@ -9,7 +9,7 @@ from tasks.stores.sqlite_apply import apply_schema, describe, is_applied
 class ApplySchema(JobTask):
     """Create what is missing of the job's own tables, indexes and views; never alter, never drop."""
 
-    def complete(self) -> bool:
+    def is_done(self) -> bool:
         return is_applied(self.settings())
 
     def run(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import luigi
 
 from tasks.engine.chunk_runs import chunk_is_done, run_chunk
+from tasks.engine.errors import ProvenanceError
 from tasks.engine.plans import read_plan
 from tasks.parameters import WholeNumber
 from tasks.plan_chunks import PlanChunks
@@ -25,7 +26,7 @@ class BackfillChunk(RunTask):
     def output(self) -> luigi.LocalTarget:
         return file_target(self.paths(self.settings()).marker(self.chunk))
 
-    def complete(self) -> bool:
+    def is_done(self) -> bool:
         settings = self.settings()
         return chunk_is_done(settings, self.paths(settings), self.chunk)
 
@@ -35,6 +36,9 @@ class BackfillChunk(RunTask):
 
     def _budget(self) -> int | None:
         """One chunk again, by its number alone, goes with the plan that is there."""
-        settings = self.settings()
-        plan = read_plan(self.paths(settings), settings) if self.max_rows is None else None
+        try:
+            settings = self.settings()
+            plan = read_plan(self.paths(settings), settings) if self.max_rows is None else None
+        except ProvenanceError:  # what is wrong is said by the task that runs first
+            plan = None
         return plan.max_rows if plan else self.max_rows

@@ -30,7 +30,7 @@ class MakeSample(JobTask):
         default="clustered", description="where sources and dates lie: clustered or scattered"
     )
 
-    def complete(self) -> bool:
+    def is_done(self) -> bool:
         """Whether the database is there and was made with these parameters."""
         database = self._database()
         stamp = read_json(_stamp_of(database))

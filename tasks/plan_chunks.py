@@ -23,7 +23,7 @@ class PlanChunks(RunTask):
     def output(self) -> luigi.LocalTarget:
         return file_target(self.paths(self.settings()).plan)
 
-    def complete(self) -> bool:
+    def is_done(self) -> bool:
         settings = self.settings()
         paths = self.paths(settings)
         plan = read_plan(paths, settings)

@@ -23,7 +23,7 @@ class Report(RunTask):
     def output(self) -> luigi.LocalTarget:
         return file_target(self.paths(self.settings()).report)
 
-    def complete(self) -> bool:
+    def is_done(self) -> bool:
         settings = self.settings()
         return report_is_done(settings, self.paths(settings), self.max_rows)
 

@@ -32,6 +32,20 @@ class JobTask(luigi.Task):
         version = (status.st_ino, status.st_mtime_ns, status.st_size) if status else None
         return _load(path, version, hash(frozenset(os.environ.items())))
 
+    def is_done(self) -> bool:
+        """Whether there is nothing left to do. May raise a ProvenanceError."""
+        return super().complete()  # type: ignore[no-any-return,no-untyped-call]
+
+    def complete(self) -> bool:
+        """Like `is_done`, but False where the question itself fails: `run` then fails with the message.
+
+        Luigi prints a stack trace for whatever a `complete` raises, which would drown the message.
+        """
+        try:
+            return self.is_done()
+        except ProvenanceError:
+            return False
+
     def on_failure(self, exception: BaseException) -> str:
         """What the scheduler's page shows: the message of an error that a user can mend, else a traceback."""
         if isinstance(exception, ProvenanceError):

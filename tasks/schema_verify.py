@@ -16,7 +16,7 @@ class SchemaVerify(RunTask):
     passed again.
     """
 
-    dry_run: luigi.Parameter[bool] = Flag(description="no effect: the gate never writes", significant=False)
+    dry_run: luigi.Parameter[bool] = Flag(description="a dry run never rolls back a journal", significant=False)
     max_rows: luigi.Parameter[int | None] = OptionalWholeNumber(  # type: ignore[assignment]
         default=None, description="no effect", significant=False
     )
@@ -24,7 +24,7 @@ class SchemaVerify(RunTask):
     def output(self) -> luigi.LocalTarget:
         return file_target(self.paths(self.settings()).schema)
 
-    def complete(self) -> bool:
+    def is_done(self) -> bool:
         settings = self.settings()
         return is_verified(settings, self.paths(settings))
 

@@ -35,7 +35,7 @@ class PlanVerification(VerificationTask):
     def output(self) -> luigi.LocalTarget:
         return file_target(self.paths().plan)
 
-    def complete(self) -> bool:
+    def is_done(self) -> bool:
         registry = load_registry(Path(self.keys))
         return current_plan(self.settings(), registry, self.paths(), asked_at=self.asked_at) is not None
 
@@ -52,7 +52,7 @@ class VerifyChunk(VerificationTask):
     def output(self) -> luigi.LocalTarget:
         return file_target(self.paths().marker(self.chunk))
 
-    def complete(self) -> bool:
+    def is_done(self) -> bool:
         return read_verdict(self.plan_id, self.paths(), self.chunk) is not None
 
     def run(self) -> None:
@@ -74,7 +74,7 @@ class VerifyAttestations(VerificationTask):
     def output(self) -> luigi.LocalTarget:
         return file_target(self.paths().report)
 
-    def complete(self) -> bool:
+    def is_done(self) -> bool:
         registry = load_registry(Path(self.keys))
         plan = current_plan(self.settings(), registry, self.paths(), asked_at=self.asked_at)
         summary = read_summary(self.paths(), plan) if plan else None

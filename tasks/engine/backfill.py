@@ -183,24 +183,8 @@ def _signing(run: ChunkRun) -> Callable[[Sequence[Record]], list[tuple[Record, b
 
 
 def _derive(run: ChunkRun, batch: BatchRead) -> Derivation:
-    """Derive a batch. Two keys of one text (1 and '1', in a column without a type) are one fact: the first counts."""
     rules = Rules(confidence_width=run.settings.derivation.confidence_width, default_extracted_at=run.plan.created_at)
-    derivation = derive_batch(batch.facts, rules)
-    if batch.facts and _may_repeat(batch.facts[0][0], batch.facts[-1][0]):
-        derivation.inserts = _first_of_each(derivation.inserts)
-        derivation.updates = _first_of_each(derivation.updates)
-    return derivation
-
-
-def _may_repeat(first: Key, last: Key) -> bool:
-    """Keys come in SQLite's order, numbers before text: only a batch of both can hold 1 and '1'."""
-    return not isinstance(first, str) and not isinstance(last, int)
-
-
-def _first_of_each(records: list[Record]) -> list[Record]:
-    if len({record.fact_id for record in records}) == len(records):
-        return records
-    return list({record.fact_id: record for record in reversed(records)}.values())[::-1]
+    return derive_batch(batch.facts, rules)
 
 
 def _count(batch: BatchRead, derivation: Derivation, *, signed: bool) -> Counts:

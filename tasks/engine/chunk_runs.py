@@ -11,7 +11,7 @@ from tasks.engine.backfill import ChunkRun, Progress, backfill_chunk, rehearse_c
 from tasks.engine.clock import utc_now
 from tasks.engine.errors import StateError
 from tasks.engine.paths import RunPaths
-from tasks.engine.plans import Plan, read_plan
+from tasks.engine.plans import Plan, read_plan, refuse_other_binding
 from tasks.engine.settings import Settings
 from tasks.engine.verification import signer_of
 from tasks.stores.sqlite import open_session
@@ -63,6 +63,7 @@ def run_chunk(settings: Settings, paths: RunPaths, number: int, *, progress: Cal
         progress=progress,
     )
     with open_session(settings, write=not paths.dry_run) as session:
+        refuse_other_binding(plan, session.binding)
         (rehearse_chunk if paths.dry_run else backfill_chunk)(session, run)
     _tell(run)
 

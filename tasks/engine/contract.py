@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 
 from tasks.engine.settings import FactsTable, MetadataTable, Settings
 
+_OTHER_JOBS_TABLE = "am_fact_signature"  # belongs to another job: never written, so never suggested
 _NO_TABLE = "no such table"
 APPLY_SCHEMA = "luigi --module tasks ApplySchema --local-scheduler"
 
@@ -50,6 +51,18 @@ class Column:
     not_null: bool = False
     has_default: bool = False
     generated: bool = False
+
+    @property
+    def affinity(self) -> str:
+        """INTEGER, TEXT, BLOB (none), REAL or NUMERIC. Source: https://sqlite.org/datatype3.html section 3.1"""
+        declared = self.declared_type.upper()
+        if "INT" in declared:
+            return "INTEGER"
+        if any(word in declared for word in ("CHAR", "CLOB", "TEXT")):
+            return "TEXT"
+        if not declared or "BLOB" in declared:
+            return "BLOB"
+        return "REAL" if any(word in declared for word in ("REAL", "FLOA", "DOUB")) else "NUMERIC"
 
 
 @dataclass(frozen=True)
@@ -123,11 +136,14 @@ class Drift:
 
 @dataclass(frozen=True)
 class FactsBinding:
-    """`key_is_rowid`: keys are integers and never NULL. Otherwise any type may turn up in a row."""
+    """`key_is_rowid`: keys are integers and never NULL. Otherwise any type may turn up in a row, and where
+    `key_is_untyped` (a column without affinity) even the integer 7 beside the text '7'.
+    """
 
     table: str
     key: str
     key_is_rowid: bool
+    key_is_untyped: bool
     key_may_be_null: bool
     source_id: str | None
     source_url: str | None
@@ -207,6 +223,12 @@ class Binding:
         return SidecarBinding(self.metadata, self.log, self.ledger, self.absences)
 
     @property
+    def digest(self) -> str:
+        """SHA-256 over which names play which role: what a fact's record is derived from, and where it goes."""
+        roles = {name: value for name, value in asdict(self).items() if name != "absences"}
+        return hashlib.sha256(json.dumps(roles, sort_keys=True).encode()).hexdigest()
+
+    @property
     def tables(self) -> tuple[str, ...]:
         """Every table the job reads or writes."""
         source = (self.source.table,) if self.source else ()
@@ -233,6 +255,11 @@ class AttestationBinding:
     def tables(self) -> tuple[str, ...]:
         return (self.metadata.table, self.log.table)
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 over which names play which role."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
 
 @dataclass
 class _Findings:
@@ -258,6 +285,7 @@ def resolve(
     found = _Findings(settings, catalogue)
     tables = settings.tables
     _refuse_shared_names(found)
+    _refuse_shared_columns(found)
     facts = _facts(found, tables.facts)
     source = _source(found) if _has_source_id(found, tables.facts) else None
     metadata = _metadata(found, tables.metadata)
@@ -305,6 +333,16 @@ def sidecar_drift(settings: Settings, catalogue: Catalogue, ledger_columns: dict
     return [drift for drift in found.drift if drift.problem != _NO_TABLE]
 
 
+def sidecar_binding(settings: Settings, catalogue: Catalogue, ledger_columns: dict[str, tuple[str, ...]]) -> Binding:
+    """The job's own tables bound, where `sidecar_drift` found nothing; the facts are a stand-in nobody reads."""
+    found = _Findings(settings, catalogue)
+    metadata = _metadata(found, settings.tables.metadata)
+    log, ledger = _log(found), _ledger(found, ledger_columns)
+    assert metadata and log and ledger, found.drift
+    facts = FactsBinding("facts", "id", True, False, False, None, None, None, None)
+    return Binding(facts, None, metadata, log, ledger)
+
+
 def fingerprint(catalogue: Catalogue, names: Iterable[str]) -> str:
     """SHA-256 over the declared shape of the named tables, in name order."""
     wanted = {name.lower() for name in names}
@@ -328,7 +366,8 @@ def _facts(found: _Findings, names: FactsTable) -> FactsBinding | None:
     may_be_null = not (is_rowid or table.without_rowid or (column is not None and column.not_null))
     if not optional["source_id"] and not optional["source_url"]:
         found.absences.append(f"{table.name} has neither a source_id nor a source_url: every source_doc will be NULL")
-    return FactsBinding(table.name, key, is_rowid, may_be_null, **optional)
+    is_untyped = column is not None and column.affinity == "BLOB"
+    return FactsBinding(table.name, key, is_rowid, is_untyped, may_be_null, **optional)
 
 
 def _has_source_id(found: _Findings, names: FactsTable) -> bool:
@@ -427,6 +466,23 @@ def _refuse_shared_names(found: _Findings) -> None:
             found.drift.append(Drift(name, f"named for two roles, {other} and {key}", found.where(key), mend))
 
 
+def _refuse_shared_columns(found: _Findings) -> None:
+    """Two roles of one table in one column would overwrite each other."""
+    for role in ("facts", "source", "metadata", "attestation_log"):
+        names: dict[str, str | None] = getattr(found.settings.tables, role).model_dump()
+        seen: dict[str, str] = {}
+        for column_role, name in names.items():
+            if column_role == "name" or name is None:
+                continue
+            other = seen.setdefault(name.lower(), column_role)
+            if other != column_role:
+                key = f"tables.{role}.{column_role}"
+                problem = f'column "{name}" named for two roles, {other} and {column_role}'
+                found.drift.append(
+                    Drift(str(names["name"]), problem, found.where(key), "Give each role its own column.")
+                )
+
+
 def _table(found: _Findings, role: str, name: str, *, mend: str) -> Table | None:
     """The ordinary table of that name, or None with its drift noted."""
     key = f"tables.{role}" if role.startswith("ledger.") else f"tables.{role}.name"
@@ -471,7 +527,7 @@ def _optional(found: _Findings, table: Table, role: str, column_role: str, name:
     if name != model.model_fields[column_role].default:
         return _required(found, table, role, column_role, name)
     taken = _taken(found, role, column_role)
-    similar = _similar_column(table, column_role, name, taken)
+    similar = _similar_column(table, column_role, name, taken, cutoff=0.8)
     hint = f'; if "{similar}" is meant, set tables.{role}.{column_role}: {similar}' if similar else ""
     found.absences.append(f'{table.name} has no column "{name}", which is optional{hint}')
     return None
@@ -521,23 +577,31 @@ def _mend_column(table: Table, column_role: str, name: str, taken: set[str]) -> 
     return f"Its columns are {', '.join(column.name for column in table.columns)}."
 
 
-def _similar_column(table: Table, column_role: str, name: str, taken: set[str]) -> str | None:
-    """The column most likely meant, or None: a known other name, a shared word, a near spelling."""
+def _similar_column(table: Table, column_role: str, name: str, taken: set[str], *, cutoff: float = 0.6) -> str | None:
+    """The column most likely meant, or None: a known other name, a near spelling, and at last a shared word."""
     free = {c.name.lower(): c.name for c in table.columns if c.name.lower() not in taken}
     for alias in _ALSO_CALLED.get(column_role, ()):
         if alias in free and alias != name.lower():
             return free[alias]
-    close = difflib.get_close_matches(name.lower(), free, n=1, cutoff=0.6)
-    if close:
-        return free[close[0]]
+    close = difflib.get_close_matches(name.lower(), free, n=1, cutoff=cutoff)
+    if close or cutoff > 0.6:
+        return free[close[0]] if close else None
     words = set(name.lower().split("_")) - {"", "at", "by", "id"}
     return next((free[low] for low in free if words & set(low.split("_"))), None)
 
 
+def _named_tables(found: _Findings) -> list[str]:
+    tables = found.settings.tables
+    named = [getattr(tables, role).name for role in ("facts", "source", "metadata", "attestation_log")]
+    return [*named, *tables.ledger.model_dump().values()]
+
+
 def _similar_table(found: _Findings, name: str, key: str) -> str:
     """The table most likely meant, in a sentence."""
+    others = {_OTHER_JOBS_TABLE} | {other.lower() for other in _named_tables(found) if other != name}
     names = {t.name.lower(): t.name for t in found.catalogue.tables if t.kind == "table"}
-    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    free = {lower: real for lower, real in names.items() if lower not in others}
+    close = difflib.get_close_matches(name.lower(), free, n=1, cutoff=0.6)
     if close:
         return f'Did you mean "{names[close[0]]}"? Set {key}: {names[close[0]]}.'
     listed = ", ".join(sorted(names.values())[:12]) or "none"

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
+from tasks.engine.derivation import Fact, Reject, Rules, derive
 from tasks.engine.errors import ParameterError
 from tasks.engine.keys import Key
 from tasks.engine.paths import RunPaths
@@ -77,17 +80,16 @@ class Cuts:
 def make_plan(session: Session, settings: Settings, *, run_id: str, max_rows: int | None, created_at: str) -> Plan:
     """Plan a run over everything residual, or over the first `max_rows` residual facts.
 
-    A budget goes to facts that no earlier run has rejected, so that facts which stay rejected cannot use it up
-    every day. Raises ParameterError for a budget below 1. Reads only.
+    A fact that would be rejected again, for the reason of an earlier run, is not counted against a budget, so that
+    such facts cannot use it up every day; once it is mended it counts. Facts whose key is NULL are left to runs without
+    a budget. Raises ParameterError for a budget below 1. Reads only.
     """
-    if max_rows is not None and max_rows < 1:
-        raise ParameterError(f"--max-rows {max_rows}: expected 1 or more. Nothing was written.")
+    if max_rows is not None and not 1 <= max_rows <= sys.maxsize:
+        raise ParameterError(f"--max-rows {max_rows}: expected a number from 1 to {sys.maxsize}. Nothing was written.")
     started = time.monotonic()
     with session.snapshot():
-        null_keys = session.count_null_keys()
-        if max_rows is not None and null_keys and session.null_keys_rejected_before():
-            null_keys = 0
-        cuts, stop_reason = _walk(session, settings, max_rows, null_keys)
+        null_keys = session.count_null_keys() if max_rows is None else 0
+        cuts, stop_reason = _walk(session, settings, max_rows, created_at)
         chunks = _chunks(session, cuts, null_keys)
         outside = 0 if max_rows is not None else _count_outside(session, chunks, null_keys)
     plan = Plan(
@@ -96,6 +98,7 @@ def make_plan(session: Session, settings: Settings, *, run_id: str, max_rows: in
         database=str(settings.database_path.resolve()),
         settings_digest=settings.digest,
         schema_fingerprint=session.fingerprint,
+        binding_digest=session.binding.digest,
         max_rows=max_rows,
         stop_reason=stop_reason,
         unchanged_outside=outside,
@@ -105,24 +108,24 @@ def make_plan(session: Session, settings: Settings, *, run_id: str, max_rows: in
     return with_seconds(plan, time.monotonic() - started)
 
 
-def _walk(session: Session, settings: Settings, max_rows: int | None, null_keys: int) -> tuple[Cuts, StopReason]:
-    """Cut the residual keys, all of them or as many as the budget leaves after the NULL keys."""
+def _walk(session: Session, settings: Settings, max_rows: int | None, created_at: str) -> tuple[Cuts, StopReason]:
+    """Cut the residual keys, all of them or as many as the budget allows."""
     cuts = Cuts(settings.pacing.chunk_rows)
     if max_rows is None:
         cuts.walk(session.residual_keys())
         return cuts, "complete"
-    left = max(0, max_rows - null_keys)
-    more = [False]
+    rules = Rules(confidence_width=settings.derivation.confidence_width, default_extracted_at=created_at)
+    counted = _countable_keys(session, rules)
+    cuts.walk(islice(counted, max_rows))
+    return cuts, "row_budget" if next(counted, None) is not None else "complete"
 
-    def within_budget() -> Iterator[Key]:
-        for number, key in enumerate(session.fresh_residual_keys(left + 1), start=1):
-            if number > left:
-                more[0] = True
-                return
-            yield key
 
-    cuts.walk(within_budget())
-    return cuts, "row_budget" if more[0] else "complete"
+def _countable_keys(session: Session, rules: Rules) -> Iterator[Key]:
+    """Residual keys in key order, without those that would be rejected just as they were before."""
+    for fact in session.residual_facts():
+        outcome = derive(Fact._make(fact), rules)
+        if not (isinstance(outcome, Reject) and session.was_rejected(outcome.fact_id, outcome.reason)):
+            yield fact[0]
 
 
 def _chunks(session: Session, cuts: Cuts, null_keys: int) -> tuple[PlannedChunk, ...]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tasks.engine import markers
+from tasks.engine.contract import Binding
 from tasks.engine.errors import StateError
 from tasks.engine.keys import Key, describe, from_json, to_json
 from tasks.engine.paths import RunPaths
@@ -51,6 +52,7 @@ class Plan:
     database: str
     settings_digest: str
     schema_fingerprint: str
+    binding_digest: str
     max_rows: int | None
     stop_reason: StopReason
     unchanged_outside: int
@@ -107,6 +109,10 @@ def read_plan(paths: RunPaths, settings: Settings) -> Plan | None:
         status = paths.plan.stat()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise StateError(
+            f"{paths.plan}: cannot be read: {error.strerror}. Check state_dir. Nothing was written."
+        ) from None
     plan = _read_plan_file(paths.plan, (status.st_ino, status.st_mtime_ns, status.st_size))
     if plan is not None:
         refuse_foreign_plan(plan, paths, settings)
@@ -134,6 +140,20 @@ def refuse_foreign_plan(plan: Plan, paths: RunPaths, settings: Settings) -> None
         raise StateError(
             f"{paths.plan}: run {plan.run_id} was planned with other tables or another derivation than "
             f"{settings.job_file} has now. Use a new --run-id. Nothing was written."
+        )
+
+
+def refuse_other_binding(plan: Plan, binding: Binding) -> None:
+    """Raise StateError unless every role is bound as it was when the run was planned (and rehearsed).
+
+    A column that came or went since then would change what is attested, without a word.
+    """
+    if plan.binding_digest != binding.digest:
+        absences = "; ".join(binding.absences) or "every optional column is there"
+        raise StateError(
+            f"run {plan.run_id} was planned on another schema: a column that the contract relies on came, went or was "
+            f"renamed since. Now: {absences}. Mend the schema and run the same command again, or take the schema as it "
+            f"is with a new --run-id. Nothing more was written."
         )
 
 

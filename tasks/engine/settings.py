@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tasks.engine.errors import JobFileError
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}")
+_DEEPEST = 10
 _DECIDES_OUTCOME = ("tables", "derivation")
 
 Name = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
@@ -215,6 +216,8 @@ def _compose(path: Path) -> yaml.Node:
 
 def _construct(node: yaml.Node, key: str, lines: dict[str, int], variables: Mapping[str, str], path: str) -> Any:
     """Build plain values from a YAML node, keeping the line of every key in `lines`."""
+    if key.count(".") + key.count("[") > _DEEPEST:
+        raise JobFileError(f"{path}: {key[:60]}… is nested deeper than any key. Nothing was written.")
     if isinstance(node, yaml.MappingNode):
         found: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -276,8 +279,12 @@ def _explain(error: ValidationError, path: Path, lines: Mapping[str, int]) -> st
             faults.append(f'{place}: the key "{key}" is missing')
         else:
             found = "a value that is not shown" if key.startswith(("signing", "sealing")) else repr(fault["input"])
-            faults.append(f"{place}: {key}: {fault['msg'].lower()}, found {found}")
+            faults.append(f"{place}: {key}: {_lower_first(fault['msg'])}, found {found}")
     return "\n".join(faults) + "\nNothing was written."
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def _upwards(key: str) -> list[str]:

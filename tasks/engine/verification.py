@@ -12,16 +12,18 @@ from tasks.engine.errors import SigningKeyError
 from tasks.engine.paths import RunPaths
 from tasks.engine.settings import Settings
 from tasks.stores.sqlite import open_session
+from tasks.stores.sqlite_open import roll_back_hot_journal
 
 logger = logging.getLogger("luigi-interface")
 
 
 def verify_schema(settings: Settings, paths: RunPaths) -> None:
-    """Pass the gate and write schema.json. Never writes to the database.
+    """Pass the gate and write schema.json. Executes no write; a live run rolls back a journal left by a crash.
 
     Raises DriftError with all drift, DatabaseError, or SigningKeyError if a key is configured but unusable.
     """
     signer = signer_of(settings)
+    recover(settings, paths)
     with open_session(settings, write=False) as session:
         content = session.verification_json()
     content["signing"] = {"key_id": signer.key_id.hex() if signer else None, "key_name": settings.signing.key_name}
@@ -39,8 +41,18 @@ def is_verified(settings: Settings, paths: RunPaths) -> bool:
     content = markers.read_json(paths.schema)
     if content is None or content.get("database") != str(settings.database_path):
         return False
+    recover(settings, paths)
     with open_session(settings, write=False) as session:
         return bool(session.fingerprint == content.get("fingerprint"))
+
+
+def recover(settings: Settings, paths: RunPaths) -> None:
+    """Before a live run, let SQLite roll back a transaction that some crash left in a rollback journal.
+
+    A dry run may not do that: its read-only connection says so instead.
+    """
+    if not paths.dry_run:
+        roll_back_hot_journal(settings.database_path, settings.pacing)
 
 
 def signer_of(settings: Settings) -> Signer | None:

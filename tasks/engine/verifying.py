@@ -77,6 +77,7 @@ def plan_verification(
             created_at=created_at,
             database=str(settings.database_path.resolve()),
             settings_digest=f"{settings.digest} {registry.digest}",
+            binding_digest=reader.binding_digest,
             schema_fingerprint=reader.fingerprint,
             max_rows=None,
             stop_reason="complete",

@@ -8,7 +8,7 @@ from tasks.engine.errors import StateError
 from tasks.engine.paths import RunPaths
 from tasks.engine.plans import read_plan, refuse_other_budget
 from tasks.engine.settings import Settings
-from tasks.engine.verification import signer_of
+from tasks.engine.verification import recover, signer_of
 from tasks.reporting.markdown import to_markdown, to_terminal
 from tasks.reporting.summary import summarize
 from tasks.stores.sqlite import open_session
@@ -24,8 +24,9 @@ def report_is_done(settings: Settings, paths: RunPaths, max_rows: int | None) ->
         return False
     refuse_other_budget(plan, paths, max_rows)
     content = markers.read_json(paths.report)
-    if content is None or content.get("plan_id") != plan.plan_id:
+    if content is None or content.get("plan_id") != plan.plan_id or not paths.report_markdown.exists():
         return False
+    recover(settings, paths)
     if not paths.dry_run and plan.chunks:
         with open_session(settings, write=False) as session:
             run = session.read_run(plan.run_id)

@@ -54,7 +54,8 @@ class AttestationReader(Protocol):
     def fingerprint(self) -> str: ...
 
     @property
-    def metadata_table(self) -> str: ...
+    def binding_digest(self) -> str:
+        """SHA-256 over which tables and columns are read."""
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Everything read inside the block is the same moment's."""

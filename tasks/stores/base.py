@@ -136,12 +136,13 @@ class Session(Protocol):
     def residual_keys(self) -> Iterator[Key]:
         """Keys of all residual facts in key order, except NULL keys. Streams."""
 
-    def fresh_residual_keys(self, limit: int) -> Iterator[Key]:
-        """The first `limit` residual keys that no earlier run rejected."""
+    def residual_facts(self) -> Iterator[tuple[Any, ...]]:
+        """All residual facts but those with a NULL key, in key order, as tuples like derivation.Fact. Streams."""
+
+    def was_rejected(self, fact_id: str, reason: str) -> bool:
+        """True if some run has rejected this fact for this reason."""
 
     def count_null_keys(self) -> int: ...
-
-    def null_keys_rejected_before(self) -> bool: ...
 
     def key_before(self, key: Key) -> Key: ...
 

@@ -48,7 +48,6 @@ class SqliteSession:
         self._settings = settings
         self._verification = verification
         self._sql = {c.statement.name: c.statement.sql for c in verification.compiled}
-        self._odd_keys = not verification.binding.facts.key_is_rowid
 
     @property
     def binding(self) -> Binding:
@@ -65,16 +64,16 @@ class SqliteSession:
 
     def _run(self, name: str, **parameters: Any) -> list[Any]:
         """Execute a verified statement by name and fetch everything it returns."""
-        with self._translated():
+        with self._translated(name):
             return self._connection.execute(self._sql[name], parameters).fetchall()
 
     def _stream(self, name: str, **parameters: Any) -> Iterator[Any]:
-        with self._translated():
+        with self._translated(name):
             yield from self._connection.execute(self._sql[name], parameters)
 
-    def _translated(self) -> AbstractContextManager[None]:
+    def _translated(self, name: str) -> AbstractContextManager[None]:
         return translated(
-            self._settings.database_path, "a batch ran", written="Nothing of this batch was written.",
+            self._settings.database_path, f"{name} ran", written="Nothing of this batch was written.",
             lock_timeout=self._settings.pacing.lock_timeout_seconds,
         )  # fmt: skip
 
@@ -98,24 +97,16 @@ class SqliteSession:
     # -- planning ------------------------------------------------------------------------------------
 
     def residual_keys(self) -> Iterator[Key]:
-        return self._keys("residual_keys")
+        return (decoded(is_text, value) if is_text else value for is_text, value in self._stream("residual_keys"))
 
-    def fresh_residual_keys(self, limit: int) -> Iterator[Key]:
-        return self._keys("fresh_residual_keys", limit=limit)
+    def residual_facts(self) -> Iterator[tuple[Any, ...]]:
+        return map(_decode_raw, self._stream("residual_facts"))
 
-    def _keys(self, name: str, **parameters: Any) -> Iterator[Key]:
-        if not self._odd_keys:
-            for _, key in self._stream(name, **parameters):
-                yield key
-        else:
-            for is_text, value in self._stream(name, **parameters):
-                yield decoded(is_text, value)
+    def was_rejected(self, fact_id: str, reason: str) -> bool:
+        return bool(self._run("was_rejected", fact_id=fact_id, reason=reason))
 
     def count_null_keys(self) -> int:
         return int(self._run("count_null_keys")[0][0]) if self.binding.facts.key_may_be_null else 0
-
-    def null_keys_rejected_before(self) -> bool:
-        return bool(self._run("null_keys_rejected_before", detail=NULL_KEY_DETAIL)[0][0])
 
     def key_before(self, key: Key) -> Key:
         rows = self._run("key_before", **bound("through", key))
@@ -200,7 +191,7 @@ class SqliteSession:
                 pid=os.getpid(), **bound("after", after), **bound("through", through),
             )  # fmt: skip
             row = self.read_chunk(run_id, chunk)
-        assert row is not None  # it was entered or found a moment ago, in this transaction
+        assert row is not None  # it was entered or found a moment ago; no trigger may prevent that
         if row.plan_id != plan_id:
             raise StateError(
                 f"chunk {chunk} of run {run_id} belongs to plan {row.plan_id[:12]}… in the ledger, the current plan "
@@ -235,7 +226,7 @@ class SqliteSession:
         rows = [(*record, signature, 0) for record, signature in batch.inserts]
         rows += [(*record, signature, 1) for record, signature in batch.updates]
         rows.sort()
-        with self._translated():
+        with self._translated("stage_row"):
             self._connection.executemany(self._sql["stage_row"], rows)
         return len(rows)
 

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import apsw
 
-from tasks.engine.contract import Catalogue, Drift, sidecar_drift
+from tasks.engine.contract import Catalogue, Drift, sidecar_binding, sidecar_drift
 from tasks.engine.settings import Settings
 from tasks.stores.schema_file import LEDGER_TABLES, canonical_statements, ledger_columns
 from tasks.stores.sqlite_catalogue import read_catalogue
 from tasks.stores.sqlite_open import close_quietly, open_connection, translated
+from tasks.stores.sqlite_rehearsal import rehearse
 from tasks.stores.sqlite_sql import quoted
-from tasks.stores.sqlite_verify import configured_names, drift_error
+from tasks.stores.sqlite_verify import configured_names, drift_error, live_guard
 
 _VIEWS = ("v_am_fact_attestation_latest", "v_am_fact_explainability")
 _TOKEN = re.compile(r"'[^']*'|[A-Za-z_][A-Za-z0-9_]*")
@@ -100,6 +102,7 @@ def _missing_objects(connection: apsw.Connection, settings: Settings) -> tuple[l
     if drift:
         raise drift_error(drift)
     names = _TableNames(settings)
+    taken = {str(row[0]).lower() for row in connection.execute("SELECT name FROM sqlite_schema").fetchall()}
     missing, skipped = [], []
     for kind, name, canonical_table, text in canonical_statements():
         if kind == "view" and name in _VIEWS:
@@ -116,7 +119,27 @@ def _missing_objects(connection: apsw.Connection, settings: Settings) -> tuple[l
                 problem = _index_problem(catalogue, names, canonical_table, item.sql)
                 skipped += [f"index {item.name}: {problem}"] if problem else []
                 missing += [] if problem is not None else [item]
+    drift = [
+        Drift(item.name, f"the name of this {item.kind} is taken by another object", "", "Rename that one.")
+        for item in missing
+        if item.name.lower() in taken
+    ]
+    drift = drift or _rehearse_with(catalogue, settings, [item.sql for item in missing if item.kind == "table"])
+    if drift:
+        raise drift_error(drift)
     return missing, skipped
+
+
+def _rehearse_with(catalogue: Catalogue, settings: Settings, created: list[str]) -> list[Drift]:
+    """What the gate would refuse of the existing tables together with those to be created."""
+    with closing(apsw.Connection(":memory:")) as copy:
+        names = configured_names(settings)
+        for sql in created:
+            copy.execute(sql).fetchall()
+        added = read_catalogue(copy, names)
+    together = Catalogue((*(t for t in catalogue.tables if t.columns), *added.tables))
+    binding = sidecar_binding(settings, together, ledger_columns())
+    return rehearse(binding, together, live_guard(binding))
 
 
 def _index_problem(catalogue: Catalogue, names: _TableNames, canonical_table: str, sql: str) -> str | None:

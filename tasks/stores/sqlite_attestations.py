@@ -38,11 +38,11 @@ def open_attestations(settings: Settings) -> Iterator[SqliteAttestations]:
             catalogue = read_catalogue(connection, configured_names(settings))
             binding = resolve_attestations(settings, catalogue)
             if isinstance(binding, list):
-                raise drift_error(encoding_drift(connection) + binding)
+                raise drift_error(encoding_drift(connection, path) + binding)
             statements = attestation_statements(binding)
             tables = LargeTables(_aliases(binding), lambda _: binding.metadata.table)
             _, drift = compile_statements(connection, statements, guard, tables)
-            if drift := encoding_drift(connection) + drift:
+            if drift := encoding_drift(connection, path) + drift:
                 raise drift_error(drift)
         yield SqliteAttestations(connection, settings, binding, catalogue, statements)
     finally:
@@ -75,8 +75,8 @@ class SqliteAttestations:
         return fingerprint(self._catalogue, self._binding.tables)
 
     @property
-    def metadata_table(self) -> str:
-        return self._binding.metadata.table
+    def binding_digest(self) -> str:
+        return self._binding.digest
 
     def _run(self, name: str, **parameters: Any) -> list[Any]:
         timeout = self._settings.pacing.lock_timeout_seconds

@@ -29,7 +29,8 @@ class Guard:
     """An authorizer that denies everything but reading and the writes it was made for.
 
     `insert` and `update` name tables of the main database, in any case of letters. Nothing may be deleted, no
-    schema changed, no file attached, and no trigger may write, whatever it writes to. `denied` keeps what was
+    schema changed, no file attached, and no trigger may fire, whatever it does (SQLite names the trigger or view that
+    an access comes from; the job uses no view). `denied` keeps what was
     refused last, in words, because SQLite itself only says "not authorized".
     """
 
@@ -51,13 +52,15 @@ class Guard:
     def _allows(
         self, operation: int, first: str | None, second: str | None, database: str | None, trigger: str | None
     ) -> bool:
+        if trigger:
+            return False
         if operation == apsw.SQLITE_FUNCTION:
             return (second or "").lower() not in _FORBIDDEN_FUNCTIONS
         if operation in _ALWAYS:
             return True
         if operation == apsw.SQLITE_PRAGMA:
             return (first or "").lower() in _PRAGMAS
-        if operation not in (apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE) or trigger:
+        if operation not in (apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE):
             return False
         table = (first or "").lower()
         if database == "temp":

@@ -80,6 +80,20 @@ def _configure(connection: apsw.Connection, pacing: Pacing, *, write: bool) -> N
         connection.wal_autocheckpoint(pacing.wal_autocheckpoint_pages)
 
 
+def roll_back_hot_journal(path: Path, pacing: Pacing) -> None:
+    """If a crash left a rollback journal, let SQLite restore the state before that transaction.
+
+    Any connection that may write does this on its first read; one that may not can only fail.
+    Source: https://sqlite.org/lockingv3.html#hot_journals
+    """
+    if _journal_of(path).exists():
+        open_connection(path, pacing=pacing, write=True).close()
+
+
+def _journal_of(path: Path) -> Path:
+    return path.with_name(path.name + "-journal")
+
+
 @contextmanager
 def translated(path: Path, when: str, *, lock_timeout: float, written: str = "Nothing was written.") -> Iterator[None]:
     """Turn what SQLite raises into one message: what, where, seen, next step, what was written.
@@ -104,6 +118,16 @@ def _explained(error: apsw.Error, path: Path, when: str, written: str) -> Proven
     if isinstance(error, apsw.FullError):
         return DatabaseError(
             f"{place}: the disk is full while {when}. {written} Free some space, then run the same command again."
+        )
+    if isinstance(error, apsw.ReadOnlyError) and _journal_of(path).exists():
+        return DatabaseError(
+            f"{place}: {_journal_of(path).name} holds a transaction that a crash left unfinished, and a dry run may "
+            f"not roll it back. {written} Let the application open the database once, or start the live run."
+        )
+    if isinstance(error, apsw.CantOpenError):
+        return DatabaseError(
+            f"{place}: cannot be opened while {when}. {written} In WAL mode SQLite needs the files -wal and -shm "
+            f"beside it: check that they are there or that the folder may be written."
         )
     if isinstance(error, apsw.ReadOnlyError):
         return DatabaseError(f"{place}: read-only while {when}. {written} Check the owner and mode of file and folder.")

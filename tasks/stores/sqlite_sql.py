@@ -25,12 +25,16 @@ STAGING = "backfill_batch"
 
 @dataclass(frozen=True)
 class Statement:
-    """One SQL text with its place in the run. `writes`: only a live run executes it."""
+    """One SQL text with its place in the run. `writes`: only a live run executes it.
+
+    Parameters have names, but where a list of rows is bound: `positional` counts those.
+    """
 
     name: str
     sql: str
     scale: Scale
     writes: bool = False
+    positional: int = 0
 
 
 CATALOGUE_STATEMENTS = (
@@ -148,6 +152,24 @@ class _Builder:
         return f"({' OR '.join(tests)})" if tests else "0"
 
     @property
+    def _fact_values(self) -> list[str]:
+        """The values of derivation.Fact, but for the last."""
+        f = self.b.facts
+        return [
+            self.key, self._fact_column(f.source_url), self.source_lookup,
+            self._fact_column(f.created_at), self._fact_column(f.confidence),
+        ]  # fmt: skip
+
+    @property
+    def _has_metadata(self) -> str:
+        return f"m.{quoted(self.b.metadata.fact_id)} IS NOT NULL"
+
+    @property
+    def fact_columns_raw(self) -> str:
+        """The columns of derivation.Fact in a form that no text can break."""
+        return ", ".join([*map(raw_value, self._fact_values), self._has_metadata])
+
+    @property
     def joined(self) -> str:
         """Facts with their metadata row, where there is one."""
         fact_id = f"m.{quoted(self.b.metadata.fact_id)}"
@@ -158,23 +180,30 @@ class _Builder:
     def residual(self) -> str:
         """True for a fact that would be inserted, updated or rejected."""
         m = self.b.metadata
-        return f"(m.{quoted(m.fact_id)} IS NULL OR (m.{quoted(m.source_doc)} IS NULL AND {self.derivable}))"
+        residual = f"(m.{quoted(m.fact_id)} IS NULL OR (m.{quoted(m.source_doc)} IS NULL AND {self.derivable}))"
+        return f"{residual} AND NOT {self.text_twin}" if self.b.facts.key_is_untyped else residual
+
+    @property
+    def text_twin(self) -> str:
+        """True for the text key '7' beside the integer 7: both are fact "7", the integer is the one attested."""
+        twin, key = f"g.{quoted(self.b.facts.key)}", self.key
+        return (
+            f"(typeof({key}) = 'text' AND EXISTS (SELECT 1 FROM {self.facts} AS g "
+            f"WHERE {twin} = CAST({key} AS INTEGER) + 0 AND typeof({twin}) = 'integer' "
+            f"AND CAST({twin} AS TEXT) = {key}))"
+        )
 
     # -- planning ------------------------------------------------------------------------------------
 
     def planning(self) -> tuple[Statement, ...]:
         key = raw_value(self.key) if self.odd_keys else f"0, {self.key}"
-        walk = f"SELECT {key} FROM {self.joined} WHERE {self.key} IS NOT NULL AND {self.residual}"
-        rejected_before = (
-            f"EXISTS (SELECT 1 FROM {quoted(self.b.ledger.reject)} AS r WHERE r.fact_id = CAST({self.key} AS TEXT))"
-        )
-        order = f"ORDER BY {self.key}"
+        walk = f"FROM {self.joined} WHERE {self.key} IS NOT NULL AND {self.residual} ORDER BY {self.key}"
         return (
-            Statement("residual_keys", f"{walk} {order}", "once"),
-            Statement("fresh_residual_keys", f"{walk} AND NOT {rejected_before} {order} LIMIT :limit", "once"),
+            Statement("residual_keys", f"SELECT {key} {walk}", "once"),
+            Statement("residual_facts", f"SELECT {self.fact_columns_raw} {walk}", "once"),
             Statement(
-                "null_keys_rejected_before",
-                f"SELECT count(*) FROM {quoted(self.b.ledger.reject)} WHERE fact_id = 'NULL' AND detail = :detail",
+                "was_rejected",
+                f"SELECT 1 FROM {quoted(self.b.ledger.reject)} WHERE fact_id = :fact_id AND reason = :reason LIMIT 1",
                 "once",
             ),
             Statement("count_null_keys", f"SELECT count(*) FROM {self.facts} AS f WHERE {self.key} IS NULL", "once"),
@@ -199,14 +228,7 @@ class _Builder:
     def reading(self) -> tuple[Statement, ...]:
         from_start = f"{self.key} <= {self.through}"
         onwards = f"{self.key} > {self.after} AND {self.key} <= {self.through}"
-        f = self.b.facts
-        values = [
-            self.key, self._fact_column(f.source_url), self.source_lookup,
-            self._fact_column(f.created_at), self._fact_column(f.confidence),
-        ]  # fmt: skip
-        has_metadata = f"m.{quoted(self.b.metadata.fact_id)} IS NOT NULL"
-        plain = ", ".join([*values, has_metadata])
-        raw = ", ".join([*map(raw_value, values), has_metadata])
+        plain, raw = ", ".join([*self._fact_values, self._has_metadata]), self.fact_columns_raw
         old = ", ".join(
             f"m.{quoted(name)}"
             for name in (self.b.metadata.source_doc, self.b.metadata.extracted_at, self.b.metadata.verified_by,
@@ -300,7 +322,10 @@ class _Builder:
             log_values[log.signed_at] = ":now"
         return (
             Statement("clear_staging", f"DELETE FROM temp.{STAGING}", "batch", writes=True),
-            Statement("stage_row", f"INSERT INTO temp.{STAGING} VALUES (?, ?, ?, ?, ?, ?, ?)", "batch", writes=True),
+            Statement(
+                "stage_row", f"INSERT INTO temp.{STAGING} VALUES (?, ?, ?, ?, ?, ?, ?)", "batch",
+                writes=True, positional=7,
+            ),
             Statement("insert_metadata", self._insert_metadata(), "batch", writes=True),
             Statement("update_metadata", self._update_metadata(), "batch", writes=True),
             Statement(

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import apsw
@@ -104,7 +105,7 @@ def verify(connection: apsw.Connection, settings: Settings) -> Verification:
     connection.authorizer = Guard()
     schema_version: Any = connection.execute("PRAGMA schema_version").get
     catalogue = read_catalogue(connection, configured_names(settings))
-    drift = encoding_drift(connection)
+    drift = encoding_drift(connection, settings.database_path)
     resolved = resolve(settings, catalogue, ledger_columns())
     if isinstance(resolved, list):
         raise drift_error(drift + resolved)
@@ -159,7 +160,7 @@ def verify_sidecar(
     connection.authorizer = Guard()
     schema_version: Any = connection.execute("PRAGMA schema_version").get
     catalogue = read_catalogue(connection, configured_names(settings))
-    drift = encoding_drift(connection)
+    drift = encoding_drift(connection, settings.database_path)
     resolved = resolve_sidecar(settings, catalogue, ledger_columns())
     if isinstance(resolved, list):
         raise drift_error(drift + resolved)
@@ -198,13 +199,12 @@ def configured_names(settings: Settings) -> tuple[str, ...]:
     return (*(table.name for table in named), *tables.ledger.model_dump().values())
 
 
-def encoding_drift(connection: apsw.Connection) -> list[Drift]:
+def encoding_drift(connection: apsw.Connection, path: Path) -> list[Drift]:
     encoding = connection.execute("PRAGMA encoding").fetchall()[0][0]
     if encoding == "UTF-8":
         return []
-    return [
-        Drift("database", f"text encoding is {encoding}, only UTF-8 is supported", "", "Convert it with VACUUM INTO.")
-    ]
+    mend = "Dump it and load it into a database made with PRAGMA encoding = 'UTF-8'."
+    return [Drift(f"database {path}", f"text encoding is {encoding}, only UTF-8 is supported", "", mend)]
 
 
 @dataclass(frozen=True)
@@ -242,7 +242,7 @@ def _compile(
     try:
         plan = _plan(connection, statement)
     except apsw.AuthError:
-        mend = "The job writes to its own tables only: drop the trigger, or point the contract elsewhere."
+        mend = "The job writes to its own tables only, and no trigger may fire on that: drop it."
         return [Drift(tables.subject(statement), f"{statement.name} would do {guard.denied}", "", mend)]
     except apsw.SQLError as error:
         mend = "Compare the table with config/schema/sqlite.sql."
@@ -257,8 +257,7 @@ def _compile(
 
 
 def _plan(connection: apsw.Connection, statement: Statement) -> tuple[str, ...]:
-    holes = statement.sql.count("?")
-    bindings: Any = (None,) * holes if holes else _Anything()
+    bindings: Any = (None,) * statement.positional if statement.positional else _Anything()
     if not statement.sql.startswith(("SELECT", "INSERT", "UPDATE", "DELETE")):
         connection.execute(f"EXPLAIN {statement.sql}").fetchall()
         return ()
