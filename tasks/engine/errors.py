@@ -11,6 +11,8 @@
     ├── StateError             plan, marker and ledger do not belong together
     ├── KeyRegistryError       config/keys.yaml: missing, or an entry that no verdict may rest on
     ├── VerificationError      metadata rows were verified, and not all of them are valid
+    ├── SealError              the log cannot be sealed: it is not the one that was sealed before
+    ├── ProofError             there is nothing to prove, or the log does not match its checkpoint
     ├── PublicKeyError         a public key or verifier key that no verdict may rest on
     ├── NoteError              not a signed note, checkpoint or proof of inclusion
     │   ├── InvalidSignatureError   a known key is named, and its signature does not verify
@@ -74,6 +76,14 @@ class KeyRegistryError(ProvenanceError):
 
 class VerificationError(ProvenanceError):
     """Rows were verified, and not all are valid. The report is written; the message counts them."""
+
+
+class SealError(ProvenanceError):
+    """The log in the database is not the one that was sealed before, or no key may sign its checkpoints."""
+
+
+class ProofError(ProvenanceError):
+    """A fact has no attestation that can be proven to be in the sealed log."""
 
 
 class PublicKeyError(ProvenanceError):

@@ -1,13 +1,7 @@
 """Every statement over the sealed log on SQLite, built from the binding and nothing else.
 
-A row of the log comes in two forms:
-
-    read_*      two texts per row, `before` and `after`: the canonical leaf around its payload digest, put together by
-                SQLite. NULL where a column holds another storage class than text or NULL.
-    read_*_raw  (is it text, the value with text as bytes) per column, from which any row can be spelt.
-
-The first is several times faster; the second is read where a row of a range is odd, or not UTF-8. That both
-give the same leaf is property-tested (tests/attestation/test_leaves.py).
+Statements that read rows come twice. `read_x` gives the columns plainly; `read_x_raw` gives (storage class, value with
+text as its bytes) for each, which no stored value can break, and is read where a text is not UTF-8.
 """
 
 from __future__ import annotations
@@ -18,7 +12,28 @@ from tasks.stores.sqlite_sql import CATALOGUE_STATEMENTS, Statement, quoted
 __all__ = ["CATALOGUE_STATEMENTS", "build_log_statements"]
 
 _TILE = "first_leaf, leaves, first_attestation_id, last_attestation_id, subtree_roots"
+_TILE_BLOBS = ("attestation_ids", "leaf_marks", "payload_digests")
 _CHECKPOINT = "tree_size, root, frontier, last_attestation_id, note"
+
+
+def _bytes(column: str) -> str:
+    """A column that holds bytes, whatever became of it: no stored value can break the reader."""
+    return f"CAST({column} AS BLOB)"
+
+
+def _integer(column: str) -> str:
+    return f"CAST({column} AS INTEGER)"
+
+
+_TILE_AS_BYTES = ", ".join(
+    [
+        "first_leaf", *map(_integer, ("leaves", "first_attestation_id", "last_attestation_id")),
+        _bytes("subtree_roots"),
+    ]
+)  # fmt: skip
+_CHECKPOINT_AS_BYTES = ", ".join(
+    ["tree_size", _bytes("root"), _bytes("frontier"), _integer("last_attestation_id"), _bytes("note")]
+)
 
 
 def build_log_statements(binding: SidecarBinding) -> tuple[Statement, ...]:
@@ -44,10 +59,6 @@ def _raw(expression: str) -> str:
     )
 
 
-def _are_text_or_null(expressions: list[str]) -> str:
-    return " AND ".join(f"typeof({one}) IN ('text', 'null')" for one in expressions)
-
-
 class _Builder:
     """The expressions that several statements share, quoted once."""
 
@@ -61,7 +72,7 @@ class _Builder:
         self.signature = f"l.{quoted(log.signature_hex)}"
         self.of_metadata = f"m.{quoted(m.fact_id)}"
         self.blob = f"m.{quoted(m.ed25519_sig)}"
-        self.range = f"{self.id} > :after AND {self.id} <= :through"
+        self.range = f"{self.id} >= :first AND {self.id} <= :last"
 
     # -- columns ---------------------------------------------------------------------------------
 
@@ -79,42 +90,6 @@ class _Builder:
         return [f"m.{quoted(getattr(self.b.metadata, role))}" for role in roles]
 
     @property
-    def leaf_parts(self) -> str:
-        """`before` and `after`: what stands in the leaf around the value of payload_sha256."""
-        attester, fact_id, notes, signature_hex, signed_at = self.log_columns
-        well_typed = _are_text_or_null(self.log_columns)
-        before = (
-            f"',\"attester\":' || json_quote({attester}) || ',\"fact_id\":' || json_quote({fact_id}) || "
-            f"',\"notes\":' || json_quote({notes}) || ',\"payload_sha256\":'"
-        )
-        after = (
-            f"',\"signature_hex\":' || json_quote({signature_hex}) || "
-            f"',\"signed_at\":' || json_quote({signed_at}) || '}}'"
-        )
-        return f"CASE WHEN {well_typed} THEN {before} END, {after}"
-
-    @property
-    def payload_parts(self) -> str:
-        """The bounds, and the payload behind them; NULL where the row is not of the types of a payload."""
-        lower, upper, extracted_at, fact_id, source_doc, verified_by = self.metadata_columns
-        well_typed = (
-            f"typeof({lower}) IN ('real', 'null') AND typeof({upper}) IN ('real', 'null') AND "
-            f"typeof({extracted_at}) = 'text' AND typeof({fact_id}) = 'text' AND "
-            + _are_text_or_null([source_doc, verified_by])
-        )
-        tail = (
-            f"',\"extracted_at\":' || json_quote({extracted_at}) || ',\"fact_id\":' || json_quote({fact_id}) || "
-            f"',\"source_doc\":' || json_quote({source_doc}) || "
-            f"',\"verified_by\":' || json_quote({verified_by}) || '}}'"
-        )
-        return f"{lower}, {upper}, CASE WHEN {well_typed} THEN {tail} END"
-
-    @property
-    def signature_in_metadata(self) -> str:
-        """The raw signature of a metadata row in lower-case hex: of 64 bytes all, of 80 the middle."""
-        return f"lower(hex(substr({self.blob}, CASE length({self.blob}) WHEN 64 THEN 1 ELSE 9 END, 64)))"
-
-    @property
     def is_latest(self) -> str:
         log = self.b.log
         return (
@@ -124,12 +99,7 @@ class _Builder:
 
     @property
     def attested(self) -> str:
-        """Log rows with the metadata row they stand for: same fact, same signature, a placeholder only if latest."""
-        return (
-            f"{self.log} AS l LEFT JOIN {self.metadata} AS m ON {self.of_metadata} = {self.fact_id} "
-            f"AND typeof({self.blob}) = 'blob' AND {self.signature_in_metadata} = {self.signature} "
-            f"AND ({self.signature} <> :placeholder OR {self.is_latest})"
-        )
+        return f"{self.log} AS l LEFT JOIN {self.metadata} AS m ON {self.of_metadata} = {self.fact_id}"
 
     # -- statements ------------------------------------------------------------------------------
 
@@ -145,28 +115,32 @@ class _Builder:
         )
 
     def leaves(self) -> tuple[Statement, ...]:
-        log_raw, metadata_raw = (", ".join(map(_raw, c)) for c in (self.log_columns, self.metadata_columns))
+        attested = [*self.log_columns, *self.metadata_columns, self.blob]
+        latest = f"CASE WHEN {self.signature} = :placeholder THEN {self.is_latest} END"
         within = f"WHERE {self.range} ORDER BY {self.id}"
+
+        def both(name: str, columns: list[str], more: str, source: str) -> tuple[Statement, Statement]:
+            plain, raw = ", ".join(columns), ", ".join(map(_raw, columns))
+            return (
+                Statement(name, f"SELECT {self.id}, {plain}{more} FROM {source} {within}", "batch"),
+                Statement(f"{name}_raw", f"SELECT {self.id}, {raw}{more} FROM {source} {within}", "batch"),
+            )
+
         return (
-            Statement(
-                "read_attested",
-                f"SELECT {self.id}, {self.leaf_parts}, {self.payload_parts} FROM {self.attested} {within}", "batch",
-            ),
-            Statement(
-                "read_attested_raw",
-                f"SELECT {self.id}, {log_raw}, {metadata_raw} FROM {self.attested} {within}", "batch",
-            ),
-            Statement("read_rows", f"SELECT {self.id}, {self.leaf_parts} FROM {self.log} AS l {within}", "batch"),
-            Statement("read_rows_raw", f"SELECT {self.id}, {log_raw} FROM {self.log} AS l {within}", "batch"),
-        )  # fmt: skip
+            *both("read_attested", attested, f", {latest}", self.attested),
+            *both("read_rows", self.log_columns, "", f"{self.log} AS l"),
+        )
 
     def sealing(self) -> tuple[Statement, ...]:
         return (
             Statement(
                 "last_checkpoint",
-                f"SELECT {_CHECKPOINT} FROM {self.checkpoint} ORDER BY tree_size DESC LIMIT 1", "once",
+                f"SELECT {_CHECKPOINT_AS_BYTES} FROM {self.checkpoint} ORDER BY tree_size DESC LIMIT 1", "once",
             ),
-            Statement("read_checkpoints", f"SELECT {_CHECKPOINT} FROM {self.checkpoint} ORDER BY tree_size", "once"),
+            Statement(
+                "read_checkpoints",
+                f"SELECT {_CHECKPOINT_AS_BYTES} FROM {self.checkpoint} ORDER BY tree_size", "once",
+            ),
             Statement(
                 "append_tile",
                 f"INSERT INTO {self.tile} ({_TILE}, attestation_ids, leaf_marks, payload_digests) "
@@ -180,29 +154,19 @@ class _Builder:
         )  # fmt: skip
 
     def auditing(self) -> tuple[Statement, ...]:
-        sizes = "length(attestation_ids), length(leaf_marks), length(payload_digests)"
+        sizes = ", ".join(f"length({_bytes(column)})" for column in _TILE_BLOBS)
         metadata_raw = ", ".join(map(_raw, self.metadata_columns))
         return (
-            Statement("read_layout", f"SELECT {_TILE}, {sizes} FROM {self.tile} ORDER BY first_leaf", "once"),
+            Statement(
+                "read_layout",
+                f"SELECT {_TILE_AS_BYTES}, {sizes} FROM {self.tile} ORDER BY first_leaf", "once",
+            ),
             Statement(
                 "read_tile",
-                f"SELECT {_TILE}, attestation_ids, leaf_marks, payload_digests FROM {self.tile} "
+                f"SELECT {_TILE_AS_BYTES}, {', '.join(map(_bytes, _TILE_BLOBS))} FROM {self.tile} "
                 "WHERE first_leaf = :first_leaf", "batch",
             ),
-            Statement(
-                "read_latest",
-                f"SELECT {self.id}, {_raw(self.fact_id)}, {_raw(self.signature)}, {self.of_metadata} IS NOT NULL, "
-                f"{_raw(self.blob)}, {self.payload_parts} FROM {self.log} AS l LEFT JOIN {self.metadata} AS m ON "
-                f"{self.of_metadata} = {self.fact_id} WHERE {self.range} AND {self.is_latest} ORDER BY {self.id}",
-                "batch",
-            ),
-            Statement(
-                "read_latest_raw",
-                f"SELECT {self.id}, {_raw(self.fact_id)}, {_raw(self.signature)}, {self.of_metadata} IS NOT NULL, "
-                f"{_raw(self.blob)}, {metadata_raw} FROM {self.log} AS l LEFT JOIN {self.metadata} AS m ON "
-                f"{self.of_metadata} = {self.fact_id} WHERE {self.range} AND {self.is_latest} ORDER BY {self.id}",
-                "batch",
-            ),
+            *self._latest(),
             Statement(
                 "read_metadata_raw",
                 f"SELECT {_raw(self.blob)}, {metadata_raw} FROM {self.metadata} AS m "
@@ -234,6 +198,15 @@ class _Builder:
                 f"ORDER BY {self.id}", "once",
             ),
         )  # fmt: skip
+
+    def _latest(self) -> tuple[Statement, Statement]:
+        columns = [self.fact_id, self.signature, self.blob, *self.metadata_columns]
+        source = f"{self.attested} WHERE {self.range} AND {self.is_latest} ORDER BY {self.id}"
+        plain, raw = ", ".join(columns), ", ".join(map(_raw, columns))
+        return (
+            Statement("read_latest", f"SELECT {self.id}, {plain} FROM {source}", "batch"),
+            Statement("read_latest_raw", f"SELECT {self.id}, {raw} FROM {source}", "batch"),
+        )
 
     def appending(self) -> tuple[Statement, ...]:
         log = self.b.log
