@@ -94,9 +94,13 @@ def to_text(explanation: Explanation) -> str:
         f"  extracted    {_shown(row.extracted_at)}",
         f"  verified by  {_shown(row.verified_by)}",
         f"  confidence   {_shown(row.confidence_lower)} to {_shown(row.confidence_upper)}",
-        f"  attested     {len(explanation.chain)} times" if explanation.chain else "  attested     never",
+        f"  attested     {_times(len(explanation.chain))}",
     ]
     return "\n".join([*lines, *map(_log_line, explanation.chain)])
+
+
+def _times(count: int) -> str:
+    return {0: "never", 1: "once"}.get(count, f"{count} times")
 
 
 def _log_line(row: LogRow) -> str:

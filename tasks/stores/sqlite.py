@@ -215,7 +215,7 @@ class SqliteSession:
                 self._write_rows(batch, staged)
                 self._write_ledger(batch)
                 points.reach("before commit")
-        except _StaleReadError:
+        except StaleReadError:
             return False
         points.reach("after commit")
         return True
@@ -260,7 +260,7 @@ class SqliteSession:
             return
         self._run(name, **parameters)
         if self._connection.changes() != rows:
-            raise _StaleReadError(f"{name} changed {self._connection.changes()} rows, expected {rows}")
+            raise StaleReadError(f"{name} changed {self._connection.changes()} rows, expected {rows}")
 
     # -- closing -------------------------------------------------------------------------------------
 
@@ -272,7 +272,7 @@ class SqliteSession:
         return [dict(zip(names, row, strict=True)) for row in self._run("reject_sample", run_id=run_id)]
 
 
-class _StaleReadError(Exception):
+class StaleReadError(Exception):
     """The store moved on between reading a batch and writing it."""
 
 

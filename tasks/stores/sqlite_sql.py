@@ -83,7 +83,7 @@ def quoted(name: str) -> str:
 
 def build_statements(binding: Binding) -> tuple[Statement, ...]:
     """All statements of a run, in the order in which a run first needs them."""
-    sql = _Builder(binding)
+    sql = RunSql(binding)
     return (*_TRANSACTION, *sql.planning(), *sql.reading(), *sql.ledger(), *sql.writing(), *sql.closing())
 
 
@@ -117,7 +117,7 @@ def raw_value(expression: str) -> str:
     )
 
 
-class _Builder:
+class RunSql:
     """The expressions that several statements share, quoted once."""
 
     def __init__(self, binding: Binding) -> None:
@@ -152,7 +152,7 @@ class _Builder:
         return f"({' OR '.join(tests)})" if tests else "0"
 
     @property
-    def _fact_values(self) -> list[str]:
+    def fact_values(self) -> list[str]:
         """The values of derivation.Fact, but for the last."""
         f = self.b.facts
         return [
@@ -167,7 +167,7 @@ class _Builder:
     @property
     def fact_columns_raw(self) -> str:
         """The columns of derivation.Fact in a form that no text can break."""
-        return ", ".join([*map(raw_value, self._fact_values), self._has_metadata])
+        return ", ".join([*map(raw_value, self.fact_values), self._has_metadata])
 
     @property
     def joined(self) -> str:
@@ -228,7 +228,7 @@ class _Builder:
     def reading(self) -> tuple[Statement, ...]:
         from_start = f"{self.key} <= {self.through}"
         onwards = f"{self.key} > {self.after} AND {self.key} <= {self.through}"
-        plain, raw = ", ".join([*self._fact_values, self._has_metadata]), self.fact_columns_raw
+        plain, raw = ", ".join([*self.fact_values, self._has_metadata]), self.fact_columns_raw
         old = ", ".join(
             f"m.{quoted(name)}"
             for name in (self.b.metadata.source_doc, self.b.metadata.extracted_at, self.b.metadata.verified_by,

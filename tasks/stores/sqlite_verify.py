@@ -97,10 +97,13 @@ def live_guard(binding: Binding) -> Guard:
     )
 
 
-def verify(connection: apsw.Connection, settings: Settings) -> Verification:
+def verify(
+    connection: apsw.Connection, settings: Settings, *, more: Callable[[Binding], Iterable[Statement]] = lambda _: ()
+) -> Verification:
     """Pass a database through the gate, or raise DriftError with everything that is wrong with it.
 
-    Leaves the live run's guard installed on the connection: the binding decides what may be written.
+    `more` adds statements to those of a run. Leaves the live run's guard installed on the connection: the binding
+    decides what may be written.
     """
     connection.authorizer = Guard()
     schema_version: Any = connection.execute("PRAGMA schema_version").get
@@ -111,7 +114,8 @@ def verify(connection: apsw.Connection, settings: Settings) -> Verification:
         raise drift_error(drift + resolved)
     guard = live_guard(resolved)
     connection.authorizer = guard
-    compiled, problems = compile_statements(connection, build_statements(resolved), guard, _large_tables(resolved))
+    statements = (*build_statements(resolved), *more(resolved))
+    compiled, problems = compile_statements(connection, statements, guard, _large_tables(resolved))
     drift += problems
     if not drift:
         drift = _rehearse(resolved, catalogue)
@@ -216,7 +220,7 @@ class LargeTables:
 
 
 def _large_tables(binding: Binding) -> LargeTables:
-    names = {"f": binding.facts.table, "m": binding.metadata.table}
+    names = {"f": binding.facts.table, "m": binding.metadata.table, **dict.fromkeys(("l", "x", "e"), binding.log.table)}
     if binding.source:
         names["s"] = binding.source.table
     return LargeTables(names, lambda statement: _subject(statement, binding))
