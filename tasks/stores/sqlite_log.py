@@ -157,6 +157,11 @@ class SqliteLogSession:
             rows = self._run("read_rows_raw", first=first, last=last)
             return [LogRow(row[0], *_values(row[1:])) for row in rows]
 
+    def read_log_row(self, attestation_id: int) -> LogRow | None:
+        """One row, whatever is stored in it."""
+        rows = self.read_rows(attestation_id, attestation_id)
+        return LogRow(*rows[0]) if rows else None
+
     # -- sealing -------------------------------------------------------------------------------------
 
     def last_checkpoint(self) -> StoredCheckpoint | None:

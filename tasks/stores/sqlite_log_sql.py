@@ -144,7 +144,7 @@ class _Builder:
             Statement(
                 "append_tile",
                 f"INSERT INTO {self.tile} ({_TILE}, attestation_ids, leaf_marks, payload_digests) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)", "batch", writes=True,
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)", "batch", writes=True, positional=8,
             ),
             Statement(
                 "append_checkpoint",
@@ -154,7 +154,7 @@ class _Builder:
         )  # fmt: skip
 
     def auditing(self) -> tuple[Statement, ...]:
-        sizes = ", ".join(f"length({_bytes(column)})" for column in _TILE_BLOBS)
+        sizes = ", ".join(f"octet_length({column})" for column in _TILE_BLOBS)  # without reading them
         metadata_raw = ", ".join(map(_raw, self.metadata_columns))
         return (
             Statement(
