@@ -19,9 +19,9 @@ from tasks.engine.clock import now_text
 from tasks.engine.errors import KeyRegistryError, SigningKeyError
 from tasks.engine.proving import check, prove
 from tasks.engine.rotation import Rotation, rotate
-from tasks.engine.sealing import log_signer_of
+from tasks.engine.sealing import seal_log
 from tasks.engine.settings import Settings, load_settings
-from tasks.engine.verification import signer_of
+from tasks.engine.verification import log_signer_of, signer_of
 
 _file = click.Path(path_type=Path, dir_okay=False, exists=True)
 _SHOWN = 20
@@ -83,6 +83,16 @@ def _audit_words(report: AuditReport, order: AuditOrder) -> str:
             lines.append(f"  {finding}")
     lines += [f"  {verdict.value}: {count:,} in all" for verdict, count in report.counts.items() if count > _SHOWN]
     return "\n".join([*lines, f"  {report.seconds:.1f} s"])
+
+
+@click.command("seal")
+@job_option
+@json_option
+def seal_command(job: Path, as_json: bool) -> None:
+    """Seal the rows of the log that are not sealed yet. Exit code 1 if no key for checkpoints is configured."""
+    sealed = seal_log(load_settings(job), run_id=None)
+    click.echo(_json(sealed.as_json()) if as_json else sealed.words())
+    sys.exit(0 if sealed.state == "sealed" else NO)
 
 
 @click.command("prove")
@@ -187,4 +197,4 @@ def _json(content: dict[str, Any]) -> str:
     return json.dumps(content, ensure_ascii=False, indent=2)
 
 
-commands = (audit_command, prove_command, check_command, rotate_command)
+commands = (seal_command, audit_command, prove_command, check_command, rotate_command)

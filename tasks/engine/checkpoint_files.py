@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import quote
 
 from tasks.engine import markers
 from tasks.engine.errors import SealError
+from tasks.engine.paths import checkpoint_folder
 from tasks.stores.log_base import StoredCheckpoint
 
 _SUFFIX = ".checkpoint"
@@ -22,8 +22,8 @@ _SUFFIX = ".checkpoint"
 class CheckpointFiles:
     """The folder of one log's checkpoints. Nothing is created by asking."""
 
-    def __init__(self, state_dir: Path, origin: str) -> None:
-        self.folder = state_dir / "checkpoints" / quote(origin, safe="").replace(".", "%2E")
+    def __init__(self, state_dir: str, origin: str) -> None:
+        self.folder = checkpoint_folder(state_dir, origin)
 
     def path(self, tree_size: int) -> Path:
         return self.folder / f"{tree_size:020d}{_SUFFIX}"

@@ -19,8 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeVar
 
 from tasks.attestation import notes
@@ -28,14 +27,15 @@ from tasks.attestation.checkpoints import Checkpoint, open_checkpoint
 from tasks.attestation.leaves import MARK_BYTES, TILE_LEAVES, LeafHasher
 from tasks.attestation.merkle import HASH_BYTES, Frontier
 from tasks.attestation.notes import Note, VerifierKey
-from tasks.attestation.signing import Signer, load_signer
+from tasks.attestation.signing import Signer
 from tasks.attestation.subtrees import grow, subtree_roots
-from tasks.engine import points
+from tasks.engine import markers, points
 from tasks.engine.checkpoint_files import CheckpointFiles
 from tasks.engine.clock import now_text
-from tasks.engine.errors import DriftError, NoteError, SealError, SigningKeyError, UnverifiedNoteError
+from tasks.engine.errors import DriftError, NoteError, SealError, StateError, UnverifiedNoteError
+from tasks.engine.paths import RunPaths
 from tasks.engine.settings import Settings
-from tasks.engine.verification import signer_of
+from tasks.engine.verification import log_signer_of
 from tasks.stores.log_base import NewCheckpoint, StoredCheckpoint, Tile
 from tasks.stores.sqlite_log import SqliteLogSession, next_id, open_log_session
 
@@ -50,7 +50,7 @@ _GROUPS_AHEAD = 2
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
-SealState = Literal["sealed", "no_key"]
+SealState = Literal["sealed", "no_key", "dry_run"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,27 @@ class Sealed:
     new_leaves: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        return dict(self.__dict__)
+        return asdict(self)
+
+    def words(self) -> str:
+        """How the log stands, in plain words."""
+        return seal_words(self.as_json())
+
+
+def seal_words(sealed: dict[str, Any]) -> str:
+    """`Sealed` as JSON, in plain words for a report."""
+    size, unsealed = sealed["tree_size"], sealed["unsealed_rows"]
+    if sealed["state"] == "dry_run":
+        return "log: a dry run seals nothing"
+    if sealed["state"] == "sealed":
+        late = f"; {unsealed:,} rows came since and are not" if unsealed else ""
+        where = f", checkpoint {sealed['checkpoint_file']}" if sealed["checkpoint_file"] else ""
+        return f"log: sealed, {size:,} leaves ({sealed['new_leaves']:,} new){where}{late}"
+    count = "its rows" if unsealed is None else f"{unsealed:,} rows"
+    return (
+        f"log: UNSEALED, no key for checkpoints is configured: {count} of the attestation log can be changed without a "
+        f"trace{f' (the first {size:,} were sealed earlier)' if size else ''}"
+    )
 
 
 @dataclass(frozen=True)
@@ -78,27 +98,6 @@ class Group:
     last_id: int
 
 
-def log_signer_of(settings: Settings) -> Signer | None:
-    """The signer of checkpoints that the job file names, or None if none is configured.
-
-    Raises SigningKeyError if a key is configured but unusable, or if it is the key of the rows.
-    """
-    sealing = settings.sealing
-    signer = load_signer(
-        key_name=sealing.key_name,
-        key_env=sealing.key_env,
-        key_file=Path(sealing.key_file) if sealing.key_file else None,
-        environ=os.environ,
-    )
-    rows = signer_of(settings) if signer else None
-    if signer and rows and rows.public_key == signer.public_key:
-        raise SigningKeyError(
-            f"sealing key: {sealing.key_env or sealing.key_file} is the key that signs rows. Checkpoints need a key of "
-            f"their own: provenance keygen. Nothing was written."
-        )
-    return signer
-
-
 def seal_log(settings: Settings, *, run_id: str | None, now: Callable[[], str] = now_text) -> Sealed:
     """Seal every row that the log holds now. Without a key nothing is written, and the rows are counted.
 
@@ -107,7 +106,7 @@ def seal_log(settings: Settings, *, run_id: str | None, now: Callable[[], str] =
     signer = log_signer_of(settings)
     if signer is None:
         return _unsealed(settings)
-    files = CheckpointFiles(Path(settings.state_dir), settings.sealing.origin)
+    files = CheckpointFiles(settings.state_dir, settings.sealing.origin)
     with open_log_session(settings, purpose="seal") as session:
         before = None
         while True:
@@ -331,3 +330,31 @@ def _in_order(
             yield under_way.popleft().result()
     while under_way:
         yield under_way.popleft().result()
+
+
+# --- as a step of a run -----------------------------------------------------------------------------
+
+
+def seal_run(settings: Settings, paths: RunPaths) -> None:
+    """Seal the log at the end of a live run, and leave seal.json. A dry run never seals."""
+    if not paths.dry_run:
+        sealed = seal_log(settings, run_id=paths.run_id)
+        markers.write_durably(paths.seal, markers.to_text(sealed.as_json()))
+
+
+def is_sealed(settings: Settings, paths: RunPaths) -> bool:
+    """True if seal.json is there and nothing has changed for it: a key that came since is a reason to seal."""
+    if paths.dry_run:
+        return True
+    found = markers.read_json(paths.seal)
+    return found is not None and (found.get("state") == "sealed" or log_signer_of(settings) is None)
+
+
+def read_seal(paths: RunPaths) -> dict[str, Any]:
+    """What the report says of the log. Raises StateError if seal.json is gone."""
+    if paths.dry_run:
+        return Sealed("dry_run", 0, None, None, None).as_json()
+    found = markers.read_json(paths.seal)
+    if found is None:
+        raise StateError(f"{paths.seal}: missing or torn. Run the same command again. Nothing was written.")
+    return found

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from tasks.engine.sealing import seal_words
 from tasks.reporting.summary import OUTCOMES, Report
 
 
 def to_markdown(report: Report) -> str:
     """The whole report as Markdown. Values from the database are escaped: none can break a table or become HTML."""
     sections = [
-        _head(report), _rows(report), _dry_run(report), _closing(report), _rejects(report),
+        _head(report), _rows(report), _sealed(report), _dry_run(report), _closing(report), _rejects(report),
         _notes(report), _sources(report), _sample(report), _chunks(report),
     ]  # fmt: skip
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -24,6 +25,7 @@ def to_terminal(report: Report, path: str) -> str:
         f"run {report.run_id} ({what}): {report.stop_reason}",
         f"  facts: {counts}",
         f"  {_signature_words(report)}",
+        f"  {seal_words(report.sealed)}",
     ]
     if report.rejects:
         lines.append("  rejected: " + ", ".join(f"{reason} {n:,}" for reason, n in report.rejects.items()))
@@ -56,6 +58,15 @@ def _rows(report: Report) -> str:
     would = " (predicted)" if report.mode == "dry-run" else ""
     table = markdown_table(("outcome", f"facts{would}"), [(name, f"{report.rows[name]:,}") for name in OUTCOMES])
     return f"## Facts\n\n{table}\n\n{cell(_signature_words(report))}"
+
+
+def _sealed(report: Report) -> str:
+    sealed = report.sealed
+    if sealed["state"] == "dry_run":
+        return ""
+    names = ("tree_size", "root", "unsealed_rows", "checkpoint_file")
+    table = markdown_table(("what", "value"), [(name.replace("_", " "), sealed[name]) for name in names])
+    return f"## Sealed log\n\n{cell(seal_words(sealed))}\n\n{table}"
 
 
 def _dry_run(report: Report) -> str:

@@ -45,6 +45,11 @@ class CompiledStatement:
     statement: Statement
     plan: tuple[str, ...]
 
+    def as_json(self) -> dict[str, Any]:
+        """The statement as schema.json lists it."""
+        s = self.statement
+        return {"name": s.name, "sql": s.sql, "scale": s.scale, "writes": s.writes, "plan": list(self.plan)}
+
 
 @dataclass(frozen=True)
 class Verification:
