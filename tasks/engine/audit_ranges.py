@@ -91,17 +91,19 @@ def audit_range(task: tuple[Settings, AuditRange]) -> Audited:
     with open_log_session(settings, purpose="read") as session:
         first = FIRST_ID if part.behind is None else part.behind + 1
         for head in part.tiles:
-            _audit_tile(session, session.read_tile(head), first, part, hasher, result)
+            _audit_tile(session, head, first, part, hasher, result)
             first = head.last_id + 1
     return result
 
 
 def _audit_tile(
-    session: SqliteLogSession, tile: Tile, first: int, part: AuditRange, hasher: LeafHasher, result: Audited
+    session: SqliteLogSession, head: TileHead, first: int, part: AuditRange, hasher: LeafHasher, result: Audited
 ) -> None:
+    tile = session.read_tile(head)
     ids = tile.attestation_ids
-    if any(b <= a for a, b in pairwise((first - 1, *ids))):
-        result.add(Finding(Verdict.TILE_DAMAGED, "its attestation ids do not ascend", leaf=tile.first_leaf))
+    if any(b <= a for a, b in pairwise((first - 1, *ids))) or (ids[0], ids[-1]) != (head.first_id, head.last_id):
+        detail = "its attestation ids do not ascend, or not from its first to its last"
+        result.add(Finding(Verdict.TILE_DAMAGED, detail, leaf=tile.first_leaf))
     rows = session.read_rows(first, ids[-1])
     if tuple(row[0] for row in rows) == ids:
         digests = [tile.digest(leaf) for leaf in range(tile.first_leaf, tile.end)]

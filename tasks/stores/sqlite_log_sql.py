@@ -22,7 +22,8 @@ def _bytes(column: str) -> str:
 
 
 def _integer(column: str) -> str:
-    return f"CAST({column} AS INTEGER)"
+    """A column that holds an integer, else NULL."""
+    return f"CASE typeof({column}) WHEN 'integer' THEN {column} END"
 
 
 _TILE_AS_BYTES = ", ".join(
