@@ -12,7 +12,7 @@ import click
 
 from tasks.attestation.keyring import KeyRegistry, Use, entry_for, load_registry
 from tasks.attestation.notes import VerifierKey
-from tasks.cli_common import NO, Commands, job_option, json_option, keys_option
+from tasks.cli_common import NO, Commands, job_option, json_option, keys_option, use_option
 from tasks.cli_log import commands
 from tasks.engine import keygen as engine_keygen
 from tasks.engine import markers
@@ -33,16 +33,10 @@ def main() -> None:
     """
 
 
-_use_option = click.option(
-    "--use", type=click.Choice(["rows", "checkpoints"]), default="rows", show_default=True,
-    help="What it signs. Never one key for both.",
-)  # fmt: skip
-
-
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--name", required=True, help="Key name: no blanks, no plus. Unique in the world is best.")
-@_use_option
+@use_option
 @json_option
 def keygen(file: Path, name: str, use: Use, as_json: bool) -> None:
     """Make a key: the private part goes to FILE (mode 0600, never overwritten), the public part is printed."""
@@ -53,7 +47,7 @@ def keygen(file: Path, name: str, use: Use, as_json: bool) -> None:
 
 @main.command("public-key")
 @job_option
-@_use_option
+@use_option
 @json_option
 def public_key(job: Path, use: Use, as_json: bool) -> None:
     """Print the public part of the key that the job file configures, for the registry."""
@@ -71,16 +65,37 @@ def _print_key(key: VerifierKey, use: Use, as_json: bool, private: str | None = 
         click.echo(f"\n{private}")
 
 
+_key_option = click.option(
+    "--key", "vkeys", multiple=True, metavar="VKEY", help="Trust this key for rows, instead of the registry."
+)
+
+
+def _registry(keys: Path, vkeys: tuple[str, ...]) -> KeyRegistry:
+    """The keys given on the command line, or those of the registry."""
+    if not vkeys:
+        return load_registry(keys)
+    return KeyRegistry(tuple(entry_for(VerifierKey.parse(vkey), "rows") for vkey in vkeys), "the command line")
+
+
 @main.command()
 @job_option
 @keys_option
+@_key_option
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @click.option("--allow-unsigned", is_flag=True, help="Accept placeholders; they are counted all the same.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON to this file.")
 @json_option
-def verify(job: Path, keys: Path, workers: int, allow_unsigned: bool, output: Path | None, as_json: bool) -> None:
+def verify(
+    job: Path,
+    keys: Path,
+    vkeys: tuple[str, ...],
+    workers: int,
+    allow_unsigned: bool,
+    output: Path | None,
+    as_json: bool,
+) -> None:
     """Put every metadata row into its state. Exit code 0 only if all of them are valid."""
-    settings, registry = load_settings(job), load_registry(keys)
+    settings, registry = load_settings(job), _registry(keys, vkeys)
     with tempfile.TemporaryDirectory(prefix="provenance-verify-") as folder:
         report, findings = _verify(settings, registry, workers, allow_unsigned, Path(folder))
         if output is not None:
@@ -120,8 +135,9 @@ def _echo_parts(parts: Iterable[str]) -> None:
 @click.argument("fact_ids", nargs=-1, required=True, metavar="FACT_ID...")
 @job_option
 @keys_option
+@_key_option
 @json_option
-def explain_command(fact_ids: tuple[str, ...], job: Path, keys: Path, as_json: bool) -> None:
+def explain_command(fact_ids: tuple[str, ...], job: Path, keys: Path, vkeys: tuple[str, ...], as_json: bool) -> None:
     """Print what is known of facts, their attestations and the state of their rows. Exit code 1 if one is unknown.
 
     With --json, the JSON-LD envelope that the API attaches.
@@ -133,7 +149,7 @@ def explain_command(fact_ids: tuple[str, ...], job: Path, keys: Path, as_json: b
             unknown = len(wanted) - len(facts)
             _echo_parts([json.dumps(envelope(facts), ensure_ascii=False, indent=2), "\n"])
         else:
-            registry = load_registry(keys)
+            registry = _registry(keys, vkeys)
             for fact_id in wanted:
                 found = explain(reader, registry, fact_id)
                 unknown += found is None

@@ -61,3 +61,11 @@ def keys_option(command: _F) -> _F:
 def json_option(command: _F) -> _F:
     """`--json`: the same for programs."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def use_option(command: _F) -> _F:
+    """`--use`: which of the two keys is meant."""
+    return click.option(
+        "--use", type=click.Choice(["rows", "checkpoints"]), default="rows", show_default=True,
+        help="What the key signs. Never one key for both.",
+    )(command)  # fmt: skip

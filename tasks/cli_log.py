@@ -13,7 +13,7 @@ import click
 from tasks.attestation.keyring import KeyRegistry, Use, entry_for, load_registry
 from tasks.attestation.notes import VerifierKey
 from tasks.attestation.signing import Signer, load_signer
-from tasks.cli_common import NO, job_option, json_option, keys_option
+from tasks.cli_common import NO, job_option, json_option, keys_option, use_option
 from tasks.engine.auditing import AuditOrder, AuditReport, audit
 from tasks.engine.clock import now_text
 from tasks.engine.errors import KeyRegistryError, SigningKeyError
@@ -125,7 +125,7 @@ def check_command(proof: Path, row_keys: tuple[str, ...], log_keys: tuple[str, .
 
 
 @click.command("rotate")
-@click.option("--use", type=click.Choice(["rows", "checkpoints"]), default="rows", show_default=True)
+@use_option
 @click.option("--new-key-file", type=_file, help="The new private key, a file of mode 0600.")
 @click.option("--new-key-env", help="Or the environment variable that holds it.")
 @click.option("--new-key-name", help="Its key name; default: that of the old one.")

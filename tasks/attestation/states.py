@@ -4,7 +4,7 @@ The first of these that applies, decided on the bytes before any cryptography:
 
     malformed    ed25519_sig is no BLOB of 64 or 80 bytes, 64 bytes that are not all zero, of another version, or a
                  signature that is all zero; or a field has another type than it must, or is not UTF-8
-    downgraded   64 zero bytes, although the log holds a signature for this fact
+    downgraded   64 zero bytes, although some log row of this fact holds something else than 128 zeros
     unlogged     64 zero bytes, and the latest log row of the fact does not say so
     unsigned     64 zero bytes otherwise
     unknown_key  the key id is not that of a registered key for rows
@@ -42,7 +42,7 @@ class AttestedRow(NamedTuple):
     """One metadata row with the latest log row of its fact, as the database holds them.
 
     Text that is not UTF-8 comes as NotUtf8. `attestation_id` and `signature_hex` are None without a log row.
-    `ever_signed` is 1 if the log holds anything but zeros for the fact; it is asked for placeholders only.
+    `ever_signed` is 1 if the log holds anything but 128 zeros for the fact; it is asked for placeholders only.
     """
 
     fact_id: Any

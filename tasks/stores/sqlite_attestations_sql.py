@@ -50,12 +50,12 @@ class AttestationSql:
 
     @property
     def ever_signed(self) -> str:
-        """For a placeholder: does the log hold anything but zeros for the fact?"""
+        """For a placeholder: does the log hold anything but placeholders (128 zeros) for the fact?"""
         log = self.b.log
         return (
             f"CASE WHEN {self.signature} = zeroblob(64) THEN EXISTS (SELECT 1 FROM {self.log} AS e WHERE "
             f"{self.of_log(log.fact_id, 'e')} = {self.fact_id} "
-            f"AND trim({self.of_log(log.signature_hex, 'e')}, '0') <> '') END"
+            f"AND {self.of_log(log.signature_hex, 'e')} IS NOT hex(zeroblob(64))) END"
         )
 
     @property
