@@ -25,6 +25,9 @@ from tasks.attestation.notes import Note, VerifierKey
 from tasks.attestation.signing import PLACEHOLDER, VERSION
 from tasks.engine.errors import NoteError
 
+_LEAF = {"attestation_id", "attester", "fact_id", "notes", "payload_sha256", "signature_hex", "signed_at"}
+_PAYLOAD = {"confidence_lower", "confidence_upper", "extracted_at", "fact_id", "source_doc", "verified_by"}
+
 SignatureVerdict = Literal["valid", "unsigned", "invalid", "unknown_key", "malformed"]
 InclusionVerdict = Literal["proven", "checkpoint_not_verified", "not_proven"]
 
@@ -91,11 +94,16 @@ def _members(extra: bytes | None) -> tuple[bytes, bytes, bytes]:
     members = json.loads((extra or b"null").decode())
     if not isinstance(members, dict) or set(members) != {"ed25519_sig", "leaf", "payload"}:
         raise ValueError("its extra has not the members ed25519_sig, leaf and payload")
-    return bytes.fromhex(members["ed25519_sig"]), members["leaf"].encode(), members["payload"].encode()
+    blob, leaf, payload = bytes.fromhex(members["ed25519_sig"]), members["leaf"].encode(), members["payload"].encode()
+    if encode_extra(blob=blob, leaf=leaf, payload=payload) != extra:
+        raise ValueError("its extra is not spelt as it must be")
+    return blob, leaf, payload
 
 
 def _refuse_two_attestations(leaf: dict[str, Any], record: dict[str, Any], blob: bytes, payload: bytes) -> None:
     """The leaf names the payload by its digest, so what the payload says is what the log holds."""
+    if set(leaf) != _LEAF or set(record) != _PAYLOAD:
+        raise ValueError("leaf or payload have other members than they must")
     if leaf["payload_sha256"] != sha256(payload).hexdigest():
         raise ValueError("the leaf is not of this payload")
     if leaf["fact_id"] != record["fact_id"]:

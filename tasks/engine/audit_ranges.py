@@ -33,6 +33,7 @@ from tasks.attestation.signing import PLACEHOLDER, VERSION
 from tasks.attestation.subtrees import subtree_roots
 from tasks.attestation.verdicts import Finding, Verdict
 from tasks.engine.derivation import NotUtf8
+from tasks.engine.sealing import no_collector
 from tasks.engine.settings import Settings
 from tasks.stores.log_base import FIRST_ID, Tile, TileHead
 from tasks.stores.sqlite_log import SqliteLogSession, open_log_session
@@ -88,7 +89,7 @@ def audit_range(task: tuple[Settings, AuditRange]) -> Audited:
     """Audit one range. Runs in a process of its own: opens and closes its session."""
     settings, part = task
     result, hasher = Audited(), LeafHasher()
-    with open_log_session(settings, purpose="read") as session:
+    with open_log_session(settings, purpose="read") as session, no_collector():
         first = FIRST_ID if part.behind is None else part.behind + 1
         for head in part.tiles:
             _audit_tile(session, head, first, part, hasher, result)

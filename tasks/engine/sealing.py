@@ -12,6 +12,7 @@ time. Two sealers at once: the database lets only one grow the log from a given 
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -269,8 +270,20 @@ def hash_group(task: tuple[Settings, Group]) -> list[Tile]:
     Raises SealError if the rows are not there any more.
     """
     settings, group = task
-    with open_log_session(settings, purpose="read") as session:
+    with open_log_session(settings, purpose="read") as session, no_collector():
         return list(_hash_tiles(session, group))
+
+
+@contextmanager
+def no_collector() -> Iterator[None]:
+    """Without the cyclic garbage collector: it would walk every row that was fetched, a third of the whole time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _hash_tiles(session: SqliteLogSession, group: Group) -> Iterator[Tile]:

@@ -604,7 +604,10 @@ def check(proof: bytes, rows: Key, log: Key) -> bool:
     try:
         head, _, note = proof.partition(b"\n\n")
         lines = head.decode("ascii").split("\n")
-        extra = json.loads(unbase64(lines[1].removeprefix("extra ")))
+        spelt = unbase64(lines[1].removeprefix("extra "))
+        extra = json.loads(spelt)
+        if canonical(extra) != spelt or bytes.fromhex(extra["ed25519_sig"]).hex() != extra["ed25519_sig"]:
+            return False
         index = int(lines[2].removeprefix("index "))
         path = [unbase64(line) for line in lines[3:]]
         checkpoint = open_checkpoint(note, [log])
@@ -613,8 +616,12 @@ def check(proof: bytes, rows: Key, log: Key) -> bool:
         leaf_fields, record = json.loads(leaf), json.loads(payload)
     except (Refused, ValueError, KeyError, IndexError, TypeError):
         return False
+    if not isinstance(leaf_fields, dict) or not isinstance(record, dict):
+        return False
     return (
         lines[0] == "c2sp.org/tlog-proof@v1"
+        and {"payload_sha256", "fact_id", "signature_hex"} <= set(leaf_fields)
+        and "fact_id" in record
         and leaf_fields["payload_sha256"] == sha256(payload.encode()).hex()
         and leaf_fields["fact_id"] == record["fact_id"]
         and well_formed(blob)
