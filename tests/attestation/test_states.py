@@ -237,3 +237,12 @@ def test_a_row_from_sqlite_keeps_the_types_that_are_judged() -> None:
     with closing(apsw.Connection(":memory:")) as connection:
         values = connection.execute("SELECT 0.5, 1, 'a', x'00', NULL").fetchall()[0]
     assert [type(value) for value in values] == [float, int, str, bytes, type(None)]
+
+
+def test_a_signature_over_values_of_other_types_does_not_make_them_sound() -> None:
+    """REAL columns never hold integers; a column without a type does, and JSON would spell them otherwise."""
+    record = Record("1", None, "2026-05-12T01:23:45.000Z", 0, 1)
+    for lower, upper in ((0, 1), (0.0, 1), (0, 1.0)):
+        signed = SIGNER.blob(encode(record._replace(confidence_lower=lower, confidence_upper=upper), "etl"))
+        one = AttestedRow(*record[:3], "etl", lower, upper, signed, 1, signed[8:72].hex(), None)
+        assert state_of(one)[0] == "malformed"
