@@ -16,8 +16,6 @@ from tasks.run_task import RunTask, file_target
 class BackfillChunk(RunTask):
     """Write the provenance of one chunk, or rehearse it. Can be run alone, again, in any order."""
 
-    retry_count = 3  # a lock or a full disk may pass
-
     chunk: luigi.Parameter[int] = WholeNumber(description="number of the chunk, from 1")
 
     def requires(self) -> PlanChunks:

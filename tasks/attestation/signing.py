@@ -171,7 +171,8 @@ def _seed_in_file(path: Path) -> _Secret | str:
             objection = _objection(path, os.fstat(file.fileno()))
             return objection or _seed_of(file.read().strip().decode("latin-1"), where=str(path))
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL
-        return f"{path} cannot be read ({getattr(error, 'strerror', None) or error})"
+        reason = getattr(error, "strerror", None) or error
+        return f"{path} cannot be read ({reason}), expected {_SEED_DIGITS} hex digits in a file of mode 0600"
 
 
 def _open_at_once(path: str, flags: int) -> int:

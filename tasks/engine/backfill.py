@@ -291,5 +291,6 @@ def _sample(session: Session, run: ChunkRun, derivation: Derivation, rows: int) 
     for outcome, record in chosen[:rows]:
         old = session.old_metadata(record.fact_id)
         new = {**record._asdict(), "verified_by": run.settings.derivation.attester}
-        found.append({"outcome": outcome, "fact_id": record.fact_id, "old": old._asdict() if old else None, "new": new})
+        before = {name: to_json(value) for name, value in old._asdict().items()} if old else None
+        found.append({"outcome": outcome, "fact_id": record.fact_id, "old": before, "new": new})
     return found

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
 from tasks.engine import markers
 from tasks.engine.backfill import ChunkRun, Progress, backfill_chunk, rehearse_chunk
 from tasks.engine.clock import utc_now
-from tasks.engine.errors import StateError
+from tasks.engine.errors import DiskFullError, LockedError, StateError
 from tasks.engine.paths import RunPaths
 from tasks.engine.plans import Plan, read_plan, refuse_other_binding
 from tasks.engine.settings import Settings
@@ -17,6 +18,9 @@ from tasks.engine.verification import signer_of
 from tasks.stores.sqlite import open_session
 
 logger = logging.getLogger("luigi-interface")
+
+ATTEMPTS = 3
+PAUSE = 5  # seconds
 
 
 def chunk_is_done(settings: Settings, paths: RunPaths, chunk: int) -> bool:
@@ -50,9 +54,23 @@ def read_marker(plan: Plan, paths: RunPaths, chunk: int) -> dict[str, Any] | Non
 def run_chunk(settings: Settings, paths: RunPaths, number: int, *, progress: Callable[[Progress], None]) -> None:
     """Backfill or rehearse one chunk of the frozen plan and leave its marker.
 
-    The gate is passed again first, so a chunk never runs on a schema that nobody verified.
+    The gate is passed again first, so a chunk never runs on a schema that nobody verified. A lock or a full disk may
+    pass by itself: then the chunk goes on from its cursor, up to ATTEMPTS times. Any other error is raised at once.
     """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return _attempt(settings, paths, number, progress)
+        except (LockedError, DiskFullError) as error:
+            if attempt == ATTEMPTS:
+                raise
+            logger.warning("%s Trying again in %d s (attempt %d of %d).", error, PAUSE, attempt + 1, ATTEMPTS)
+            time.sleep(PAUSE)
+    return None
+
+
+def _attempt(settings: Settings, paths: RunPaths, number: int, progress: Callable[[Progress], None]) -> None:
     plan = require_plan(paths, settings)
+    read_marker(plan, paths, plan.chunk(number).chunk)  # a marker of another plan is refused before any work
     run = ChunkRun(
         settings=settings,
         paths=paths,

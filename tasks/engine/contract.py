@@ -74,6 +74,7 @@ class Index:
     partial: bool
     columns: tuple[str | None, ...]
     collations: tuple[str, ...] = ()
+    is_primary_key: bool = False
 
     def is_unique_on(self, column: str) -> bool:
         """True if this index alone guarantees that `column` never repeats, byte for byte."""
@@ -99,8 +100,13 @@ class Table:
 
     @property
     def rowid_alias(self) -> str | None:
-        """The INTEGER PRIMARY KEY column, which is the rowid itself, or None."""
-        if self.without_rowid or len(self.primary_key) != 1:
+        """The INTEGER PRIMARY KEY column, which is the rowid itself, or None.
+
+        One declared `INTEGER PRIMARY KEY DESC` is not the rowid and has an index of its own instead.
+        Source: https://sqlite.org/lang_createtable.html#rowids_and_the_integer_primary_key
+        """
+        has_own_index = any(index.is_primary_key for index in self.indexes)
+        if self.without_rowid or len(self.primary_key) != 1 or has_own_index:
             return None
         column = self.column(self.primary_key[0])
         return column.name if column and column.declared_type.upper() == "INTEGER" else None

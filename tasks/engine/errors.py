@@ -5,7 +5,8 @@
     ├── ParameterError         a command-line parameter that cannot be what was meant
     ├── SigningKeyError        a key that is configured but missing, unreadable or malformed
     ├── DatabaseError          the file or the engine: missing, locked, read-only, full, not SQLite
-    │   └── LockedError        another writer held the lock for longer than the job may wait
+    │   ├── LockedError        another writer held the lock for longer than the job may wait
+    │   └── DiskFullError      no space is left for the database or its journal
     ├── DriftError             the database does not honour the contract (all drift at once)
     ├── SchemaChangedError     the schema changed while a chunk ran; its cursor is kept
     ├── StateError             plan, marker and ledger do not belong together
@@ -52,6 +53,10 @@ class DatabaseError(ProvenanceError):
 
 class LockedError(DatabaseError):
     """Another writer held the database for longer than `pacing.lock_timeout_seconds`."""
+
+
+class DiskFullError(DatabaseError):
+    """No space is left for the database, its journal or its write-ahead log."""
 
 
 class DriftError(ProvenanceError):

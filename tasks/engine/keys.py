@@ -6,6 +6,7 @@ A key is what SQLite holds: an integer, text, and in odd tables a REAL, a BLOB o
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeAlias
 
 from tasks.engine.derivation import NotUtf8
@@ -14,11 +15,13 @@ Key: TypeAlias = int | float | str | bytes | NotUtf8 | None
 
 
 def to_json(key: Key) -> Any:
-    """A key as JSON: numbers and text as they are, the odd ones as an object with one member."""
+    """A key, or any other value of SQLite's, as JSON: what JSON has no word for becomes an object with one member."""
     if isinstance(key, NotUtf8):
         return {"text_hex": key.hex()}
     if isinstance(key, bytes):
         return {"blob_hex": key.hex()}
+    if isinstance(key, float) and not math.isfinite(key):
+        return {"real": repr(key)}
     return key
 
 
@@ -30,6 +33,8 @@ def from_json(value: Any) -> Key:
             return NotUtf8(bytes.fromhex(digits))
         if kind == "blob_hex":
             return bytes.fromhex(digits)
+        if kind == "real":
+            return float(digits)
     if value is None or (isinstance(value, (int, float, str)) and not isinstance(value, bool)):
         return value
     raise ValueError(f"not a key: {value!r}")

@@ -40,8 +40,6 @@ def write_once(path: Path, text: str) -> bool:
             os.link(temporary, path)
         except FileExistsError:
             return False
-        finally:
-            temporary.unlink()
     return True
 
 
@@ -51,6 +49,7 @@ def _halves(text: str) -> tuple[str, str]:
 
 @contextmanager
 def _temporary(path: Path, parts: Iterable[str]) -> Iterator[Path]:
+    """A synced file beside `path` that is gone when the block ends, renamed or not."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,12 +63,13 @@ def _temporary(path: Path, parts: Iterable[str]) -> Iterator[Path]:
         yield temporary
         _sync_folder(path.parent)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise StateError(
             f"{path}: cannot be written: {error.strerror}. What the database holds is committed and stays; free "
             f"some space or mend the folder's mode, then run the same command again."
         ) from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -13,9 +13,10 @@ import json
 import logging
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, count, islice
 
 from tasks.engine.derivation import Fact, Reject, Rules, derive
 from tasks.engine.errors import ParameterError
@@ -52,19 +53,22 @@ class Cuts:
     bounds: list[Key] = field(default_factory=list)
 
     def walk(self, keys: Iterable[Key]) -> None:
-        """Take every key, in key order."""
-        bounds, size, count = self.bounds, self.size, 0
-        key: Key = None
-        for key in keys:
-            count += 1
-            if count == 1:
-                self.first = key
-            if count % size == 0:
-                bounds.append(key)
-                if len(bounds) >= MAX_CHUNKS:
-                    bounds[:] = bounds[1::2]
-                    size *= 2
-        self.last, self.size, self.count = key, size, count
+        """Take every key, in key order. From cut to cut the keys pass without a step of Python each."""
+        left = iter(keys)
+        first = tuple(islice(left, 1))
+        self.first = first[0] if first else None
+        left = chain(first, left)
+        while passed := deque(zip(count(1), islice(left, self.size - self.count % self.size)), maxlen=1):
+            taken, self.last = passed[0]
+            self.count += taken
+            if self.count % self.size == 0:
+                self._cut()
+
+    def _cut(self) -> None:
+        self.bounds.append(self.last)
+        if len(self.bounds) >= MAX_CHUNKS:
+            self.bounds[:] = self.bounds[1::2]
+            self.size *= 2
 
     def chunks(self, after: Key) -> Iterator[PlannedChunk]:
         """The chunks from `after` to the last key, with no gap between them."""
@@ -84,8 +88,8 @@ def make_plan(session: Session, settings: Settings, *, run_id: str, max_rows: in
     such facts cannot use it up every day; once it is mended it counts. Facts whose key is NULL are left to runs without
     a budget. Raises ParameterError for a budget below 1. Reads only.
     """
-    if max_rows is not None and not 1 <= max_rows <= sys.maxsize:
-        raise ParameterError(f"--max-rows {max_rows}: expected a number from 1 to {sys.maxsize}. Nothing was written.")
+    if max_rows is not None and max_rows < 1:
+        raise ParameterError(f"--max-rows {max_rows}: expected 1 or more. Nothing was written.")
     started = time.monotonic()
     with session.snapshot():
         null_keys = session.count_null_keys() if max_rows is None else 0
@@ -116,7 +120,7 @@ def _walk(session: Session, settings: Settings, max_rows: int | None, created_at
         return cuts, "complete"
     rules = Rules(confidence_width=settings.derivation.confidence_width, default_extracted_at=created_at)
     counted = _countable_keys(session, rules)
-    cuts.walk(islice(counted, max_rows))
+    cuts.walk(islice(counted, min(max_rows, sys.maxsize)))
     return cuts, "row_budget" if next(counted, None) is not None else "complete"
 
 

@@ -22,6 +22,9 @@ from tasks.engine.errors import JobFileError
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}")
 _DEEPEST = 10
+# A path, but never 64 hex digits: that would be the key itself, put where its file belongs. (pydantic's patterns know
+# no look-ahead, so: too short, too long, or with a character that no hex digit is.)
+_NOT_THE_KEY = r"^(.{1,63}|.{65,}|.*[^0-9A-Fa-f].*)$"
 _DECIDES_OUTCOME = ("tables", "derivation")
 
 Name = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
@@ -120,7 +123,7 @@ class SigningSettings(_Model):
     """Where the key is; never the key itself. (A name of 64 characters would be the key put by mistake.)"""
 
     key_env: EnvironmentName | None = "AUTONOMATH_FACT_SIGN_PRIVATE_KEY"
-    key_file: Name | None = None
+    key_file: Annotated[str, Field(min_length=1, pattern=_NOT_THE_KEY)] | None = None
     key_name: Name = "provenance-backfill/sample"
     required: bool = False
 
@@ -132,7 +135,7 @@ class SealingSettings(_Model):
     """
 
     key_env: EnvironmentName | None = "PROVENANCE_CHECKPOINT_PRIVATE_KEY"
-    key_file: Name | None = None
+    key_file: Annotated[str, Field(min_length=1, pattern=_NOT_THE_KEY)] | None = None
     key_name: Name = "provenance-backfill/sample-log"
     origin: Annotated[str, Field(pattern=r"^[^\s\x00-\x1f+]{1,200}$")] = "provenance-backfill/sample-log"
 
@@ -207,6 +210,8 @@ def _compose(path: Path) -> yaml.Node:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise JobFileError(f"{path}: the job file cannot be read: {error}. Nothing was written.") from None
+    except RecursionError:
+        raise JobFileError(f"{path}: it is nested without end. Nothing was written.") from None
     except yaml.YAMLError as error:
         raise JobFileError(f"{path}: not YAML: {' '.join(str(error).split())}. Nothing was written.") from None
     if node is None:
@@ -245,7 +250,7 @@ def _scalar(node: yaml.Node, key: str, lines: dict[str, int], variables: Mapping
                 f"{path} line {lines.get(key, 1)}: {key}: {node.value!r} is not ${{NAME}} or ${{NAME:-default}}. "
                 f"Nothing was written."
             )
-        return loader.construct_object(node, deep=True)
+        return _build(loader, node, f"{path} line {lines.get(key, 1)}: {key}")
 
     def replace(match: re.Match[str]) -> str:
         name, has_default, default = match.group(1), match.group(2), match.group(3)
@@ -263,7 +268,16 @@ def _scalar(node: yaml.Node, key: str, lines: dict[str, int], variables: Mapping
     if getattr(node, "style", None) in ("'", '"') or key in ("database", "state_dir"):
         return text
     tag: str = loader.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
-    return loader.construct_object(yaml.ScalarNode(tag, text), deep=True)
+    return _build(loader, yaml.ScalarNode(tag, text), f"{path} line {lines.get(key, 1)}: {key}")
+
+
+def _build(loader: yaml.SafeLoader, node: yaml.Node, place: str) -> Any:
+    """The value of a scalar, or a JobFileError: YAML's own readers of dates, numbers and tags raise all sorts."""
+    try:
+        return loader.construct_object(node, deep=True)
+    except (yaml.YAMLError, ValueError, AttributeError, TypeError, OverflowError):
+        shown = "a value that is not shown" if ": signing" in place else repr(node.value)
+        raise JobFileError(f"{place}: cannot read {shown} as YAML. Put it in quotes. Nothing was written.") from None
 
 
 def _explain(error: ValidationError, path: Path, lines: Mapping[str, int]) -> str:
@@ -276,7 +290,7 @@ def _explain(error: ValidationError, path: Path, lines: Mapping[str, int]) -> st
         if fault["type"] == "extra_forbidden":
             faults.append(f'{place}: unknown key "{key}"{_similar(key)}')
         elif fault["type"] == "missing":
-            faults.append(f'{place}: the key "{key}" is missing')
+            faults.append(f'{place}: the key "{key}" is missing: add "{key}: …"')
         else:
             found = "a value that is not shown" if key.startswith(("signing", "sealing")) else repr(fault["input"])
             faults.append(f"{place}: {key}: {_lower_first(fault['msg'])}, found {found}")

@@ -50,7 +50,8 @@ def is_verified(settings: Settings, paths: RunPaths) -> bool:
         return False
     recover(settings, paths)
     with open_session(settings, write=False) as session:
-        return bool(session.fingerprint == content.get("fingerprint"))
+        seen = (session.fingerprint, session.binding.digest)
+    return seen == (content.get("fingerprint"), content.get("binding_digest"))
 
 
 def _sealing(settings: Settings) -> dict[str, str | None]:

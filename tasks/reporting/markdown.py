@@ -141,7 +141,7 @@ def markdown_table(head: tuple[str, ...], rows: list[Any]) -> str:
 def cell(value: object) -> str:
     """Any value as inert Markdown text on one line."""
     text = "" if value is None else str(value)
-    text = " ".join(text.split())
+    text = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in " ".join(text.split()))
     for character, replacement in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\\", "\\\\"), ("|", "\\|")):
         text = text.replace(character, replacement)
     for character in "`*_[]":

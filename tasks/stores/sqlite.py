@@ -6,6 +6,8 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from itertools import starmap
+from operator import itemgetter
 from typing import Any
 
 import apsw
@@ -97,7 +99,8 @@ class SqliteSession:
     # -- planning ------------------------------------------------------------------------------------
 
     def residual_keys(self) -> Iterator[Key]:
-        return (decoded(is_text, value) if is_text else value for is_text, value in self._stream("residual_keys"))
+        rows = self._stream("residual_keys")
+        return map(itemgetter(0), rows) if self.binding.facts.key_is_rowid else starmap(decoded, rows)
 
     def residual_facts(self) -> Iterator[tuple[Any, ...]]:
         return map(_decode_raw, self._stream("residual_facts"))

@@ -23,7 +23,7 @@ def read_catalogue(connection: apsw.Connection, wanted: Iterable[str]) -> Catalo
     From the catalogue alone: no row of any table is read, and a table nobody asked for cannot break it.
     """
     names = {name.lower() for name in wanted}
-    rows = _rows(connection, "table_list")
+    rows = [(raw.decode("utf-8", "replace"), kind, wr) for raw, kind, wr in _rows(connection, "table_list")]
     return Catalogue(
         tuple(
             _read_table(connection, name, kind, bool(without_rowid))
@@ -58,8 +58,8 @@ def _read_table(connection: apsw.Connection, name: str, kind: str, without_rowid
 
 def _read_indexes(connection: apsw.Connection, table: str) -> tuple[Index, ...]:
     indexes = []
-    for name, unique, partial in _rows(connection, "index_list", table):
+    for name, unique, partial, is_primary_key in _rows(connection, "index_list", table):
         columns = _rows(connection, "index_columns", name)
         names, collations = tuple(c for c, _ in columns), tuple(coll.upper() for _, coll in columns)
-        indexes.append(Index(name, bool(unique), bool(partial), names, collations))
+        indexes.append(Index(name, bool(unique), bool(partial), names, collations, bool(is_primary_key)))
     return tuple(sorted(indexes, key=lambda index: index.name))

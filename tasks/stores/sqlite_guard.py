@@ -12,7 +12,8 @@ import apsw
 
 from tasks.stores.sqlite_sql import STAGING
 
-_PRAGMAS = frozenset({"schema_version", "table_list", "table_xinfo", "index_list", "index_xinfo", "encoding"})
+_PRAGMAS_TO_READ = frozenset({"schema_version", "encoding"})
+_PRAGMAS_ABOUT_TABLES = frozenset({"table_list", "table_xinfo", "index_list", "index_xinfo"})
 _ALWAYS = frozenset(
     {
         apsw.SQLITE_SELECT,
@@ -59,7 +60,8 @@ class Guard:
         if operation in _ALWAYS:
             return True
         if operation == apsw.SQLITE_PRAGMA:
-            return (first or "").lower() in _PRAGMAS
+            name = (first or "").lower()
+            return name in _PRAGMAS_ABOUT_TABLES or (name in _PRAGMAS_TO_READ and second is None)
         if operation not in (apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE):
             return False
         table = (first or "").lower()

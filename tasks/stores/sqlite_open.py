@@ -5,7 +5,9 @@ Settings of a connection, each with its reason, in the order in which they are a
     no CREATE flag        a missing file is an error, never an empty database
     busy timeout          wait for other writers instead of failing at once
     temp_store = MEMORY   the staging table of a batch never reaches a disk
-    synchronous = FULL    a commit is on the disk before its marker is written
+    synchronous = EXTRA   a commit is on the disk before its marker is written. In WAL mode this is FULL; with a
+                          rollback journal, FULL may bring a deleted journal, and so the time before the commit,
+                          back after a power cut: https://sqlite.org/pragma.html#pragma_synchronous
     wal_autocheckpoint    seldom enough to be cheap, often enough to bound the log (WAL only)
     query_only            a dry run cannot write even by mistake
     the guard             see sqlite_guard.py; installed last, so that nothing above needs an exception
@@ -21,7 +23,7 @@ from pathlib import Path
 
 import apsw
 
-from tasks.engine.errors import DatabaseError, LockedError, ProvenanceError, SchemaChangedError
+from tasks.engine.errors import DatabaseError, DiskFullError, LockedError, ProvenanceError, SchemaChangedError
 from tasks.engine.settings import Pacing
 from tasks.stores.sqlite_sql import setup_statements
 
@@ -48,12 +50,16 @@ def open_connection(path: Path, *, pacing: Pacing, write: bool) -> apsw.Connecti
     LockedError if another connection holds it exclusively.
     """
     refuse_unsafe_engine(apsw.sqlite_lib_version())
-    if not path.exists():
+    try:
+        exists, is_file = path.exists(), path.is_file()
+    except OSError as error:
+        raise DatabaseError(f"database {path}: {error.strerror}. Nothing was written.") from None
+    if not exists:
         raise DatabaseError(
             f"database {path}: there is no such file, and it is never created. Set AUTONOMATH_DB_PATH or the key "
             f"database, or make a sample: luigi --module tasks MakeSample --local-scheduler. Nothing was written."
         )
-    if not path.is_file():
+    if not is_file:
         raise DatabaseError(f"database {path}: expected a SQLite file, found a folder or device. Nothing was written.")
     flags = apsw.SQLITE_OPEN_READWRITE if write else apsw.SQLITE_OPEN_READONLY
     with translated(path, "it was opened", lock_timeout=pacing.lock_timeout_seconds):
@@ -86,12 +92,15 @@ def roll_back_hot_journal(path: Path, pacing: Pacing) -> None:
     Any connection that may write does this on its first read; one that may not can only fail.
     Source: https://sqlite.org/lockingv3.html#hot_journals
     """
-    if _journal_of(path).exists():
+    if _has_journal(path):
         open_connection(path, pacing=pacing, write=True).close()
 
 
-def _journal_of(path: Path) -> Path:
-    return path.with_name(path.name + "-journal")
+def _has_journal(path: Path) -> bool:
+    try:
+        return path.with_name(path.name + "-journal").exists()
+    except (OSError, ValueError):  # such a path cannot be opened either, and that is said there
+        return False
 
 
 @contextmanager
@@ -114,14 +123,14 @@ def translated(path: Path, when: str, *, lock_timeout: float, written: str = "No
 def _explained(error: apsw.Error, path: Path, when: str, written: str) -> ProvenanceError:
     place = f"database {path}"
     if isinstance(error, apsw.NotADBError):
-        return DatabaseError(f"{place}: not a SQLite database (or an encrypted one). {written}")
+        return DatabaseError(f"{place}: not a SQLite database (or an encrypted one). {written} Check the key database.")
     if isinstance(error, apsw.FullError):
-        return DatabaseError(
+        return DiskFullError(
             f"{place}: the disk is full while {when}. {written} Free some space, then run the same command again."
         )
-    if isinstance(error, apsw.ReadOnlyError) and _journal_of(path).exists():
+    if isinstance(error, apsw.ReadOnlyError) and _has_journal(path):
         return DatabaseError(
-            f"{place}: {_journal_of(path).name} holds a transaction that a crash left unfinished, and a dry run may "
+            f"{place}: {path.name}-journal holds a transaction that a crash left unfinished, and a dry run may "
             f"not roll it back. {written} Let the application open the database once, or start the live run."
         )
     if isinstance(error, apsw.CantOpenError):

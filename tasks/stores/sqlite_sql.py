@@ -39,13 +39,13 @@ class Statement:
 
 CATALOGUE_STATEMENTS = (
     Statement("encoding", "PRAGMA encoding", "once"),
-    Statement("table_list", "SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main'", "once"),
+    Statement("table_list", "SELECT CAST(name AS BLOB), type, wr FROM pragma_table_list WHERE schema = 'main'", "once"),
     Statement(
         "table_columns",
         'SELECT name, type, "notnull", dflt_value IS NOT NULL, pk, hidden FROM pragma_table_xinfo(?)',
         "once",
     ),
-    Statement("index_list", 'SELECT name, "unique", partial FROM pragma_index_list(?)', "once"),
+    Statement("index_list", "SELECT name, \"unique\", partial, origin = 'pk' FROM pragma_index_list(?)", "once"),
     Statement("index_columns", "SELECT name, coll FROM pragma_index_xinfo(?) WHERE key ORDER BY seqno", "once"),
     Statement(
         "declarations",
@@ -63,7 +63,7 @@ def setup_statements(*, cache_mib: int, write: bool) -> tuple[Statement, ...]:
         "confidence_lower REAL, confidence_upper REAL, ed25519_sig BLOB, is_update INTEGER)"
     )
     by_mode = (
-        Statement("synchronous", "PRAGMA synchronous = FULL", "once")
+        Statement("synchronous", "PRAGMA synchronous = EXTRA", "once")
         if write
         else Statement("query_only", "PRAGMA query_only = 1", "once")
     )
@@ -196,7 +196,7 @@ class RunSql:
     # -- planning ------------------------------------------------------------------------------------
 
     def planning(self) -> tuple[Statement, ...]:
-        key = raw_value(self.key) if self.odd_keys else f"0, {self.key}"
+        key = raw_value(self.key) if self.odd_keys else self.key
         walk = f"FROM {self.joined} WHERE {self.key} IS NOT NULL AND {self.residual} ORDER BY {self.key}"
         return (
             Statement("residual_keys", f"SELECT {key} {walk}", "once"),
@@ -210,7 +210,7 @@ class RunSql:
             Statement("count_facts", f"SELECT count(*) FROM {self.facts}", "once"),
             Statement(
                 "key_before",
-                f"SELECT {key} FROM {self.facts} AS f WHERE {self.key} < {self.through} "
+                f"SELECT {raw_value(self.key)} FROM {self.facts} AS f WHERE {self.key} < {self.through} "
                 f"ORDER BY {self.key} DESC LIMIT 1", "batch",
             ),
             Statement(

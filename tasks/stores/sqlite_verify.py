@@ -70,6 +70,7 @@ class Verification:
             "engine": {"name": "SQLite", "version": self.engine},
             "database": str(settings.database_path),
             "fingerprint": self.fingerprint,
+            "binding_digest": self.binding.digest,
             "binding": asdict(self.binding),
             "absences": list(self.binding.absences),
             "checks": list(self.checks),
@@ -297,11 +298,13 @@ def _expensive(plan: tuple[str, ...], names: dict[str, str]) -> list[str]:
 
 def _subject(statement: Statement, binding: Binding) -> str:
     """The table that a statement is about, for the head of a message."""
-    if statement.name in ("append_log",):
-        return binding.log.table
-    if statement.writes and "metadata" in statement.name:
-        return binding.metadata.table
-    return binding.facts.table
+    ledger = binding.ledger
+    by_word = {
+        "metadata": binding.metadata.table, "sources": binding.metadata.table, "log": binding.log.table,
+        "run": ledger.run, "chunk": ledger.chunk, "chunks": ledger.chunk,
+        "reject": ledger.reject, "rejected": ledger.reject,
+    }  # fmt: skip
+    return next((by_word[word] for word in statement.name.split("_") if word in by_word), binding.facts.table)
 
 
 def _rehearse(binding: Binding, catalogue: Catalogue) -> list[Drift]:

@@ -1,0 +1,113 @@
+-- schema_version (batch)
+PRAGMA schema_version;
+
+-- begin_read (batch)
+BEGIN;
+
+-- begin_write (batch, writes)
+BEGIN IMMEDIATE;
+
+-- commit (batch)
+COMMIT;
+
+-- rollback (batch)
+ROLLBACK;
+
+-- residual_keys (once)
+SELECT f."id" FROM "am_entity_facts" AS f LEFT JOIN "am_fact_metadata" AS m ON m."fact_id" = CAST(f."id" AS TEXT) WHERE f."id" IS NOT NULL AND (m."fact_id" IS NULL OR (m."source_doc" IS NULL AND (coalesce(trim(f."source_url", char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> '' OR coalesce(trim((SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id"), char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> ''))) ORDER BY f."id";
+
+-- residual_facts (once)
+SELECT typeof(f."id") = 'text', CASE typeof(f."id") WHEN 'text' THEN CAST(f."id" AS BLOB) ELSE f."id" END, typeof(f."source_url") = 'text', CASE typeof(f."source_url") WHEN 'text' THEN CAST(f."source_url" AS BLOB) ELSE f."source_url" END, typeof((SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id")) = 'text', CASE typeof((SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id")) WHEN 'text' THEN CAST((SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id") AS BLOB) ELSE (SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id") END, typeof(f."created_at") = 'text', CASE typeof(f."created_at") WHEN 'text' THEN CAST(f."created_at" AS BLOB) ELSE f."created_at" END, typeof(f."confidence") = 'text', CASE typeof(f."confidence") WHEN 'text' THEN CAST(f."confidence" AS BLOB) ELSE f."confidence" END, m."fact_id" IS NOT NULL FROM "am_entity_facts" AS f LEFT JOIN "am_fact_metadata" AS m ON m."fact_id" = CAST(f."id" AS TEXT) WHERE f."id" IS NOT NULL AND (m."fact_id" IS NULL OR (m."source_doc" IS NULL AND (coalesce(trim(f."source_url", char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> '' OR coalesce(trim((SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id"), char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> ''))) ORDER BY f."id";
+
+-- was_rejected (once)
+SELECT 1 FROM "am_backfill_reject" WHERE fact_id = :fact_id AND reason = :reason LIMIT 1;
+
+-- count_null_keys (once)
+SELECT count(*) FROM "am_entity_facts" AS f WHERE f."id" IS NULL;
+
+-- count_facts (once)
+SELECT count(*) FROM "am_entity_facts";
+
+-- key_before (batch)
+SELECT typeof(f."id") = 'text', CASE typeof(f."id") WHEN 'text' THEN CAST(f."id" AS BLOB) ELSE f."id" END FROM "am_entity_facts" AS f WHERE f."id" < :through ORDER BY f."id" DESC LIMIT 1;
+
+-- count_through (once)
+SELECT count(*) FROM "am_entity_facts" AS f WHERE f."id" <= :through;
+
+-- count_beyond (once)
+SELECT count(*) FROM "am_entity_facts" AS f WHERE f."id" > :after;
+
+-- read_batch_first (batch)
+SELECT f."id", f."source_url", (SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id"), f."created_at", f."confidence", m."fact_id" IS NOT NULL FROM "am_entity_facts" AS f LEFT JOIN "am_fact_metadata" AS m ON m."fact_id" = CAST(f."id" AS TEXT) WHERE f."id" <= :through AND (m."fact_id" IS NULL OR (m."source_doc" IS NULL AND (coalesce(trim(f."source_url", char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> '' OR coalesce(trim((SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id"), char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> ''))) ORDER BY f."id" LIMIT :limit;
+
+-- read_batch (batch)
+SELECT f."id", f."source_url", (SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id"), f."created_at", f."confidence", m."fact_id" IS NOT NULL FROM "am_entity_facts" AS f LEFT JOIN "am_fact_metadata" AS m ON m."fact_id" = CAST(f."id" AS TEXT) WHERE f."id" > :after AND f."id" <= :through AND (m."fact_id" IS NULL OR (m."source_doc" IS NULL AND (coalesce(trim(f."source_url", char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> '' OR coalesce(trim((SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id"), char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> ''))) ORDER BY f."id" LIMIT :limit;
+
+-- read_batch_first_raw (batch)
+SELECT typeof(f."id") = 'text', CASE typeof(f."id") WHEN 'text' THEN CAST(f."id" AS BLOB) ELSE f."id" END, typeof(f."source_url") = 'text', CASE typeof(f."source_url") WHEN 'text' THEN CAST(f."source_url" AS BLOB) ELSE f."source_url" END, typeof((SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id")) = 'text', CASE typeof((SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id")) WHEN 'text' THEN CAST((SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id") AS BLOB) ELSE (SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id") END, typeof(f."created_at") = 'text', CASE typeof(f."created_at") WHEN 'text' THEN CAST(f."created_at" AS BLOB) ELSE f."created_at" END, typeof(f."confidence") = 'text', CASE typeof(f."confidence") WHEN 'text' THEN CAST(f."confidence" AS BLOB) ELSE f."confidence" END, m."fact_id" IS NOT NULL FROM "am_entity_facts" AS f LEFT JOIN "am_fact_metadata" AS m ON m."fact_id" = CAST(f."id" AS TEXT) WHERE f."id" <= :through AND (m."fact_id" IS NULL OR (m."source_doc" IS NULL AND (coalesce(trim(f."source_url", char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> '' OR coalesce(trim((SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id"), char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> ''))) ORDER BY f."id" LIMIT :limit;
+
+-- read_batch_raw (batch)
+SELECT typeof(f."id") = 'text', CASE typeof(f."id") WHEN 'text' THEN CAST(f."id" AS BLOB) ELSE f."id" END, typeof(f."source_url") = 'text', CASE typeof(f."source_url") WHEN 'text' THEN CAST(f."source_url" AS BLOB) ELSE f."source_url" END, typeof((SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id")) = 'text', CASE typeof((SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id")) WHEN 'text' THEN CAST((SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id") AS BLOB) ELSE (SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id") END, typeof(f."created_at") = 'text', CASE typeof(f."created_at") WHEN 'text' THEN CAST(f."created_at" AS BLOB) ELSE f."created_at" END, typeof(f."confidence") = 'text', CASE typeof(f."confidence") WHEN 'text' THEN CAST(f."confidence" AS BLOB) ELSE f."confidence" END, m."fact_id" IS NOT NULL FROM "am_entity_facts" AS f LEFT JOIN "am_fact_metadata" AS m ON m."fact_id" = CAST(f."id" AS TEXT) WHERE f."id" > :after AND f."id" <= :through AND (m."fact_id" IS NULL OR (m."source_doc" IS NULL AND (coalesce(trim(f."source_url", char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> '' OR coalesce(trim((SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id"), char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> ''))) ORDER BY f."id" LIMIT :limit;
+
+-- count_batch_first (batch)
+SELECT count(*) FROM "am_entity_facts" AS f WHERE f."id" <= :through;
+
+-- count_batch (batch)
+SELECT count(*) FROM "am_entity_facts" AS f WHERE f."id" > :after AND f."id" <= :through;
+
+-- old_metadata (batch)
+SELECT m."source_doc", m."extracted_at", m."verified_by", m."confidence_lower", m."confidence_upper" FROM "am_fact_metadata" AS m WHERE m."fact_id" = :fact_id;
+
+-- read_run (chunk)
+SELECT plan_id, plan, started_at, finished_at, attester, key_id FROM "am_backfill_run" WHERE run_id = :run_id;
+
+-- open_run (chunk, writes)
+INSERT INTO "am_backfill_run" (run_id, plan_id, plan, started_at, attester, key_id, host, pid) VALUES (:run_id, :plan_id, :plan, :now, :attester, :key_id, :host, :pid) ON CONFLICT (run_id) DO NOTHING;
+
+-- finish_run (chunk, writes)
+UPDATE "am_backfill_run" SET finished_at = :now WHERE run_id = :run_id AND finished_at IS NULL;
+
+-- read_chunk (batch)
+SELECT chunk, plan_id, typeof(after_key) = 'text', CASE typeof(after_key) WHEN 'text' THEN CAST(after_key AS BLOB) ELSE after_key END, typeof(through_key) = 'text', CASE typeof(through_key) WHEN 'text' THEN CAST(through_key AS BLOB) ELSE through_key END, typeof(cursor) = 'text', CASE typeof(cursor) WHEN 'text' THEN CAST(cursor AS BLOB) ELSE cursor END, eligible, inserted, updated, unchanged, rejected, signed, placeholder, created_at_missing, confidence_not_numeric, state, attempts, host, pid, started_at, finished_at, seconds FROM "am_backfill_chunk" WHERE run_id = :run_id AND chunk = :chunk;
+
+-- read_chunks (chunk)
+SELECT chunk, plan_id, typeof(after_key) = 'text', CASE typeof(after_key) WHEN 'text' THEN CAST(after_key AS BLOB) ELSE after_key END, typeof(through_key) = 'text', CASE typeof(through_key) WHEN 'text' THEN CAST(through_key AS BLOB) ELSE through_key END, typeof(cursor) = 'text', CASE typeof(cursor) WHEN 'text' THEN CAST(cursor AS BLOB) ELSE cursor END, eligible, inserted, updated, unchanged, rejected, signed, placeholder, created_at_missing, confidence_not_numeric, state, attempts, host, pid, started_at, finished_at, seconds FROM "am_backfill_chunk" WHERE run_id = :run_id ORDER BY chunk;
+
+-- claim_chunk (chunk, writes)
+INSERT INTO "am_backfill_chunk" (run_id, chunk, plan_id, after_key, through_key, cursor, state, attempts, host, pid, started_at, updated_at) VALUES (:run_id, :chunk, :plan_id, (CASE WHEN :after_is_text THEN CAST(:after AS TEXT) ELSE :after END), (CASE WHEN :through_is_text THEN CAST(:through AS TEXT) ELSE :through END), (CASE WHEN :after_is_text THEN CAST(:after AS TEXT) ELSE :after END), 'running', 1, :host, :pid, :now, :now) ON CONFLICT (run_id, chunk) DO UPDATE SET attempts = attempts + 1, host = excluded.host, pid = excluded.pid, updated_at = excluded.updated_at WHERE state = 'running';
+
+-- advance_chunk (batch, writes)
+UPDATE "am_backfill_chunk" SET cursor = (CASE WHEN :cursor_is_text THEN CAST(:cursor AS TEXT) ELSE :cursor END), eligible = eligible + :eligible, inserted = inserted + :inserted, updated = updated + :updated, unchanged = unchanged + :unchanged, rejected = rejected + :rejected, signed = signed + :signed, placeholder = placeholder + :placeholder, created_at_missing = created_at_missing + :created_at_missing, confidence_not_numeric = confidence_not_numeric + :confidence_not_numeric, state = :state, updated_at = :now, finished_at = CASE :state WHEN 'done' THEN :now END, seconds = seconds + :seconds WHERE run_id = :run_id AND chunk = :chunk AND plan_id = :plan_id AND state = 'running' AND cursor IS (CASE WHEN :expected_is_text THEN CAST(:expected AS TEXT) ELSE :expected END);
+
+-- reject_reasons (once)
+SELECT reason, count(*) FROM "am_backfill_reject" WHERE run_id = :run_id GROUP BY reason ORDER BY reason;
+
+-- reject_sample (once)
+SELECT fact_id, reason, detail, chunk FROM "am_backfill_reject" WHERE run_id = :run_id ORDER BY reject_id LIMIT 20;
+
+-- clear_staging (batch, writes)
+DELETE FROM temp.backfill_batch;
+
+-- stage_row (batch, writes)
+INSERT INTO temp.backfill_batch VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- insert_metadata (batch, writes)
+INSERT INTO "am_fact_metadata" ("fact_id", "source_doc", "extracted_at", "verified_by", "confidence_lower", "confidence_upper", "ed25519_sig", "created_at", "updated_at") SELECT fact_id, source_doc, extracted_at, :attester, confidence_lower, confidence_upper, ed25519_sig, :now, :now FROM temp.backfill_batch WHERE is_update = 0 ORDER BY rowid ON CONFLICT ("fact_id") DO NOTHING;
+
+-- update_metadata (batch, writes)
+UPDATE "am_fact_metadata" AS m SET "source_doc" = b.source_doc, "extracted_at" = b.extracted_at, "verified_by" = :attester, "confidence_lower" = b.confidence_lower, "confidence_upper" = b.confidence_upper, "ed25519_sig" = b.ed25519_sig, "updated_at" = :now FROM temp.backfill_batch AS b WHERE b.is_update = 1 AND m."fact_id" = b.fact_id AND m."source_doc" IS NULL;
+
+-- append_log (batch, writes)
+INSERT INTO "am_fact_attestation_log" ("fact_id", "attester", "signature_hex", "signed_at") SELECT fact_id, :attester, lower(hex(substr(ed25519_sig, CASE length(ed25519_sig) WHEN 64 THEN 1 ELSE 9 END, 64))), :now FROM temp.backfill_batch ORDER BY rowid;
+
+-- reject_fact (batch, writes)
+INSERT INTO "am_backfill_reject" (run_id, chunk, fact_id, reason, detail, rejected_at) VALUES (:run_id, :chunk, :fact_id, :reason, :detail, :now);
+
+-- reject_null_keys (once, writes)
+INSERT INTO "am_backfill_reject" (run_id, chunk, fact_id, reason, detail, rejected_at) SELECT :run_id, :chunk, 'NULL', :reason, :detail, :now FROM "am_entity_facts" AS f WHERE f."id" IS NULL;
+
+-- count_residual (once)
+SELECT count(*) FROM "am_entity_facts" AS f LEFT JOIN "am_fact_metadata" AS m ON m."fact_id" = CAST(f."id" AS TEXT) WHERE (m."fact_id" IS NULL OR (m."source_doc" IS NULL AND (coalesce(trim(f."source_url", char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> '' OR coalesce(trim((SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id"), char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> '')));
+
+-- top_sources (once)
+SELECT "source_doc", count(*) FROM "am_fact_metadata" WHERE "source_doc" IS NOT NULL GROUP BY "source_doc" ORDER BY count(*) DESC, "source_doc" LIMIT 10;
