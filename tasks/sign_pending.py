@@ -41,8 +41,6 @@ class PlanSigning(SigningTask):
 class SignChunk(SigningTask):
     """Sign one chunk. Can be run alone, again, in any order."""
 
-    retry_count = 3  # a lock or a full disk may pass
-
     chunk: luigi.Parameter[int] = WholeNumber(description="number of the chunk, from 1")
 
     def requires(self) -> PlanSigning:

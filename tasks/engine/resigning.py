@@ -34,7 +34,7 @@ from tasks.attestation.keyring import KeyRegistry
 from tasks.attestation.signing import Signer
 from tasks.attestation.states import AttestedRow, Judge
 from tasks.engine.backfill import ChunkRun, Progress, work_through
-from tasks.engine.chunk_runs import require_plan
+from tasks.engine.chunk_runs import patiently, read_marker, require_plan
 from tasks.engine.clock import now_text, utc_now
 from tasks.engine.derivation import Fact, Reject, Rules, derive
 from tasks.engine.errors import SigningKeyError
@@ -113,7 +113,12 @@ def _make_plan(session: ResigningSession, settings: Settings, run_id: str) -> Pl
 
 def run_chunk(settings: Settings, paths: PartPaths, number: int, *, progress: Callable[[Progress], None]) -> None:
     """Sign one chunk of the frozen plan and leave its marker. Safe to run again, like a chunk of the backfill."""
+    patiently(lambda: _attempt(settings, paths, number, progress))
+
+
+def _attempt(settings: Settings, paths: PartPaths, number: int, progress: Callable[[Progress], None]) -> None:
     plan = require_plan(paths, settings)
+    read_marker(plan, paths, plan.chunk(number).chunk)  # a marker of another plan is refused before any work
     run = ChunkRun(
         settings=settings, paths=paths, plan=plan, chunk=plan.chunk(number), signer=require_signer(settings),
         clock=utc_now, progress=progress,

@@ -38,10 +38,18 @@ class SigningReport:
 
 
 def signing_is_done(settings: Settings, paths: PartPaths) -> bool:
-    """True if sign.json is whole and of the frozen plan. Raises StateError if the plan is not for this command."""
+    """True if sign.json is whole, of the frozen plan, and known to the database's ledger: a database that was restored
+    from before is not signed. Raises StateError if the plan is not for this command.
+    """
     plan = read_plan(paths, settings)
     content = markers.read_json(paths.report) if plan else None
-    return plan is not None and content is not None and content.get("plan_id") == plan.plan_id
+    if plan is None or content is None or content.get("plan_id") != plan.plan_id:
+        return False
+    if not plan.chunks:
+        return True
+    with open_resigning_session(settings, write=False) as session:
+        run = session.read_run(plan.run_id)
+    return run is not None and run.plan_id == plan.plan_id
 
 
 def close_signing(settings: Settings, paths: PartPaths) -> str:

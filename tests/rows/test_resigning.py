@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections import Counter
 from hashlib import sha256
@@ -18,7 +19,7 @@ from tasks.engine.derivation import Record
 from tasks.engine.errors import SigningKeyError, StateError
 from tasks.engine.paths import sign_paths
 from tasks.engine.resigning import REFUSALS, plan_signing, run_chunk
-from tasks.reporting.signing import close_signing
+from tasks.reporting.signing import close_signing, signing_is_done
 from tasks.stores.resigning import SealedDigests, TileDigests
 
 FACTS = 25  # three chunks of 10, batches of 4
@@ -379,8 +380,6 @@ def test_a_ledger_that_another_worker_advanced_makes_the_batch_stale(
 def test_a_lost_state_folder_comes_back_from_the_ledger(
     attested: Any, sign: Any, sign_with: Any, keys: Any, tmp_path: Any
 ) -> None:
-    import shutil
-
     store, settings = attested(FACTS, signed=False)
     paths = sign_paths(settings.state_dir, "run-1")
     sign_with(keys.seed)
@@ -390,3 +389,16 @@ def test_a_lost_state_folder_comes_back_from_the_ledger(
     assert plan_signing(settings, paths) == plan
     assert sign(settings)["rows"]["signed"] == FACTS
     check_signed(store, FACTS, keys)
+
+
+def test_a_database_that_was_restored_from_before_is_not_called_signed(attested: Any, sign: Any) -> None:
+    store, settings = attested(FACTS, signed=False)
+    paths = sign_paths(settings.state_dir, "run-1")
+    before = store.path.read_bytes()
+    sign(settings)
+    assert signing_is_done(settings, paths)
+    store.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    store.path.write_bytes(before)
+    assert not signing_is_done(settings, paths)
+    with pytest.raises(StateError, match="the ledger of the database does not know it"):
+        close_signing(settings, paths)
