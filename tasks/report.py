@@ -12,10 +12,11 @@ from tasks.engine.plans import Plan
 from tasks.plan_chunks import PlanChunks
 from tasks.reporting.close import close_run, report_is_done
 from tasks.run_task import RunTask, file_target
+from tasks.seal_log import SealLog
 
 
 class Report(RunTask):
-    """Run every chunk of the plan, then write report.json and report.md and print a summary."""
+    """Run every chunk of the plan, seal the log, then write report.json and report.md and print a summary."""
 
     def requires(self) -> PlanChunks:
         return PlanChunks(job=self.job, run_id=self.run_id, dry_run=self.dry_run, max_rows=self.max_rows)
@@ -27,12 +28,14 @@ class Report(RunTask):
         settings = self.settings()
         return report_is_done(settings, self.paths(settings), self.max_rows)
 
-    def run(self) -> Iterator[luigi.DynamicRequirements]:
+    def run(self) -> Iterator[luigi.DynamicRequirements | SealLog]:
         settings = self.settings()
         paths = self.paths(settings)
         plan = require_plan(paths, settings)
         chunks = self._chunks(plan)
         yield luigi.DynamicRequirements(chunks, lambda _: all_chunks_done(plan, paths))  # type: ignore[no-untyped-call]
+        if not self.dry_run:
+            yield SealLog(job=self.job, run_id=self.run_id, dry_run=self.dry_run, max_rows=self.max_rows)
         print(close_run(settings, paths))
 
     def _chunks(self, plan: Plan) -> list[BackfillChunk]:

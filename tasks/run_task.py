@@ -59,12 +59,15 @@ def _load(path: Path, file_version: tuple[int, int, int] | None, environment: in
     return load_settings(path)
 
 
+def run_id_parameter() -> luigi.Parameter[str]:
+    today = datetime.now(timezone.utc).date().isoformat()
+    return luigi.Parameter(default=today, description="names the run; default: today, UTC")
+
+
 class RunTask(JobTask):
     """A task of one run."""
 
-    run_id: luigi.Parameter[str] = luigi.Parameter(
-        default=datetime.now(timezone.utc).date().isoformat(), description="names the run; default: today, UTC"
-    )
+    run_id: luigi.Parameter[str] = run_id_parameter()
     dry_run: luigi.Parameter[bool] = Flag(description="rehearse; write nothing to the database")
     max_rows: luigi.Parameter[int | None] = OptionalWholeNumber(  # type: ignore[assignment]
         default=None, description="take only the first N residual facts"

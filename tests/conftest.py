@@ -27,6 +27,7 @@ from tasks.engine.errors import DriftError
 from tasks.engine.paths import RunPaths
 from tasks.engine.planning import plan_run
 from tasks.engine.plans import read_plan
+from tasks.engine.sealing import is_sealed, seal_run
 from tasks.engine.settings import Settings, load_settings
 from tasks.engine.verification import verify_schema
 from tasks.reporting.close import close_run
@@ -315,6 +316,8 @@ def run() -> Callable[..., dict[str, Any]]:
         for planned in plan.chunks:
             if not chunk_is_done(settings, paths, planned.chunk):
                 run_chunk(settings, paths, planned.chunk, progress=lambda _: None)
+        if not is_sealed(settings, paths):
+            seal_run(settings, paths)
         close_run(settings, paths)
         report: dict[str, Any] = json.loads(paths.report.read_text(encoding="utf-8"))
         return report

@@ -195,3 +195,39 @@ CREATE INDEX ix_am_backfill_reject_run_id_chunk ON am_backfill_reject (run_id, c
 
 -- The rejects of one fact, over all runs.
 CREATE INDEX ix_am_backfill_reject_fact_id ON am_backfill_reject (fact_id);
+
+-- ---------------------------------------------------------------------------------------------
+-- The sealed log: belongs to the job. Both tables are append-only: no row is ever changed or deleted.
+-- docs/attestation.md describes every byte.
+-- ---------------------------------------------------------------------------------------------
+
+-- One row for up to 4096 leaves of the sealed log, in leaf order: which attestations they are, and the
+-- digests that can no longer be computed once a fact is attested again. The large columns stand last, so
+-- that the small ones are read without them. attestation_ids is NULL where they are first to last
+-- without a gap, else 8 bytes each, little-endian.
+CREATE TABLE am_attestation_tile (
+    first_leaf            INTEGER PRIMARY KEY,
+    leaves                INTEGER NOT NULL,
+    first_attestation_id  INTEGER NOT NULL,
+    last_attestation_id   INTEGER NOT NULL,
+    subtree_roots         BLOB NOT NULL,
+    attestation_ids       BLOB,
+    leaf_marks            BLOB NOT NULL,
+    payload_digests       BLOB NOT NULL,
+    CHECK (leaves BETWEEN 1 AND 4096),
+    CHECK (length(leaf_marks) = 8 * leaves),
+    CHECK (length(payload_digests) = 32 * leaves),
+    CHECK (attestation_ids IS NULL OR length(attestation_ids) = 8 * leaves)
+);
+
+-- One row for every checkpoint: the log at one size, signed. frontier is what the next one grows from.
+CREATE TABLE am_attestation_checkpoint (
+    tree_size            INTEGER PRIMARY KEY,
+    root                 BLOB NOT NULL,
+    frontier             BLOB NOT NULL,
+    last_attestation_id  INTEGER NOT NULL,
+    note                 TEXT NOT NULL,
+    run_id               TEXT,
+    created_at           TEXT NOT NULL,
+    CHECK (length(root) = 32)
+);

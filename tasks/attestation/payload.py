@@ -16,7 +16,7 @@ _JSON_WORDS = {"None": "null", "nan": "NaN", "inf": "Infinity", "-inf": "-Infini
 """Where `repr` of a float or None and JSON differ."""
 
 
-def encode(record: Record, verified_by: str) -> bytes:
+def encode(record: Record, verified_by: str | None) -> bytes:
     """The payload of one record attested by `verified_by`.
 
     Raises UnicodeEncodeError for a lone surrogate, as the reference does.
@@ -24,9 +24,10 @@ def encode(record: Record, verified_by: str) -> bytes:
     return encoder(verified_by)(record)
 
 
-def encoder(verified_by: str) -> Callable[[Record], bytes]:
+def encoder(verified_by: str | None) -> Callable[[Record], bytes]:
     """The function that `encode` applies, for many records of one attester."""
-    tail = f',"verified_by":{encode_basestring(verified_by)}}}'
+    attester = "null" if verified_by is None else encode_basestring(verified_by)
+    tail = f',"verified_by":{attester}}}'
     quoted, word = encode_basestring, _JSON_WORDS.get
 
     def encode_one(record: Record) -> bytes:

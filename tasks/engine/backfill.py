@@ -71,9 +71,28 @@ def backfill_chunk(session: Session, run: ChunkRun) -> None:
     Raises StateError if ledger and plan do not belong together; LockedError, DatabaseError or SchemaChangedError
     with the cursor and the rows written so far if the chunk had to stop.
     """
-    row = _run_batches(session, run, _claim(session, run))
+    work_through(session, run, lambda row, mark: _write_next_batch(session, run, row, mark))
+
+
+WriteBatch = Callable[[LedgerRow, float], bool]
+"""Commits the batch that follows a cursor: (ledger row, when the last one ended) -> False if the read was stale."""
+
+
+def work_through(session: Session, run: ChunkRun, write_next_batch: WriteBatch) -> None:
+    """Steps 1 to 4, whatever a batch is. What `write_next_batch` commits must advance the ledger with it."""
+    row = _run_batches(session, run, _claim(session, run), write_next_batch)
     points.reach("after the last commit, before the marker")
-    markers.write_durably(run.paths.marker(run.chunk.chunk), markers.to_text(live_marker(run.plan, row, run.key_id)))
+    marker = {**live_marker(run.plan, row, run.key_id), "mode": run.paths.mode}
+    markers.write_durably(run.paths.marker(run.chunk.chunk), markers.to_text(marker))
+
+
+def _write_next_batch(session: Session, run: ChunkRun, row: LedgerRow, mark: float) -> bool:
+    """Steps 2 and 3 for one batch of residual facts."""
+    batch = session.read_batch(
+        after=row.cursor, through=run.chunk.through, limit=run.settings.pacing.batch_rows,
+        with_null_keys=run.plan.null_keys > 0,
+    )  # fmt: skip
+    return session.write_batch(_prepare(run, row, batch, mark))
 
 
 def _claim(session: Session, run: ChunkRun) -> LedgerRow:
@@ -115,18 +134,14 @@ def _key_words(key_id: str | None) -> str:
     return f"the signing key {key_id}" if key_id else "no signing key"
 
 
-def _run_batches(session: Session, run: ChunkRun, row: LedgerRow) -> LedgerRow:
+def _run_batches(session: Session, run: ChunkRun, row: LedgerRow, write_next_batch: WriteBatch) -> LedgerRow:
     """Steps 2 and 3 until the ledger says done."""
     started = time.monotonic()
-    limit = run.settings.pacing.batch_rows
     mark, stale, before = started, 0, _settled(row.counts)
     while row.state != "done":
         try:
             session.check_schema()
-            batch = session.read_batch(
-                after=row.cursor, through=run.chunk.through, limit=limit, with_null_keys=run.plan.null_keys > 0
-            )
-            committed = session.write_batch(_prepare(run, row, batch, mark))
+            committed = write_next_batch(row, mark)
         except (DatabaseError, SchemaChangedError) as error:
             raise _stopped(error, run, row) from None
         stale = 0 if committed else stale + 1

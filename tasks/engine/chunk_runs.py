@@ -57,9 +57,14 @@ def run_chunk(settings: Settings, paths: RunPaths, number: int, *, progress: Cal
     The gate is passed again first, so a chunk never runs on a schema that nobody verified. A lock or a full disk may
     pass by itself: then the chunk goes on from its cursor, up to ATTEMPTS times. Any other error is raised at once.
     """
+    patiently(lambda: _attempt(settings, paths, number, progress))
+
+
+def patiently(attempt_once: Callable[[], None]) -> None:
+    """Do it up to ATTEMPTS times, as long as nothing but a lock or a full disk stands in the way."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return _attempt(settings, paths, number, progress)
+            return attempt_once()
         except (LockedError, DiskFullError) as error:
             if attempt == ATTEMPTS:
                 raise

@@ -38,6 +38,7 @@ _ALSO_CALLED: dict[str, tuple[str, ...]] = {
     "attester": ("attester", "verified_by", "signer"),
     "attestation_id": ("attestation_id", "id"),
     "signed_at": ("signed_at", "attested_at", "created_at"),
+    "notes": ("notes", "note", "comment", "remarks"),
 }
 
 
@@ -185,6 +186,7 @@ class LogBinding:
     attester: str
     signed_at: str | None
     signature_hex: str
+    notes: str | None = None
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,22 @@ class LedgerBinding:
     run: str
     chunk: str
     reject: str
+    tile: str
+    checkpoint: str
+
+
+@dataclass(frozen=True)
+class SidecarBinding:
+    """The part of the contract that an auditor's copy must honour: what was attested, not the facts."""
+
+    metadata: MetadataBinding
+    log: LogBinding
+    ledger: LedgerBinding
+    absences: tuple[str, ...] = ()
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        return (self.metadata.table, self.log.table, self.ledger.tile, self.ledger.checkpoint)
 
 
 @dataclass(frozen=True)
@@ -206,6 +224,11 @@ class Binding:
     absences: tuple[str, ...] = ()
 
     @property
+    def sidecar(self) -> SidecarBinding:
+        """The part without the facts."""
+        return SidecarBinding(self.metadata, self.log, self.ledger, self.absences)
+
+    @property
     def digest(self) -> str:
         """SHA-256 over which names play which role: what a fact's record is derived from, and where it goes."""
         roles = {name: value for name, value in asdict(self).items() if name != "absences"}
@@ -215,12 +238,33 @@ class Binding:
     def tables(self) -> tuple[str, ...]:
         """Every table the job reads or writes."""
         source = (self.source.table,) if self.source else ()
-        return (self.facts.table, *source, *self.writable)
+        return (self.facts.table, *source, *self.writable, self.ledger.tile, self.ledger.checkpoint)
 
     @property
     def writable(self) -> tuple[str, ...]:
-        """The only tables that the job may ever write to."""
+        """The only tables that a chunk may ever write to."""
         return (self.metadata.table, self.log.table, self.ledger.run, self.ledger.chunk, self.ledger.reject)
+
+
+@dataclass(frozen=True)
+class AttestationBinding:
+    """The two tables that verification reads, which is all that an auditor's copy needs to hold.
+
+    `tile` is the table of the sealed log; None if there is none, and then no log row has been sealed.
+    """
+
+    metadata: MetadataBinding
+    log: LogBinding
+    tile: str | None
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        return (self.metadata.table, self.log.table)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over which names play which role."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
 @dataclass
@@ -241,7 +285,7 @@ def resolve(
 ) -> Binding | list[Drift]:
     """Resolve the contract. Returns the binding, or all drift (never an empty list).
 
-    `ledger_columns` maps run, chunk and reject to the columns they must have: the job's own schema file
+    `ledger_columns` maps the roles of the job's own tables to the columns they must have: its schema file
     says which.
     """
     found = _Findings(settings, catalogue)
@@ -257,6 +301,32 @@ def resolve(
         return found.drift
     assert facts and metadata and log and ledger  # each missing one has left its drift
     return Binding(facts, source, metadata, log, ledger, tuple(found.absences))
+
+
+def resolve_sidecar(
+    settings: Settings, catalogue: Catalogue, ledger_columns: dict[str, tuple[str, ...]]
+) -> SidecarBinding | list[Drift]:
+    """Like `resolve`, without the facts and their sources: a copy of the sidecar alone can be audited."""
+    found = _Findings(settings, catalogue)
+    _refuse_shared_names(found)
+    metadata, log = _metadata(found, settings.tables.metadata), _log(found)
+    ledger = _ledger(found, ledger_columns)
+    if found.drift:
+        return found.drift
+    assert metadata and log and ledger  # each missing one has left its drift
+    return SidecarBinding(metadata, log, ledger, tuple(found.absences))
+
+
+def resolve_attestations(settings: Settings, catalogue: Catalogue) -> AttestationBinding | list[Drift]:
+    """Resolve the metadata and the log alone, to read them. Returns the binding, or all drift (never an empty list)."""
+    found = _Findings(settings, catalogue)
+    metadata = _metadata(found, settings.tables.metadata)
+    log = _log(found)
+    if found.drift:
+        return found.drift
+    assert metadata and log  # each missing one has left its drift
+    sealed = catalogue.table(settings.tables.ledger.tile)
+    return AttestationBinding(metadata, log, sealed.name if sealed else None)
 
 
 def sidecar_drift(settings: Settings, catalogue: Catalogue, ledger_columns: dict[str, tuple[str, ...]]) -> list[Drift]:
@@ -357,9 +427,13 @@ def _log(found: _Findings) -> LogBinding | None:
         return None
     roles = ("attestation_id", "fact_id", "attester", "signature_hex")
     required = {role: _required(found, table, "attestation_log", role, getattr(names, role)) for role in roles}
-    signed_at = _optional(found, table, "attestation_log", "signed_at", names.signed_at)
+    optional = {
+        role: _optional(found, table, "attestation_log", role, getattr(names, role)) for role in ("signed_at", "notes")
+    }
     bound = {role: name for role, name in required.items() if name is not None}
-    return LogBinding(table.name, signed_at=signed_at, **bound) if len(bound) == len(roles) else None
+    if len(bound) < len(roles):
+        return None
+    return LogBinding(table.name, signed_at=optional["signed_at"], notes=optional["notes"], **bound)
 
 
 def _ledger(found: _Findings, ledger_columns: dict[str, tuple[str, ...]]) -> LedgerBinding | None:

@@ -10,6 +10,14 @@
     ├── DriftError             the database does not honour the contract (all drift at once)
     ├── SchemaChangedError     the schema changed while a chunk ran; its cursor is kept
     ├── StateError             plan, marker and ledger do not belong together
+    ├── KeyRegistryError       config/keys.yaml: missing, or an entry that no verdict may rest on
+    ├── VerificationError      metadata rows were verified, and not all of them are valid
+    ├── SealError              the log cannot be sealed: it is not the one that was sealed before
+    ├── ProofError             there is nothing to prove, or the log does not match its checkpoint
+    ├── PublicKeyError         a public key or verifier key that no verdict may rest on
+    ├── NoteError              not a signed note, checkpoint or proof of inclusion
+    │   ├── InvalidSignatureError   a known key is named, and its signature does not verify
+    │   └── UnverifiedNoteError     no known key has signed it
     └── SampleError            the sample database cannot be made
 
 Each message says what, where, seen against expected, the next step, and what was written. The log
@@ -65,3 +73,35 @@ class StateError(ProvenanceError):
 
 class SampleError(ProvenanceError):
     """The sample database cannot be made; an existing file is never overwritten."""
+
+
+class KeyRegistryError(ProvenanceError):
+    """The registry of public keys cannot be read, or an entry in it contradicts itself."""
+
+
+class VerificationError(ProvenanceError):
+    """Rows were verified, and not all are valid. The report is written; the message counts them."""
+
+
+class SealError(ProvenanceError):
+    """The log in the database is not the one that was sealed before, or no key may sign its checkpoints."""
+
+
+class ProofError(ProvenanceError):
+    """A fact has no attestation that can be proven to be in the sealed log."""
+
+
+class PublicKeyError(ProvenanceError):
+    """A public key, or the verifier key that holds it, is malformed, contradicts itself or is weak."""
+
+
+class NoteError(ProvenanceError):
+    """Bytes that are no signed note, or whose text is no checkpoint, or no proof of inclusion."""
+
+
+class InvalidSignatureError(NoteError):
+    """A signed note names a known key, but the signature is not that key's over this text."""
+
+
+class UnverifiedNoteError(NoteError):
+    """A signed note is well-formed, but no known key has signed it: its text says nothing."""

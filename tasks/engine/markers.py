@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,19 @@ def write_durably(path: Path, text: str) -> None:
     1. Write a temporary file beside it. 2. fsync it. 3. Rename. 4. fsync the folder.
     Raises StateError if the disk is full or the folder cannot be written.
     """
-    with _temporary(path, text) as temporary:
+    stream_durably(path, _halves(text))
+
+
+def stream_durably(path: Path, parts: Iterable[str]) -> None:
+    """Like `write_durably`, for a text of any length: the parts are asked for one by one."""
+    with _temporary(path, parts) as temporary:
         points.reach("before the rename of a file")
         temporary.replace(path)
 
 
 def write_once(path: Path, text: str) -> bool:
     """Like `write_durably`, but the first writer wins: False, and nothing changed, if `path` exists."""
-    with _temporary(path, text) as temporary:
+    with _temporary(path, _halves(text)) as temporary:
         try:
             os.link(temporary, path)
         except FileExistsError:
@@ -38,16 +43,21 @@ def write_once(path: Path, text: str) -> bool:
     return True
 
 
+def _halves(text: str) -> tuple[str, str]:
+    return text[: len(text) // 2], text[len(text) // 2 :]
+
+
 @contextmanager
-def _temporary(path: Path, text: str) -> Iterator[Path]:
+def _temporary(path: Path, parts: Iterable[str]) -> Iterator[Path]:
     """A synced file beside `path` that is gone when the block ends, renamed or not."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("w", encoding="utf-8") as file:
-            file.write(text[: len(text) // 2])
+            rest = iter(parts)
+            file.write(next(rest, ""))
             points.reach("while a file is written")
-            file.write(text[len(text) // 2 :])
+            file.writelines(rest)
             file.flush()
             os.fsync(file.fileno())
         yield temporary

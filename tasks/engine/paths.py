@@ -3,7 +3,12 @@
 <state_dir>/<run_id>/schema.json
 <state_dir>/<run_id>/plan.json
 <state_dir>/<run_id>/{dry-run,live}/chunks/chunk-000017.json
+<state_dir>/<run_id>/live/seal.json
 <state_dir>/<run_id>/{dry-run,live}/report.json, report.md
+<state_dir>/<run_id>/{verify,sign}/plan.json, chunks/…
+<state_dir>/<run_id>/verify/verify.json, verify.md
+<state_dir>/<run_id>/sign/sign.json, sign.md
+<state_dir>/checkpoints/<origin>/00000000000000019960.checkpoint
 """
 
 from __future__ import annotations
@@ -11,6 +16,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
 
 from tasks.engine.errors import ParameterError
 
@@ -56,6 +63,10 @@ class RunPaths:
         return self.run / self.mode / "chunks" / f"chunk-{chunk:06d}.json"
 
     @property
+    def seal(self) -> Path:
+        return self.run / self.mode / "seal.json"
+
+    @property
     def report(self) -> Path:
         return self.run / self.mode / "report.json"
 
@@ -66,3 +77,39 @@ class RunPaths:
     def of_mode(self, *, dry_run: bool) -> RunPaths:
         """The same run's files in the other mode."""
         return RunPaths(self.state_dir, self.run_id, dry_run)
+
+
+@dataclass(frozen=True)
+class PartPaths(RunPaths):
+    """Where a part of a run that plans for itself keeps its files: the verification, the signing of placeholders."""
+
+    part: Literal["verify", "sign"]
+
+    @property
+    def mode(self) -> str:
+        return self.part
+
+    @property
+    def plan(self) -> Path:
+        return self.run / self.part / "plan.json"
+
+    @property
+    def report(self) -> Path:
+        return self.run / self.part / f"{self.part}.json"
+
+    def findings(self, chunk: int) -> Path:
+        """The rows of one chunk that are not valid, one JSON object a line."""
+        return self.marker(chunk).with_suffix(".findings.jsonl")
+
+
+def verify_paths(state_dir: str, run_id: str) -> PartPaths:
+    return PartPaths(Path(state_dir), run_id, False, "verify")
+
+
+def sign_paths(state_dir: str, run_id: str) -> PartPaths:
+    return PartPaths(Path(state_dir), run_id, False, "sign")
+
+
+def checkpoint_folder(state_dir: str, origin: str) -> Path:
+    """Where the checkpoints of one log go: no two origins share a folder, and none leaves `state_dir`."""
+    return Path(state_dir) / "checkpoints" / quote(origin, safe="").replace(".", "%2E")

@@ -28,6 +28,7 @@ _NOT_THE_KEY = r"^(.{1,63}|.{65,}|.*[^0-9A-Fa-f].*)$"
 _DECIDES_OUTCOME = ("tables", "derivation")
 
 Name = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
+EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 
 
 class _Model(BaseModel):
@@ -77,14 +78,17 @@ class AttestationLogTable(_Model):
     attester: Name = "attester"
     signed_at: Name | None = "signed_at"
     signature_hex: Name = "signature_hex"
+    notes: Name | None = "notes"
 
 
 class LedgerTables(_Model):
-    """The job's own three tables. Their columns are fixed by config/schema/sqlite.sql."""
+    """The job's own tables. Their columns are fixed by config/schema/sqlite.sql."""
 
     run: Name = "am_backfill_run"
     chunk: Name = "am_backfill_chunk"
     reject: Name = "am_backfill_reject"
+    tile: Name = "am_attestation_tile"
+    checkpoint: Name = "am_attestation_checkpoint"
 
 
 class Tables(_Model):
@@ -118,10 +122,22 @@ class Pacing(_Model):
 class SigningSettings(_Model):
     """Where the key is; never the key itself. (A name of 64 characters would be the key put by mistake.)"""
 
-    key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] | None = "AUTONOMATH_FACT_SIGN_PRIVATE_KEY"
+    key_env: EnvironmentName | None = "AUTONOMATH_FACT_SIGN_PRIVATE_KEY"
     key_file: Annotated[str, Field(min_length=1, pattern=_NOT_THE_KEY)] | None = None
     key_name: Name = "provenance-backfill/sample"
     required: bool = False
+
+
+class SealingSettings(_Model):
+    """Where the key that signs checkpoints is, and what the log is called. Never the key of the rows.
+
+    `origin` names the log in every checkpoint: one line, unique in the world, the same for ever.
+    """
+
+    key_env: EnvironmentName | None = "PROVENANCE_CHECKPOINT_PRIVATE_KEY"
+    key_file: Annotated[str, Field(min_length=1, pattern=_NOT_THE_KEY)] | None = None
+    key_name: Name = "provenance-backfill/sample-log"
+    origin: Annotated[str, Field(pattern=r"^[^\s\x00-\x1f+]{1,200}$")] = "provenance-backfill/sample-log"
 
 
 class Settings(_Model):
@@ -133,6 +149,7 @@ class Settings(_Model):
     derivation: DerivationSettings = DerivationSettings()
     pacing: Pacing = Pacing()
     signing: SigningSettings = SigningSettings()
+    sealing: SealingSettings = SealingSettings()
     job_file: str = Field(default="", exclude=True)
     key_lines: Mapping[str, int] = Field(default={}, exclude=True)
 
@@ -275,7 +292,7 @@ def _explain(error: ValidationError, path: Path, lines: Mapping[str, int]) -> st
         elif fault["type"] == "missing":
             faults.append(f'{place}: the key "{key}" is missing: add "{key}: …"')
         else:
-            found = "a value that is not shown" if key.startswith("signing") else repr(fault["input"])
+            found = "a value that is not shown" if key.startswith(("signing", "sealing")) else repr(fault["input"])
             faults.append(f"{place}: {key}: {_lower_first(fault['msg'])}, found {found}")
     return "\n".join(faults) + "\nNothing was written."
 

@@ -12,6 +12,7 @@ from tasks.engine.errors import SigningKeyError
 from tasks.engine.paths import RunPaths
 from tasks.engine.settings import Settings
 from tasks.stores.sqlite import open_session
+from tasks.stores.sqlite_log import log_statements
 from tasks.stores.sqlite_open import roll_back_hot_journal
 
 logger = logging.getLogger("luigi-interface")
@@ -20,12 +21,16 @@ logger = logging.getLogger("luigi-interface")
 def verify_schema(settings: Settings, paths: RunPaths) -> None:
     """Pass the gate and write schema.json. Executes no write; a live run rolls back a journal left by a crash.
 
-    Raises DriftError with all drift, DatabaseError, or SigningKeyError if a key is configured but unusable.
+    Raises DriftError with all drift, DatabaseError, or SigningKeyError if a key is configured but unusable. What only
+    sealing needs is asked for only where there is a key for checkpoints.
     """
     signer = signer_of(settings)
     recover(settings, paths)
     with open_session(settings, write=False) as session:
         content = session.verification_json()
+    content["sealing"] = _sealing(settings)
+    if content["sealing"]["key_id"] is not None:
+        content["statements"] += [compiled.as_json() for compiled in log_statements(settings)]
     content["signing"] = {"key_id": signer.key_id.hex() if signer else None, "key_name": settings.signing.key_name}
     markers.write_durably(paths.schema, markers.to_text(content))
     for absence in content["absences"]:
@@ -41,10 +46,18 @@ def is_verified(settings: Settings, paths: RunPaths) -> bool:
     content = markers.read_json(paths.schema)
     if content is None or content.get("database") != str(settings.database_path):
         return False
+    if content.get("sealing") != _sealing(settings):
+        return False
     recover(settings, paths)
     with open_session(settings, write=False) as session:
         seen = (session.fingerprint, session.binding.digest)
     return seen == (content.get("fingerprint"), content.get("binding_digest"))
+
+
+def _sealing(settings: Settings) -> dict[str, str | None]:
+    """What schema.json says of sealing. With a key, the statements that seal pass the gate too."""
+    signer = log_signer_of(settings)
+    return {"key_id": signer.key_id.hex() if signer else None, "origin": settings.sealing.origin}
 
 
 def recover(settings: Settings, paths: RunPaths) -> None:
@@ -72,5 +85,26 @@ def signer_of(settings: Settings) -> Signer | None:
         raise SigningKeyError(
             f"signing key: signing.required is true in {settings.job_file}, but {signing.key_env} is not set and there "
             f"is no key_file. Nothing was written."
+        )
+    return signer
+
+
+def log_signer_of(settings: Settings) -> Signer | None:
+    """The signer of checkpoints that the job file names, or None if none is configured.
+
+    Raises SigningKeyError if a key is configured but unusable, or if it is the key of the rows.
+    """
+    sealing = settings.sealing
+    signer = load_signer(
+        key_name=sealing.key_name,
+        key_env=sealing.key_env,
+        key_file=Path(sealing.key_file) if sealing.key_file else None,
+        environ=os.environ,
+    )
+    rows = signer_of(settings) if signer else None
+    if signer and rows and rows.public_key == signer.public_key:
+        raise SigningKeyError(
+            f"sealing key: {sealing.key_env or sealing.key_file} is the key that signs rows. Checkpoints need a key of "
+            f"their own: provenance keygen. Nothing was written."
         )
     return signer

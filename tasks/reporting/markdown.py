@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from tasks.engine.sealing import seal_words
 from tasks.reporting.summary import OUTCOMES, Report
 
 
 def to_markdown(report: Report) -> str:
     """The whole report as Markdown. Values from the database are escaped: none can break a table or become HTML."""
     sections = [
-        _head(report), _rows(report), _dry_run(report), _closing(report), _rejects(report),
+        _head(report), _rows(report), _sealed(report), _dry_run(report), _closing(report), _rejects(report),
         _notes(report), _sources(report), _sample(report), _chunks(report),
     ]  # fmt: skip
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -24,6 +25,7 @@ def to_terminal(report: Report, path: str) -> str:
         f"run {report.run_id} ({what}): {report.stop_reason}",
         f"  facts: {counts}",
         f"  {_signature_words(report)}",
+        f"  {seal_words(report.sealed)}",
     ]
     if report.rejects:
         lines.append("  rejected: " + ", ".join(f"{reason} {n:,}" for reason, n in report.rejects.items()))
@@ -54,8 +56,17 @@ def _head(report: Report) -> str:
 
 def _rows(report: Report) -> str:
     would = " (predicted)" if report.mode == "dry-run" else ""
-    table = _table(("outcome", f"facts{would}"), [(name, f"{report.rows[name]:,}") for name in OUTCOMES])
+    table = markdown_table(("outcome", f"facts{would}"), [(name, f"{report.rows[name]:,}") for name in OUTCOMES])
     return f"## Facts\n\n{table}\n\n{cell(_signature_words(report))}"
+
+
+def _sealed(report: Report) -> str:
+    sealed = report.sealed
+    if sealed["state"] == "dry_run":
+        return ""
+    names = ("tree_size", "root", "unsealed_rows", "checkpoint_file")
+    table = markdown_table(("what", "value"), [(name.replace("_", " "), sealed[name]) for name in names])
+    return f"## Sealed log\n\n{cell(seal_words(sealed))}\n\n{table}"
 
 
 def _dry_run(report: Report) -> str:
@@ -66,22 +77,22 @@ def _dry_run(report: Report) -> str:
         return "## Predicted against actual\n\nNo dry run of this plan was made."
     rows = [(name, dry["rows"].get(name), report.rows[name]) for name in OUTCOMES]
     verdict = "They match to the row." if dry["matches"] else "**They differ.**"
-    return f"## Predicted against actual\n\n{_table(('outcome', 'dry run', 'live run'), rows)}\n\n{verdict}"
+    return f"## Predicted against actual\n\n{markdown_table(('outcome', 'dry run', 'live run'), rows)}\n\n{verdict}"
 
 
 def _closing(report: Report) -> str:
     rows = [(name.replace("_", " "), value) for name, value in report.closing.items()]
-    table = _table(("check", "value"), rows)
+    table = markdown_table(("check", "value"), rows)
     return f"## Closing proof\n\n{report.remaining:,} facts are residual now, counted afresh.\n\n{table}"
 
 
 def _rejects(report: Report) -> str:
     if not report.rejects:
         return "## Rejected\n\nNone."
-    parts = ["## Rejected", _table(("reason", "facts"), list(report.rejects.items()))]
+    parts = ["## Rejected", markdown_table(("reason", "facts"), list(report.rejects.items()))]
     if report.reject_sample:
         rows = [(r["fact_id"], r["reason"], r["detail"], r["chunk"]) for r in report.reject_sample]
-        parts.append(_table(("fact", "reason", "seen", "chunk"), rows))
+        parts.append(markdown_table(("fact", "reason", "seen", "chunk"), rows))
     return "\n\n".join(parts)
 
 
@@ -98,7 +109,7 @@ def _notes(report: Report) -> str:
 
 def _sources(report: Report) -> str:
     rows = [(source["source_doc"], f"{source['facts']:,}") for source in report.top_sources]
-    return f"## Sources with most facts\n\n{_table(('source', 'facts'), rows)}" if rows else ""
+    return f"## Sources with most facts\n\n{markdown_table(('source', 'facts'), rows)}" if rows else ""
 
 
 def _sample(report: Report) -> str:
@@ -110,7 +121,7 @@ def _sample(report: Report) -> str:
         old, new = row["old"] or {}, row["new"]
         changes = "; ".join(f"{name}: {old.get(name)} → {new[name]}" for name in fields)
         rows.append((row["outcome"], row["fact_id"], changes))
-    return f"## Some rows, old → new\n\n{_table(('outcome', 'fact', 'change'), rows)}"
+    return f"## Some rows, old → new\n\n{markdown_table(('outcome', 'fact', 'change'), rows)}"
 
 
 def _chunks(report: Report) -> str:
@@ -119,10 +130,10 @@ def _chunks(report: Report) -> str:
         (c["chunk"], c["after"], c["through"], *(f"{c['rows'][n]:,}" for n in OUTCOMES), c["seconds"], c["attempts"])
         for c in report.chunks
     ]
-    return f"## Chunks\n\n{_table(head, rows)}" if rows else "## Chunks\n\nNone: nothing was residual."
+    return f"## Chunks\n\n{markdown_table(head, rows)}" if rows else "## Chunks\n\nNone: nothing was residual."
 
 
-def _table(head: tuple[str, ...], rows: list[Any]) -> str:
+def markdown_table(head: tuple[str, ...], rows: list[Any]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join("| " + " | ".join(cell(value) for value in line) + " |" for line in lines)
 

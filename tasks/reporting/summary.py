@@ -19,6 +19,7 @@ from tasks.engine.clock import now_text
 from tasks.engine.errors import StateError
 from tasks.engine.paths import RunPaths
 from tasks.engine.plans import Plan
+from tasks.engine.sealing import read_seal
 from tasks.engine.settings import Settings
 from tasks.stores.base import Session
 
@@ -44,6 +45,7 @@ class Report:
     rows_outside_chunks: int
     dry_run: dict[str, Any] | None
     signatures: dict[str, Any]
+    sealed: dict[str, Any]
     remaining: int
     rejects: dict[str, int]
     reject_sample: list[dict[str, Any]]
@@ -97,6 +99,7 @@ def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan,
         rows_outside_chunks=plan.unchanged_outside,
         dry_run=_dry_run(paths, plan, rows, rejects),
         signatures=signatures,
+        sealed=read_seal(paths),
         remaining=remaining,
         rejects=rejects,
         reject_sample=[] if paths.dry_run else session.reject_sample(plan.run_id),

@@ -11,7 +11,13 @@ import apsw
 from tasks.engine.errors import DatabaseError
 
 SCHEMA_FILE = Path(__file__).parents[2] / "config" / "schema" / "sqlite.sql"
-LEDGER_TABLES = {"run": "am_backfill_run", "chunk": "am_backfill_chunk", "reject": "am_backfill_reject"}
+LEDGER_TABLES = {
+    "run": "am_backfill_run",
+    "chunk": "am_backfill_chunk",
+    "reject": "am_backfill_reject",
+    "tile": "am_attestation_tile",
+    "checkpoint": "am_attestation_checkpoint",
+}
 _CREATES = re.compile(r"\s*CREATE\s+(?:UNIQUE\s+)?(TABLE|INDEX|VIEW)\s+(\w+)(?:\s+ON\s+(\w+))?", re.IGNORECASE)
 
 
@@ -55,7 +61,7 @@ def _ledger_columns() -> dict[str, tuple[str, ...]]:
 
 
 def ledger_columns() -> dict[str, tuple[str, ...]]:
-    """The columns that the job's own three tables have, by role."""
+    """The columns that the job's own tables have, by role."""
     return _ledger_columns()
 
 

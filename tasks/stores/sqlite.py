@@ -112,17 +112,17 @@ class SqliteSession:
         return int(self._run("count_null_keys")[0][0]) if self.binding.facts.key_may_be_null else 0
 
     def key_before(self, key: Key) -> Key:
-        rows = self._run("key_before", **_bound("through", key))
+        rows = self._run("key_before", **bound("through", key))
         return decoded(*rows[0]) if rows else None
 
     def count_facts(self) -> int:
         return int(self._run("count_facts")[0][0])
 
     def count_through(self, key: Key) -> int:
-        return int(self._run("count_through", **_bound("through", key))[0][0])
+        return int(self._run("count_through", **bound("through", key))[0][0])
 
     def count_beyond(self, key: Key) -> int:
-        return int(self._run("count_beyond", **_bound("after", key))[0][0])
+        return int(self._run("count_beyond", **bound("after", key))[0][0])
 
     def count_residual(self) -> int:
         return int(self._run("count_residual")[0][0])
@@ -140,7 +140,7 @@ class SqliteSession:
 
     def read_batch(self, *, after: Key, through: Key, limit: int, with_null_keys: bool) -> BatchRead:
         first = "_first" if after is None else ""
-        bounds = {**_bound("through", through), **(_bound("after", after) if after is not None else {})}
+        bounds = {**bound("through", through), **(bound("after", after) if after is not None else {})}
         with self.snapshot():
             try:
                 facts = self._run(f"read_batch{first}", limit=limit, **bounds)
@@ -148,7 +148,7 @@ class SqliteSession:
                 facts = [_decode_raw(row) for row in self._run(f"read_batch{first}_raw", limit=limit, **bounds)]
             exhausted = len(facts) < limit
             last: Key = through if exhausted else facts[-1][0]
-            bounds |= _bound("through", last)
+            bounds |= bound("through", last)
             eligible = int(self._run(f"count_batch{first}", **bounds)[0][0])
             null_keys = self.count_null_keys() if with_null_keys and after is None else 0
         return BatchRead(facts, last, eligible, exhausted, null_keys)
@@ -191,7 +191,7 @@ class SqliteSession:
         with self._transaction("begin_write"):
             self._run(
                 "claim_chunk", run_id=run_id, plan_id=plan_id, chunk=chunk, now=now, host=socket.gethostname(),
-                pid=os.getpid(), **_bound("after", after), **_bound("through", through),
+                pid=os.getpid(), **bound("after", after), **bound("through", through),
             )  # fmt: skip
             row = self.read_chunk(run_id, chunk)
         assert row is not None  # it was entered or found a moment ago; no trigger may prevent that
@@ -218,7 +218,7 @@ class SqliteSession:
                 self._write_rows(batch, staged)
                 self._write_ledger(batch)
                 points.reach("before commit")
-        except _StaleReadError:
+        except StaleReadError:
             return False
         points.reach("after commit")
         return True
@@ -254,7 +254,7 @@ class SqliteSession:
         counts = dict(zip(Counts.__dataclass_fields__, batch.counts.values(), strict=True))
         self._expect(
             1, "advance_chunk", **of_batch, **counts, plan_id=batch.plan_id, state=batch.state,
-            seconds=batch.seconds, **_bound("cursor", batch.cursor), **_bound("expected", batch.expected_cursor),
+            seconds=batch.seconds, **bound("cursor", batch.cursor), **bound("expected", batch.expected_cursor),
         )  # fmt: skip
 
     def _expect(self, rows: int, name: str, **parameters: Any) -> None:
@@ -263,7 +263,7 @@ class SqliteSession:
             return
         self._run(name, **parameters)
         if self._connection.changes() != rows:
-            raise _StaleReadError(f"{name} changed {self._connection.changes()} rows, expected {rows}")
+            raise StaleReadError(f"{name} changed {self._connection.changes()} rows, expected {rows}")
 
     # -- closing -------------------------------------------------------------------------------------
 
@@ -275,11 +275,11 @@ class SqliteSession:
         return [dict(zip(names, row, strict=True)) for row in self._run("reject_sample", run_id=run_id)]
 
 
-class _StaleReadError(Exception):
+class StaleReadError(Exception):
     """The store moved on between reading a batch and writing it."""
 
 
-def _bound(name: str, key: Key) -> dict[str, Any]:
+def bound(name: str, key: Key) -> dict[str, Any]:
     """A key as the parameters of its placeholder; text that is not UTF-8 travels as bytes with a flag."""
     if isinstance(key, NotUtf8):
         return {name: bytes(key), f"{name}_is_text": 1}

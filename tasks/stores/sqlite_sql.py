@@ -83,7 +83,7 @@ def quoted(name: str) -> str:
 
 def build_statements(binding: Binding) -> tuple[Statement, ...]:
     """All statements of a run, in the order in which a run first needs them."""
-    sql = _Builder(binding)
+    sql = RunSql(binding)
     return (*_TRANSACTION, *sql.planning(), *sql.reading(), *sql.ledger(), *sql.writing(), *sql.closing())
 
 
@@ -102,14 +102,14 @@ _COUNTS = (
 )  # fmt: skip
 
 
-def _key_value(name: str, *, odd_keys: bool) -> str:
+def key_value(name: str, *, odd_keys: bool) -> str:
     """A bound key. Text that is not UTF-8 comes in as its bytes with `:<name>_is_text` set."""
     if not odd_keys:
         return f":{name}"
     return f"(CASE WHEN :{name}_is_text THEN CAST(:{name} AS TEXT) ELSE :{name} END)"
 
 
-def _raw(expression: str) -> str:
+def raw_value(expression: str) -> str:
     """A value as two columns, (is it text, the value with text as bytes): no text can break the reader."""
     return (
         f"typeof({expression}) = 'text', "
@@ -117,7 +117,7 @@ def _raw(expression: str) -> str:
     )
 
 
-class _Builder:
+class RunSql:
     """The expressions that several statements share, quoted once."""
 
     def __init__(self, binding: Binding) -> None:
@@ -126,8 +126,8 @@ class _Builder:
         self.key = f"f.{quoted(binding.facts.key)}"
         self.odd_keys = not binding.facts.key_is_rowid
         self.metadata = quoted(binding.metadata.table)
-        self.after = _key_value("after", odd_keys=self.odd_keys)
-        self.through = _key_value("through", odd_keys=self.odd_keys)
+        self.after = key_value("after", odd_keys=self.odd_keys)
+        self.through = key_value("through", odd_keys=self.odd_keys)
 
     def _fact_column(self, name: str | None) -> str:
         return f"f.{quoted(name)}" if name else "NULL"
@@ -152,7 +152,7 @@ class _Builder:
         return f"({' OR '.join(tests)})" if tests else "0"
 
     @property
-    def _fact_values(self) -> list[str]:
+    def fact_values(self) -> list[str]:
         """The values of derivation.Fact, but for the last."""
         f = self.b.facts
         return [
@@ -167,7 +167,7 @@ class _Builder:
     @property
     def fact_columns_raw(self) -> str:
         """The columns of derivation.Fact in a form that no text can break."""
-        return ", ".join([*map(_raw, self._fact_values), self._has_metadata])
+        return ", ".join([*map(raw_value, self.fact_values), self._has_metadata])
 
     @property
     def joined(self) -> str:
@@ -196,7 +196,7 @@ class _Builder:
     # -- planning ------------------------------------------------------------------------------------
 
     def planning(self) -> tuple[Statement, ...]:
-        key = _raw(self.key) if self.odd_keys else self.key
+        key = raw_value(self.key) if self.odd_keys else self.key
         walk = f"FROM {self.joined} WHERE {self.key} IS NOT NULL AND {self.residual} ORDER BY {self.key}"
         return (
             Statement("residual_keys", f"SELECT {key} {walk}", "once"),
@@ -210,7 +210,7 @@ class _Builder:
             Statement("count_facts", f"SELECT count(*) FROM {self.facts}", "once"),
             Statement(
                 "key_before",
-                f"SELECT {_raw(self.key)} FROM {self.facts} AS f WHERE {self.key} < {self.through} "
+                f"SELECT {raw_value(self.key)} FROM {self.facts} AS f WHERE {self.key} < {self.through} "
                 f"ORDER BY {self.key} DESC LIMIT 1", "batch",
             ),
             Statement(
@@ -228,7 +228,7 @@ class _Builder:
     def reading(self) -> tuple[Statement, ...]:
         from_start = f"{self.key} <= {self.through}"
         onwards = f"{self.key} > {self.after} AND {self.key} <= {self.through}"
-        plain, raw = ", ".join([*self._fact_values, self._has_metadata]), self.fact_columns_raw
+        plain, raw = ", ".join([*self.fact_values, self._has_metadata]), self.fact_columns_raw
         old = ", ".join(
             f"m.{quoted(name)}"
             for name in (self.b.metadata.source_doc, self.b.metadata.extracted_at, self.b.metadata.verified_by,
@@ -259,9 +259,9 @@ class _Builder:
 
     def ledger(self) -> tuple[Statement, ...]:
         run, chunk = quoted(self.b.ledger.run), quoted(self.b.ledger.chunk)
-        keys = {name: _key_value(name, odd_keys=True) for name in ("after", "through", "cursor", "expected")}
+        keys = {name: key_value(name, odd_keys=True) for name in ("after", "through", "cursor", "expected")}
         row = ", ".join([
-            "chunk", "plan_id", _raw("after_key"), _raw("through_key"), _raw("cursor"), *_COUNTS,
+            "chunk", "plan_id", raw_value("after_key"), raw_value("through_key"), raw_value("cursor"), *_COUNTS,
             "state", "attempts", "host", "pid", "started_at", "finished_at", "seconds",
         ])  # fmt: skip
         adds = ", ".join(f"{name} = {name} + :{name}" for name in _COUNTS)

@@ -12,7 +12,7 @@ Nothing here executes a statement of the run on the real database.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +20,15 @@ from typing import Any
 
 import apsw
 
-from tasks.engine.contract import Binding, Catalogue, Drift, fingerprint, resolve
+from tasks.engine.contract import (
+    Binding,
+    Catalogue,
+    Drift,
+    SidecarBinding,
+    fingerprint,
+    resolve,
+    resolve_sidecar,
+)
 from tasks.engine.errors import DriftError
 from tasks.engine.settings import Settings
 from tasks.stores.schema_file import ledger_columns
@@ -36,6 +44,11 @@ class CompiledStatement:
 
     statement: Statement
     plan: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The statement as schema.json lists it."""
+        s = self.statement
+        return {"name": s.name, "sql": s.sql, "scale": s.scale, "writes": s.writes, "plan": list(self.plan)}
 
 
 @dataclass(frozen=True)
@@ -90,25 +103,26 @@ def live_guard(binding: Binding) -> Guard:
     )
 
 
-def verify(connection: apsw.Connection, settings: Settings) -> Verification:
+def verify(
+    connection: apsw.Connection, settings: Settings, *, more: Callable[[Binding], Iterable[Statement]] = lambda _: ()
+) -> Verification:
     """Pass a database through the gate, or raise DriftError with everything that is wrong with it.
 
-    Leaves the live run's guard installed on the connection: the binding decides what may be written.
+    `more` adds statements to those of a run. Leaves the live run's guard installed on the connection: the binding
+    decides what may be written.
     """
     connection.authorizer = Guard()
     schema_version: Any = connection.execute("PRAGMA schema_version").get
     catalogue = read_catalogue(connection, configured_names(settings))
-    drift = _refuse_encoding(connection, settings.database_path)
+    drift = encoding_drift(connection, settings.database_path)
     resolved = resolve(settings, catalogue, ledger_columns())
     if isinstance(resolved, list):
         raise drift_error(drift + resolved)
     guard = live_guard(resolved)
     connection.authorizer = guard
-    compiled = []
-    for statement in build_statements(resolved):
-        result = _compile(connection, statement, guard, resolved)
-        drift.extend(result if isinstance(result, list) else [])
-        compiled.extend([result] if isinstance(result, CompiledStatement) else [])
+    statements = (*build_statements(resolved), *more(resolved))
+    compiled, problems = compile_statements(connection, statements, guard, _large_tables(resolved))
+    drift += problems
     if not drift:
         drift = _rehearse(resolved, catalogue)
     if drift:
@@ -129,6 +143,57 @@ def verify(connection: apsw.Connection, settings: Settings) -> Verification:
     )
 
 
+@dataclass(frozen=True)
+class SidecarVerification:
+    """What was attested, verified for one kind of session: its statements compiled under its guard."""
+
+    binding: SidecarBinding
+    schema_version: int
+    compiled: tuple[CompiledStatement, ...]
+
+    @property
+    def sql(self) -> dict[str, str]:
+        return {c.statement.name: c.statement.sql for c in self.compiled}
+
+
+def verify_sidecar(
+    connection: apsw.Connection,
+    settings: Settings,
+    *,
+    build: Callable[[SidecarBinding], Iterable[Statement]],
+    guard: Callable[[SidecarBinding], Guard],
+) -> SidecarVerification:
+    """The gate for sessions that need the attestations but not the facts. Leaves the guard installed.
+
+    Raises DriftError with everything that is wrong.
+    """
+    connection.authorizer = Guard()
+    schema_version: Any = connection.execute("PRAGMA schema_version").get
+    catalogue = read_catalogue(connection, configured_names(settings))
+    drift = encoding_drift(connection, settings.database_path)
+    resolved = resolve_sidecar(settings, catalogue, ledger_columns())
+    if isinstance(resolved, list):
+        raise drift_error(drift + resolved)
+    installed = guard(resolved)
+    connection.authorizer = installed
+    tables = LargeTables({"l": resolved.log.table, "m": resolved.metadata.table}, lambda _: resolved.log.table)
+    compiled, problems = compile_statements(connection, build(resolved), installed, tables)
+    drift += problems + _refuse_other_ids(settings, catalogue, resolved)
+    if drift:
+        raise drift_error(drift)
+    return SidecarVerification(resolved, schema_version, tuple(compiled))
+
+
+def _refuse_other_ids(settings: Settings, catalogue: Catalogue, binding: SidecarBinding) -> list[Drift]:
+    """Leaves are given in the order of the ids, so these must be integers that SQLite itself orders."""
+    table = catalogue.table(binding.log.table)
+    if table is None or table.rowid_alias == binding.log.attestation_id:
+        return []
+    where = f"tables.attestation_log.attestation_id, {settings.where('tables.attestation_log.attestation_id')}"
+    problem = f'"{binding.log.attestation_id}" is not its INTEGER PRIMARY KEY'
+    return [Drift(table.name, problem, where, "The log cannot be sealed without: compare config/schema/sqlite.sql.")]
+
+
 def drift_error(drift: list[Drift]) -> DriftError:
     """All drift as one error, a line each."""
     lines = list(dict.fromkeys(str(item) for item in drift))
@@ -144,7 +209,7 @@ def configured_names(settings: Settings) -> tuple[str, ...]:
     return (*(table.name for table in named), *tables.ledger.model_dump().values())
 
 
-def _refuse_encoding(connection: apsw.Connection, path: Path) -> list[Drift]:
+def encoding_drift(connection: apsw.Connection, path: Path) -> list[Drift]:
     encoding = connection.execute("PRAGMA encoding").fetchall()[0][0]
     if encoding == "UTF-8":
         return []
@@ -152,8 +217,35 @@ def _refuse_encoding(connection: apsw.Connection, path: Path) -> list[Drift]:
     return [Drift(f"database {path}", f"text encoding is {encoding}, only UTF-8 is supported", "", mend)]
 
 
+@dataclass(frozen=True)
+class LargeTables:
+    """Aliases in the statements of a suite and the tables they stand for; `subject` heads a message."""
+
+    names: dict[str, str]
+    subject: Callable[[Statement], str]
+
+
+def _large_tables(binding: Binding) -> LargeTables:
+    names = {"f": binding.facts.table, "m": binding.metadata.table, **dict.fromkeys(("l", "x", "e"), binding.log.table)}
+    if binding.source:
+        names["s"] = binding.source.table
+    return LargeTables(names, lambda statement: _subject(statement, binding))
+
+
+def compile_statements(
+    connection: apsw.Connection, statements: Iterable[Statement], guard: Guard, tables: LargeTables
+) -> tuple[list[CompiledStatement], list[Drift]]:
+    """Compile statements, executing none, under a guard that is installed already; all that is wrong at once."""
+    compiled, drift = [], []
+    for statement in statements:
+        result = _compile(connection, statement, guard, tables)
+        drift.extend(result if isinstance(result, list) else [])
+        compiled.extend([result] if isinstance(result, CompiledStatement) else [])
+    return compiled, drift
+
+
 def _compile(
-    connection: apsw.Connection, statement: Statement, guard: Guard, binding: Binding
+    connection: apsw.Connection, statement: Statement, guard: Guard, tables: LargeTables
 ) -> CompiledStatement | list[Drift]:
     """Compile without executing, and read the plan. Raises nothing for what a schema can cause."""
     guard.denied = None
@@ -161,16 +253,15 @@ def _compile(
         plan = _plan(connection, statement)
     except apsw.AuthError:
         mend = "The job writes to its own tables only, and no trigger may fire on that: drop it."
-        return [Drift(_subject(statement, binding), f"{statement.name} would do {guard.denied}", "", mend)]
+        return [Drift(tables.subject(statement), f"{statement.name} would do {guard.denied}", "", mend)]
     except apsw.SQLError as error:
         mend = "Compare the table with config/schema/sqlite.sql."
-        return [Drift(_subject(statement, binding), f"{statement.name} does not compile: {error}", "", mend)]
-    problems = _expensive(plan, binding) if statement.scale == "batch" else []
+        return [Drift(tables.subject(statement), f"{statement.name} does not compile: {error}", "", mend)]
+    problems = _expensive(plan, tables.names) if statement.scale == "batch" else []
     if problems:
         mend = "Add an index on the column that is looked up, with the type of the column it is compared to."
         return [
-            Drift(_subject(statement, binding), f"{statement.name} would {p} for every batch", "", mend)
-            for p in problems
+            Drift(tables.subject(statement), f"{statement.name} would {p} for every batch", "", mend) for p in problems
         ]
     return CompiledStatement(statement, plan)
 
@@ -191,11 +282,8 @@ class _Anything(dict[str, None]):
         return None
 
 
-def _expensive(plan: tuple[str, ...], binding: Binding) -> list[str]:
+def _expensive(plan: tuple[str, ...], names: dict[str, str]) -> list[str]:
     """What this plan does that grows with the size of the store, in words."""
-    names = {"f": binding.facts.table, "m": binding.metadata.table}
-    if binding.source:
-        names["s"] = binding.source.table
     found = []
     for line in plan:
         words = line.split()

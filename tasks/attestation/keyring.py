@@ -1,0 +1,221 @@
+"""The registry of public keys: who is trusted to sign what, and over which leaves of the log.
+
+It is a file, config/keys.yaml, that its owner keeps under version control. Public keys come from there and
+from nowhere else; above all they never come from the database that is being checked.
+
+    active      signs now; valid from `from_leaf` on
+    superseded  was replaced: what it signed in `from_leaf` to `until_leaf` stays valid, nothing later does
+    revoked     is no longer trusted from `revoked_at_leaf` on; without that number it never was
+
+The leaf of a signature is the number that its row of the log has, or will have, in the sealed log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tasks.attestation.notes import VerifierKey
+from tasks.engine.errors import KeyRegistryError, PublicKeyError
+
+DEFAULT_REGISTRY: Final = "config/keys.yaml"
+
+Use = Literal["rows", "checkpoints"]
+KeyState = Literal["active", "superseded", "revoked"]
+Leaf = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class RegisteredKey(BaseModel):
+    """One entry of the registry, true to itself. Leaves are counted from 0; `until_leaf` is the last one that counts.
+
+    Validation refuses a vkey that is malformed or of low order, a name or key id that is not the vkey's, and
+    leaves that contradict the state.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str
+    vkey: str
+    key_id: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    use: Use
+    from_leaf: Leaf = 0
+    until_leaf: Leaf | None = None
+    state: KeyState = "active"
+    revoked_at_leaf: Leaf | None = None
+
+    @property
+    def key(self) -> VerifierKey:
+        return VerifierKey.parse(self.vkey)
+
+    @property
+    def id_bytes(self) -> bytes:
+        """The eight bytes at the end of `ed25519_sig`."""
+        return bytes.fromhex(self.key_id)
+
+    @property
+    def trusted_leaves(self) -> tuple[int, int | None]:
+        """The leaves in which its signatures count, as (first, first one after; None for no end)."""
+        end = None if self.until_leaf is None else self.until_leaf + 1
+        if self.state == "revoked":
+            revoked_at = self.from_leaf if self.revoked_at_leaf is None else max(self.from_leaf, self.revoked_at_leaf)
+            end = revoked_at if end is None else min(end, revoked_at)
+        return self.from_leaf, end
+
+    def objection(self) -> str | None:
+        """What is wrong with the entry, in words, or None."""
+        try:
+            key = self.key
+        except PublicKeyError as error:
+            return str(error).rstrip(".")
+        if self.name != key.name:
+            return f"name {self.name!r}, but the vkey is that of {key.name!r}"
+        if self.key_id != key.key_id.hex():
+            return f"key_id {self.key_id}, but name and public key give {key.key_id.hex()}"
+        return self._objection_to_leaves()
+
+    def _objection_to_leaves(self) -> str | None:
+        if self.until_leaf is not None and self.until_leaf < self.from_leaf:
+            return f"until_leaf {self.until_leaf} is before from_leaf {self.from_leaf}"
+        if self.state == "active" and self.until_leaf is not None:
+            return "an active key has no until_leaf: set state: superseded, or leave it out"
+        if self.state == "superseded" and self.until_leaf is None:
+            return "a superseded key needs until_leaf, the last leaf that it may have signed"
+        if self.state != "revoked" and self.revoked_at_leaf is not None:
+            return f"revoked_at_leaf is given, but the state is {self.state}"
+        return None
+
+    def as_yaml(self) -> str:
+        """The entry as it stands in the registry, below `keys:`."""
+        values = self.model_dump(exclude={"revoked_at_leaf"} if self.revoked_at_leaf is None else None)
+        lines = [f"{name}: {'null' if value is None else _plain(value)}" for name, value in values.items()]
+        return "  - " + "\n    ".join(lines) + "\n"
+
+
+def _plain(value: object) -> str:
+    """A scalar as YAML that reads back as the same text or number. Key names and ids are quoted where they must be."""
+    return str(yaml.safe_dump(value, allow_unicode=True, width=10_000)).removesuffix("...\n").strip()
+
+
+@dataclass(frozen=True)
+class KeyRegistry:
+    """All registered keys, each once. `source` says where they were read, for messages."""
+
+    keys: tuple[RegisteredKey, ...]
+    source: str = DEFAULT_REGISTRY
+
+    def of_use(self, use: Use) -> tuple[RegisteredKey, ...]:
+        """The keys for rows, or those for checkpoints, in the order of the file."""
+        return tuple(key for key in self.keys if key.use == use)
+
+    def find(self, key_id: str) -> RegisteredKey | None:
+        """The key of that id, whatever it is for."""
+        return next((key for key in self.keys if key.key_id == key_id), None)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over everything in the registry that a verdict depends on."""
+        return hashlib.sha256("".join(key.model_dump_json() + "\n" for key in self.keys).encode()).hexdigest()
+
+
+def entry_for(key: VerifierKey, use: Use, *, from_leaf: int = 0) -> RegisteredKey:
+    """The entry of a key that begins to sign at `from_leaf`."""
+    return RegisteredKey(name=key.name, vkey=str(key), key_id=key.key_id.hex(), use=use, from_leaf=from_leaf)
+
+
+def load_registry(path: Path) -> KeyRegistry:
+    """Read the registry.
+
+    Raises KeyRegistryError, which names every wrong entry with its line, if the file is missing or not what it
+    should be; nothing is opened but this file.
+    """
+    content, lines = _read(path)
+    if not isinstance(content, dict) or set(content) != {"keys"} or not isinstance(content["keys"], list | None):
+        raise KeyRegistryError(f"{path}: expected the one key `keys` with a list of entries. Nothing was verified.")
+    keys, faults = [], []
+    for line, entry in zip(lines, content["keys"] or (), strict=True):
+        key = _entry(entry)
+        if isinstance(key, str):
+            faults.append(f"{path} line {line}: {key}")
+        else:
+            keys.append((line, key))
+    faults += [f"{path} {objection}" for objection in _contradictions(keys)]
+    if faults:
+        raise KeyRegistryError("\n".join([*faults, "Nothing was verified."]))
+    return KeyRegistry(tuple(key for _, key in keys), str(path))
+
+
+def _entry(entry: Any) -> RegisteredKey | str:
+    """One entry, or what is wrong with it."""
+    try:
+        key = RegisteredKey.model_validate(entry)
+    except ValidationError as error:
+        return "; ".join(_words(fault) for fault in error.errors(include_url=False, include_context=False))
+    return key.objection() or key
+
+
+def _words(fault: Mapping[str, Any]) -> str:
+    name = ".".join(str(part) for part in fault["loc"]) or "the entry"
+    if fault["type"] == "extra_forbidden":
+        return f'unknown key "{name}" (known: {", ".join(RegisteredKey.model_fields)})'
+    if fault["type"] == "missing":
+        return f'the key "{name}" is missing'
+    return f"{name}: {str(fault['msg']).lower()}, found {fault['input']!r}"
+
+
+def _contradictions(keys: list[tuple[int, RegisteredKey]]) -> Iterator[str]:
+    """What no two entries may do: share a key id, or use one public key for two things or under two names."""
+    by_id: dict[str, int] = {}
+    by_public_key: dict[bytes, int] = {}
+    for line, entry in keys:
+        other = by_id.setdefault(entry.key_id, line)
+        if other != line:
+            yield f"line {line}: key id {entry.key_id} is registered already (line {other}); one entry a key"
+            continue
+        other = by_public_key.setdefault(entry.key.public_key, line)
+        if other != line:
+            yield (
+                f"line {line}: the public key of line {other} again. Rows and checkpoints are signed with different "
+                f"keys, and a key has one name: generate another"
+            )
+
+
+def _read(path: Path) -> tuple[Any, list[int]]:
+    """The YAML as plain values, and the line of each entry."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except FileNotFoundError:
+        raise KeyRegistryError(
+            f"{path}: there is no such registry of keys. Run from the project's top level or give --keys; "
+            f"provenance keygen prints an entry. Nothing was verified."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeyRegistryError(f"{path}: the registry cannot be read: {error}. Nothing was verified.") from None
+    except yaml.YAMLError as error:
+        raise KeyRegistryError(f"{path}: not YAML: {' '.join(str(error).split())}. Nothing was verified.") from None
+    _refuse_repeated(path, root)
+    entries = next((v for _, v in root.value), None) if isinstance(root, yaml.MappingNode) else None
+    children = entries.value if isinstance(entries, yaml.SequenceNode) else []
+    return content, [child.start_mark.line + 1 for child in children]
+
+
+def _refuse_repeated(path: Path, node: yaml.Node | None) -> None:
+    """YAML lets the last of two equal keys win; here the reader must not have to know that."""
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise KeyRegistryError(f"{path} line {line}: {key.value} is given twice. Nothing was verified.")
+            seen.add(key.value)
+            _refuse_repeated(path, value)
+    if isinstance(node, yaml.SequenceNode):
+        for child in node.value:
+            _refuse_repeated(path, child)

@@ -1,0 +1,289 @@
+"""The leaves of the sealed log: the bytes of one row of the attestation log, and their hashes.
+
+A leaf is canonical JSON, by the same rule as the payload, of the seven members
+
+    attestation_id, attester, fact_id, notes, payload_sha256, signature_hex, signed_at
+
+A column of another storage class than text or NULL is an object with one member, so that no two rows share a leaf:
+
+    {"$blob": hex}        {"$integer": decimal}
+    {"$text": hex}        text that is not UTF-8
+    {"$real": hex}        the 8 bytes of the binary64, big-endian
+
+docs/attestation.md says the same for those who write a verifier.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from hashlib import sha256
+from json.encoder import encode_basestring
+from typing import Final, NamedTuple, TypeAlias
+
+from tasks.attestation.merkle import HASH_BYTES, leaf_hash
+from tasks.attestation.signing import PLACEHOLDER_HEX
+from tasks.engine.derivation import NotUtf8
+
+NO_DIGEST: Final = bytes(HASH_BYTES)
+"""Stands in a tile where a leaf's payload_sha256 is null."""
+
+MARK_BYTES: Final = 8
+"""How much of each leaf hash a tile keeps: enough to name the leaf that does not fit."""
+
+TILE_LEAVES: Final = 4096
+
+_SIGNATURE_BYTES = 64
+
+Value: TypeAlias = "int | float | str | bytes | None"
+"""A column as stored. Text that is not UTF-8 comes as NotUtf8."""
+
+_NUMBERS = {"None": "null", "nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+
+
+class LogRow(NamedTuple):
+    """One row of the attestation log, every column as stored. A column that the store does not have is None."""
+
+    attestation_id: int
+    attester: Value
+    fact_id: Value
+    notes: Value
+    signature_hex: Value
+    signed_at: Value
+
+
+class PayloadRow(NamedTuple):
+    """The columns of a metadata row that a payload is made of, as stored."""
+
+    confidence_lower: Value
+    confidence_upper: Value
+    extracted_at: Value
+    fact_id: Value
+    source_doc: Value
+    verified_by: Value
+
+
+class Leaves(NamedTuple):
+    """Leaves in order: their attestation ids, payload digests (NO_DIGEST for none) and leaf hashes."""
+
+    attestation_ids: list[int]
+    digests: list[bytes]
+    hashes: list[bytes]
+
+
+class LatestRow(NamedTuple):
+    """The latest row of the log of one fact, with that fact's metadata row; None throughout where there is none."""
+
+    attestation_id: int
+    fact_id: Value
+    signature_hex: Value
+    ed25519_sig: Value
+    confidence_lower: Value
+    confidence_upper: Value
+    extracted_at: Value
+    fact_id_in_metadata: Value
+    source_doc: Value
+    verified_by: Value
+
+
+class AttestedRow(NamedTuple):
+    """A row of the log with the metadata row of its fact, every column as stored; None throughout where there is none.
+
+    `is_latest` is asked for placeholders only: whether no later row of the log is about the same fact.
+    """
+
+    attestation_id: int
+    attester: Value
+    fact_id: Value
+    notes: Value
+    signature_hex: Value
+    signed_at: Value
+    confidence_lower: Value
+    confidence_upper: Value
+    extracted_at: Value
+    fact_id_in_metadata: Value
+    source_doc: Value
+    verified_by: Value
+    ed25519_sig: Value
+    is_latest: int | None
+
+
+def spell(value: Value) -> str:
+    """One column in canonical JSON. No two values are spelt alike."""
+    if value is None:
+        return "null"
+    if isinstance(value, str):
+        return encode_basestring(value)
+    if isinstance(value, NotUtf8):
+        return f'{{"$text":"{value.hex()}"}}'
+    if isinstance(value, bytes):
+        return f'{{"$blob":"{value.hex()}"}}'
+    if isinstance(value, float):
+        return f'{{"$real":"{struct.pack(">d", value).hex()}"}}'
+    return f'{{"$integer":"{value}"}}'
+
+
+def leaf_data(row: LogRow, digest: bytes) -> bytes:
+    """The bytes of one leaf. `digest` is that of the signed payload, or NO_DIGEST for null."""
+    attestation_id, attester, fact_id, notes, signature_hex, signed_at = row
+    word = "null" if digest == NO_DIGEST else f'"{digest.hex()}"'
+    return (
+        f'{{"attestation_id":{attestation_id},"attester":{spell(attester)},"fact_id":{spell(fact_id)}'
+        f',"notes":{spell(notes)},"payload_sha256":{word},"signature_hex":{spell(signature_hex)}'
+        f',"signed_at":{spell(signed_at)}}}'
+    ).encode()
+
+
+def payload_of(row: PayloadRow) -> bytes | None:
+    """The payload that a metadata row spells; None where a column is of another type than a payload's."""
+    lower, upper, extracted_at, fact_id, source_doc, verified_by = row
+    if not (_is_bound(lower) and _is_bound(upper) and type(extracted_at) is str and type(fact_id) is str):
+        return None
+    if not all(value is None or type(value) is str for value in (source_doc, verified_by)):
+        return None
+    return (
+        f'{{"confidence_lower":{_number(lower)},"confidence_upper":{_number(upper)}'
+        f',"extracted_at":{spell(extracted_at)},"fact_id":{spell(fact_id)}'
+        f',"source_doc":{spell(source_doc)},"verified_by":{spell(verified_by)}}}'
+    ).encode()
+
+
+def _is_bound(value: Value) -> bool:
+    return value is None or type(value) is float
+
+
+def _number(bound: Value) -> str:
+    return _NUMBERS.get(repr(bound), repr(bound))
+
+
+def raw_signature(blob: Value) -> bytes | None:
+    """The signature in `ed25519_sig`: all of 64 bytes, else the 64 after the version. None for anything but a BLOB."""
+    if type(blob) is not bytes:
+        return None
+    return blob if len(blob) == _SIGNATURE_BYTES else blob[8 : 8 + _SIGNATURE_BYTES]
+
+
+def sealed_digest(row: AttestedRow) -> bytes:
+    """The payload digest that a row gets when it is sealed now, or NO_DIGEST.
+
+    A metadata row is what the log row attested if it holds the same signature. All placeholders are alike, so with
+    one only the latest row of a fact can be what stands in the metadata.
+    """
+    signature = raw_signature(row.ed25519_sig)
+    if signature is None or signature.hex() != row.signature_hex or row.fact_id_in_metadata != row.fact_id:
+        return NO_DIGEST
+    if row.signature_hex == PLACEHOLDER_HEX and not row.is_latest:
+        return NO_DIGEST
+    payload = payload_of(PayloadRow(*row[6:12]))
+    return NO_DIGEST if payload is None else sha256(payload).digest()
+
+
+# --- many at once -----------------------------------------------------------------------------------
+#
+# The same as above, several times faster, for rows that hold what they should. Where one does not, quoting
+# raises TypeError, and all of them go the plain way.
+
+
+class _Quoted(dict["str | None", str]):
+    """A text or NULL to JSON, remembered."""
+
+    def __missing__(self, value: str | None) -> str:
+        text = self[value] = encode_basestring(value)  # type: ignore[arg-type]  # None is there from the start
+        return text
+
+
+class _Bands(dict["tuple[Value, Value]", str]):
+    """(lower, upper) to the beginning of a payload, remembered.
+
+    Equal keys must be spelt alike: so 0.0, which is equal to -0.0, is not remembered, nor is 1.0, for there is 1.
+    """
+
+    def __missing__(self, band: tuple[Value, Value]) -> str:
+        if not (_is_bound(band[0]) and _is_bound(band[1])):
+            raise TypeError("a bound that is no binary64")
+        text = f'{{"confidence_lower":{_number(band[0])},"confidence_upper":{_number(band[1])}'
+        if 0.0 not in band and 1.0 not in band:
+            self[band] = text
+        return text
+
+
+class LeafHasher:
+    """Hashes leaves, many at once. Remembers how texts and bands that come again are spelt: a few MB at most."""
+
+    _REMEMBERED = 50_000
+
+    def __init__(self) -> None:
+        self._bands, self._quoted = _Bands(), _Quoted({None: "null"})
+
+    def new_leaves(self, rows: Sequence[AttestedRow]) -> Leaves:
+        """The leaves that rows get when they are sealed now. Takes plain tuples too."""
+        self._forget()
+        try:
+            return _new_leaves(rows, self._bands, self._quoted)
+        except TypeError:
+            rows = [AttestedRow(*row) for row in rows]
+            digests = [sealed_digest(row) for row in rows]
+            hashes = [leaf_hash(leaf_data(LogRow(*row[:6]), d)) for row, d in zip(rows, digests, strict=True)]
+            return Leaves([row.attestation_id for row in rows], digests, hashes)
+
+    def sealed_hashes(self, rows: Sequence[LogRow], digests: Sequence[bytes]) -> list[bytes]:
+        """The leaf hashes of rows whose payload digests were kept. Takes plain tuples too."""
+        self._forget()
+        try:
+            return _sealed_hashes(rows, digests, self._quoted)
+        except TypeError:
+            return [leaf_hash(leaf_data(LogRow(*row), digest)) for row, digest in zip(rows, digests, strict=True)]
+
+    def _forget(self) -> None:
+        if len(self._bands) > self._REMEMBERED:
+            self._bands.clear()
+        if len(self._quoted) > self._REMEMBERED:
+            self._quoted = _Quoted({None: "null"})
+
+
+def _new_leaves(rows: Sequence[AttestedRow], bands: _Bands, quoted: _Quoted) -> Leaves:
+    ids, digests, hashes = [], [], []
+    quote = encode_basestring
+    for row in rows:
+        (
+            attestation_id, attester, fact_id, notes, signature_hex, signed_at,
+            lower, upper, extracted_at, fact_id_in_metadata, source_doc, verified_by, blob, is_latest,
+        ) = row  # fmt: skip
+        name = quote(fact_id)  # type: ignore[arg-type]  # raises TypeError, as everything here
+        if (
+            type(blob) is not bytes
+            or (blob if len(blob) == _SIGNATURE_BYTES else blob[8:72]).hex() != signature_hex
+            or is_latest == 0
+            or fact_id_in_metadata != fact_id
+        ):
+            digest, word = NO_DIGEST, "null"
+        else:
+            digest = sha256(
+                f'{bands[lower, upper]},"extracted_at":{quote(extracted_at)},"fact_id":{name}'  # type: ignore[arg-type]
+                f',"source_doc":{quoted[source_doc]},"verified_by":{quoted[verified_by]}}}'.encode()  # type: ignore[index]
+            ).digest()
+            word = f'"{digest.hex()}"'
+        ids.append(attestation_id)
+        digests.append(digest)
+        hashes.append(
+            sha256(
+                f'\0{{"attestation_id":{attestation_id},"attester":{quoted[attester]},"fact_id":{name}'  # type: ignore[index]
+                f',"notes":{quoted[notes]},"payload_sha256":{word},"signature_hex":{quote(signature_hex)}'  # type: ignore
+                f',"signed_at":{quoted[signed_at]}}}'.encode()  # type: ignore[index]
+            ).digest()
+        )
+    return Leaves(ids, digests, hashes)
+
+
+def _sealed_hashes(rows: Sequence[LogRow], digests: Sequence[bytes], quoted: _Quoted) -> list[bytes]:
+    hashes, quote = [], encode_basestring
+    for (attestation_id, attester, fact_id, notes, signature_hex, signed_at), digest in zip(rows, digests, strict=True):
+        word = "null" if digest == NO_DIGEST else f'"{digest.hex()}"'
+        hashes.append(
+            sha256(
+                f'\0{{"attestation_id":{attestation_id},"attester":{quoted[attester]},"fact_id":{quote(fact_id)}'  # type: ignore
+                f',"notes":{quoted[notes]},"payload_sha256":{word},"signature_hex":{quote(signature_hex)}'  # type: ignore
+                f',"signed_at":{quoted[signed_at]}}}'.encode()  # type: ignore[index]
+            ).digest()
+        )
+    return hashes

@@ -1,0 +1,139 @@
+"""A proof that stands alone: what was attested about one fact, by whom, and that the sealed log holds it.
+
+A C2SP tlog-proof whose `extra` is canonical JSON (the payload's rule) of three members:
+
+    ed25519_sig   the 80 bytes of the row in lower-case hex
+    leaf          the leaf's data as a text, which is itself JSON
+    payload       the payload as a text, which is itself JSON
+
+`check` needs two public keys and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import Any, Literal
+
+from tasks.attestation.checkpoints import Checkpoint, InclusionProof
+from tasks.attestation.ed25519 import verify
+from tasks.attestation.merkle import leaf_hash
+from tasks.attestation.merkle_proofs import verify_inclusion
+from tasks.attestation.notes import Note, VerifierKey
+from tasks.attestation.signing import PLACEHOLDER, VERSION
+from tasks.engine.errors import NoteError
+
+_LEAF = {"attestation_id", "attester", "fact_id", "notes", "payload_sha256", "signature_hex", "signed_at"}
+_PAYLOAD = {"confidence_lower", "confidence_upper", "extracted_at", "fact_id", "source_doc", "verified_by"}
+
+SignatureVerdict = Literal["valid", "unsigned", "invalid", "unknown_key", "malformed"]
+InclusionVerdict = Literal["proven", "checkpoint_not_verified", "not_proven"]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a proof shows. `holds` is whether everything holds for which a key was given."""
+
+    signature: SignatureVerdict
+    inclusion: InclusionVerdict
+    detail: str
+    fact_id: str | None = None
+    record: dict[str, Any] | None = None
+    leaf: int | None = None
+    tree_size: int | None = None
+    origin: str | None = None
+    signed_at: str | None = None
+
+    @property
+    def holds(self) -> bool:
+        return self.signature == "valid" and self.inclusion != "not_proven"
+
+    def as_json(self) -> dict[str, Any]:
+        return {"holds": self.holds, **asdict(self)}
+
+    def words(self) -> str:
+        lines = [f"{'holds' if self.holds else 'DOES NOT HOLD'}: {self.detail}"]
+        if self.record is not None:
+            lines.append(f"  fact {self.fact_id}: {json.dumps(self.record, ensure_ascii=False)}")
+            lines.append(f"  leaf {self.leaf} of {self.tree_size} in {self.origin}, signed at {self.signed_at}")
+        return "\n".join([*lines, f"  signature: {self.signature}; in the log: {self.inclusion}"])
+
+
+def encode_extra(*, blob: bytes, leaf: bytes, payload: bytes) -> bytes:
+    """What goes along with the inclusion proof."""
+    members = {"ed25519_sig": blob.hex(), "leaf": leaf.decode(), "payload": payload.decode()}
+    return json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def check_proof(data: bytes, row_keys: Sequence[VerifierKey], log_keys: Sequence[VerifierKey]) -> Checked:
+    """Check a proof by these keys. Never raises for what stands in `data`.
+
+    1. Read it; the leaf and the payload must be one attestation.
+    2. The signature is decided on its bytes, then verified over the payload by the key that its id names.
+    3. The leaf must be in the tree of the checkpoint, and the checkpoint signed by a key for checkpoints.
+    """
+    try:
+        proof = InclusionProof.parse(data)
+        blob, leaf_data, payload = _members(proof.extra)
+        leaf, record = json.loads(leaf_data), json.loads(payload)
+        _refuse_two_attestations(leaf, record, blob, payload)
+    except (NoteError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return Checked("malformed", "not_proven", f"no proof of an attestation: {str(error) or type(error).__name__}")
+    signature, said = _signature(blob, payload, row_keys)
+    inclusion, also = _inclusion(proof, leaf_hash(leaf_data), log_keys)
+    checkpoint = Checkpoint.parse(Note.parse(proof.checkpoint).text)
+    return Checked(
+        signature, inclusion, f"{said}; {also}", record["fact_id"], record, proof.index, checkpoint.size,
+        checkpoint.origin, leaf["signed_at"],
+    )  # fmt: skip
+
+
+def _members(extra: bytes | None) -> tuple[bytes, bytes, bytes]:
+    members = json.loads((extra or b"null").decode())
+    if not isinstance(members, dict) or set(members) != {"ed25519_sig", "leaf", "payload"}:
+        raise ValueError("its extra has not the members ed25519_sig, leaf and payload")
+    blob, leaf, payload = bytes.fromhex(members["ed25519_sig"]), members["leaf"].encode(), members["payload"].encode()
+    if encode_extra(blob=blob, leaf=leaf, payload=payload) != extra:
+        raise ValueError("its extra is not spelt as it must be")
+    return blob, leaf, payload
+
+
+def _refuse_two_attestations(leaf: dict[str, Any], record: dict[str, Any], blob: bytes, payload: bytes) -> None:
+    """The leaf names the payload by its digest, so what the payload says is what the log holds."""
+    if set(leaf) != _LEAF or set(record) != _PAYLOAD:
+        raise ValueError("leaf or payload have other members than they must")
+    if leaf["payload_sha256"] != sha256(payload).hexdigest():
+        raise ValueError("the leaf is not of this payload")
+    if leaf["fact_id"] != record["fact_id"]:
+        raise ValueError("leaf and payload are of two facts")
+    signature = blob if len(blob) == len(PLACEHOLDER) else blob[8:72]
+    if leaf["signature_hex"] != signature.hex():
+        raise ValueError("the leaf holds another signature")
+
+
+def _signature(blob: bytes, payload: bytes, keys: Sequence[VerifierKey]) -> tuple[SignatureVerdict, str]:
+    if blob == PLACEHOLDER:
+        return "unsigned", "a placeholder, which is no signature"
+    if len(blob) != 80 or blob[:8] != VERSION or blob[8:72] == PLACEHOLDER:
+        return "malformed", "ed25519_sig is malformed"
+    key = next((key for key in keys if key.key_id == blob[72:]), None)
+    if key is None:
+        return "unknown_key", f"signed with key {blob[72:].hex()}, which was not given"
+    if not verify(key.public_key, payload, blob[8:72]):
+        return "invalid", f"the signature does not verify under {key.name}"
+    return "valid", f"signed by {key.name}"
+
+
+def _inclusion(proof: InclusionProof, leaf: bytes, keys: Sequence[VerifierKey]) -> tuple[InclusionVerdict, str]:
+    if keys:
+        try:
+            proof.verify(leaf, keys)
+        except NoteError as error:
+            return "not_proven", str(error).rstrip(".")
+        return "proven", "the log holds it"
+    checkpoint = Checkpoint.parse(Note.parse(proof.checkpoint).text)
+    if not verify_inclusion(leaf, proof.index, checkpoint.size, proof.hashes, checkpoint.root):
+        return "not_proven", "the leaf is not in the tree of the checkpoint"
+    return "checkpoint_not_verified", "WHO SIGNED THE CHECKPOINT WAS NOT VERIFIED: give its key with --log-key"

@@ -1,0 +1,161 @@
+"""`provenance`: the commands of those who keep keys, check attestations and explain facts."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from tasks.attestation.keyring import KeyRegistry, Use, entry_for, load_registry
+from tasks.attestation.notes import VerifierKey
+from tasks.cli_common import NO, Commands, job_option, json_option, keys_option, use_option
+from tasks.cli_log import commands
+from tasks.engine import keygen as engine_keygen
+from tasks.engine import markers
+from tasks.engine.clock import now_text
+from tasks.engine.explaining import envelope, explain, ids_in_order, lookup_facts, to_text
+from tasks.engine.settings import Settings, load_settings
+from tasks.engine.verifying import findings_in, plan_verification, read_findings, verify_in_process
+from tasks.reporting.verification import Verification, summarize_verification, to_json_parts, to_terminal
+from tasks.stores.sqlite_attestations import open_attestations
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="provenance-backfill")
+def main() -> None:
+    """Keep keys, verify attestations, seal and audit their log, explain facts.
+
+    Exit codes: 0 yes; 1 no, something is not as it must be; 2 the command line cannot be read; 3 no answer.
+    """
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--name", required=True, help="Key name: no blanks, no plus. Unique in the world is best.")
+@use_option
+@json_option
+def keygen(file: Path, name: str, use: Use, as_json: bool) -> None:
+    """Make a key: the private part goes to FILE (mode 0600, never overwritten), the public part is printed."""
+    _print_key(
+        engine_keygen.generate(file, name), use, as_json, private=f"Private key: {file}. Keep it out of backups."
+    )
+
+
+@main.command("public-key")
+@job_option
+@use_option
+@json_option
+def public_key(job: Path, use: Use, as_json: bool) -> None:
+    """Print the public part of the key that the job file configures, for the registry."""
+    _print_key(engine_keygen.configured(load_settings(job), use), use, as_json)
+
+
+def _print_key(key: VerifierKey, use: Use, as_json: bool, private: str | None = None) -> None:
+    entry = entry_for(key, use)
+    if as_json:
+        click.echo(json.dumps(entry.model_dump(exclude={"revoked_at_leaf"}), ensure_ascii=False, indent=2))
+        return
+    click.echo(f"{key}\n")
+    click.echo(f"For config/keys.yaml, below keys:\n{entry.as_yaml()}", nl=False)
+    if private:
+        click.echo(f"\n{private}")
+
+
+_key_option = click.option(
+    "--key", "vkeys", multiple=True, metavar="VKEY", help="Trust this key for rows, instead of the registry."
+)
+
+
+def _registry(keys: Path, vkeys: tuple[str, ...]) -> KeyRegistry:
+    """The keys given on the command line, or those of the registry."""
+    if not vkeys:
+        return load_registry(keys)
+    return KeyRegistry(tuple(entry_for(VerifierKey.parse(vkey), "rows") for vkey in vkeys), "the command line")
+
+
+@main.command()
+@job_option
+@keys_option
+@_key_option
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@click.option("--allow-unsigned", is_flag=True, help="Accept placeholders; they are counted all the same.")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON to this file.")
+@json_option
+def verify(
+    job: Path,
+    keys: Path,
+    vkeys: tuple[str, ...],
+    workers: int,
+    allow_unsigned: bool,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Put every metadata row into its state. Exit code 0 only if all of them are valid."""
+    settings, registry = load_settings(job), _registry(keys, vkeys)
+    with tempfile.TemporaryDirectory(prefix="provenance-verify-") as folder:
+        report, findings = _verify(settings, registry, workers, allow_unsigned, Path(folder))
+        if output is not None:
+            markers.stream_durably(output, to_json_parts(report, read_findings(findings)))
+        if as_json:
+            _echo_parts(to_json_parts(report, read_findings(findings)))
+        else:
+            click.echo(to_terminal(report))
+    sys.exit(0 if report.passed else NO)
+
+
+def _verify(
+    settings: Settings, registry: KeyRegistry, workers: int, allow_unsigned: bool, folder: Path
+) -> tuple[Verification, list[Path]]:
+    plan = plan_verification(settings, registry, run_id="verify", created_at=now_text(), workers=workers)
+    verdicts = []
+    with click.progressbar(
+        length=plan.residual, label="verifying", file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as bar:
+        for verdict in verify_in_process(settings, registry, plan, workers=workers, folder=folder):
+            verdicts.append(verdict)
+            bar.update(verdict.rows)
+    report = summarize_verification(
+        settings, registry, plan, verdicts, allow_unsigned=allow_unsigned, finished_at=now_text()
+    )
+    return report, [findings_in(folder, chunk.chunk) for chunk in plan.chunks]
+
+
+def _echo_parts(parts: Iterable[str]) -> None:
+    """JSON is UTF-8, whatever the terminal's encoding."""
+    for part in parts:
+        sys.stdout.buffer.write(part.encode())
+    sys.stdout.buffer.flush()
+
+
+@main.command("explain")
+@click.argument("fact_ids", nargs=-1, required=True, metavar="FACT_ID...")
+@job_option
+@keys_option
+@_key_option
+@json_option
+def explain_command(fact_ids: tuple[str, ...], job: Path, keys: Path, vkeys: tuple[str, ...], as_json: bool) -> None:
+    """Print what is known of facts, their attestations and the state of their rows. Exit code 1 if one is unknown.
+
+    With --json, the JSON-LD envelope that the API attaches.
+    """
+    wanted, unknown = ids_in_order(fact_ids), 0
+    with open_attestations(load_settings(job)) as reader:
+        if as_json:
+            facts = lookup_facts(reader, wanted)
+            unknown = len(wanted) - len(facts)
+            _echo_parts([json.dumps(envelope(facts), ensure_ascii=False, indent=2), "\n"])
+        else:
+            registry = _registry(keys, vkeys)
+            for fact_id in wanted:
+                found = explain(reader, registry, fact_id)
+                unknown += found is None
+                click.echo(to_text(found) if found else f"fact {fact_id!r}: nothing is known of it")
+    sys.exit(NO if unknown else 0)
+
+
+for command in commands:
+    main.add_command(command)

@@ -1,0 +1,71 @@
+"""What the commands of `provenance` share: options, exit codes, and how they fail.
+
+0   yes: everything asked for is so
+1   no: something was checked and is not so, or was not found
+2   the command line itself could not be read
+3   no answer: job file, registry, database or key cannot be used; the message says which
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from tasks.attestation.keyring import DEFAULT_REGISTRY
+from tasks.engine.errors import ProvenanceError
+
+NO: Final = 1
+NO_ANSWER: Final = 3
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class NoAnswerError(click.ClickException):
+    """An error that its user can mend, shown as its message alone."""
+
+    exit_code = NO_ANSWER
+
+    def show(self, file: Any = None) -> None:
+        click.echo(self.format_message(), err=True)
+
+
+class Commands(click.Group):
+    """A group whose commands end with NO_ANSWER and one clear message at every ProvenanceError."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ProvenanceError as error:
+            raise NoAnswerError(str(error)) from None
+
+
+def job_option(command: _F) -> _F:
+    """`--job`: path of the job file, as the Luigi tasks take it."""
+    return click.option(
+        "--job", type=click.Path(path_type=Path, dir_okay=False), default=Path("config/backfill.yaml"),
+        show_default=True, help="Path of the job file.",
+    )(command)  # fmt: skip
+
+
+def keys_option(command: _F) -> _F:
+    """`--keys`: path of the registry of public keys."""
+    return click.option(
+        "--keys", type=click.Path(path_type=Path, dir_okay=False), default=Path(DEFAULT_REGISTRY),
+        show_default=True, help="Path of the registry of public keys.",
+    )(command)  # fmt: skip
+
+
+def json_option(command: _F) -> _F:
+    """`--json`: the same for programs."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def use_option(command: _F) -> _F:
+    """`--use`: which of the two keys is meant."""
+    return click.option(
+        "--use", type=click.Choice(["rows", "checkpoints"]), default="rows", show_default=True,
+        help="What the key signs. Never one key for both.",
+    )(command)  # fmt: skip

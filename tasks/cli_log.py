@@ -1,0 +1,200 @@
+"""The commands of `provenance` around the sealed log: audit, prove, check, rotate."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tasks.attestation.keyring import KeyRegistry, Use, entry_for, load_registry
+from tasks.attestation.notes import VerifierKey
+from tasks.attestation.signing import Signer, load_signer
+from tasks.cli_common import NO, job_option, json_option, keys_option, use_option
+from tasks.engine.auditing import AuditOrder, AuditReport, audit
+from tasks.engine.clock import now_text
+from tasks.engine.errors import KeyRegistryError, SigningKeyError
+from tasks.engine.proving import check, prove
+from tasks.engine.rotation import Rotation, rotate
+from tasks.engine.sealing import seal_log
+from tasks.engine.settings import Settings, load_settings
+from tasks.engine.verification import log_signer_of, signer_of
+
+_file = click.Path(path_type=Path, dir_okay=False, exists=True)
+_SHOWN = 20
+
+
+def _registry(keys: Path, vkeys: tuple[str, ...], log_vkeys: tuple[str, ...]) -> KeyRegistry:
+    """The keys given on the command line; those of the registry only where there are none for a use."""
+    given = [entry_for(VerifierKey.parse(vkey), "rows") for vkey in vkeys]
+    given += [entry_for(VerifierKey.parse(vkey), "checkpoints") for vkey in log_vkeys]
+    if vkeys and log_vkeys:
+        return KeyRegistry(tuple(given), "the command line")
+    if given and not keys.exists():
+        return KeyRegistry(tuple(given), "the command line")
+    registry = load_registry(keys)
+    uses = {key.use for key in given}
+    return KeyRegistry((*given, *(key for key in registry.keys if key.use not in uses)), str(keys))
+
+
+@click.command("audit")
+@click.option("--checkpoint", type=_file, required=True, help="A signed checkpoint that you kept.")
+@click.option("--since", type=_file, help="An older one: the log must still begin with what it signed.")
+@click.option("--root-only", is_flag=True, help="Only the log: rebuild its root. Fast.")
+@click.option("--sample", type=click.IntRange(min=0), help="Verify the signatures of so many facts only.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@click.option("--allow-unsigned", is_flag=True, help="Accept placeholders; they are counted all the same.")
+@click.option("--log-key", "log_keys", multiple=True, metavar="VKEY", help="Trust this key for checkpoints.")
+@click.option("--key", "row_keys", multiple=True, metavar="VKEY", help="Trust this key for rows.")
+@job_option
+@keys_option
+@json_option
+def audit_command(
+    checkpoint: Path, since: Path | None, root_only: bool, sample: int | None, workers: int, allow_unsigned: bool,
+    log_keys: tuple[str, ...], row_keys: tuple[str, ...], job: Path, keys: Path, as_json: bool,
+) -> None:  # fmt: skip
+    """Hold the database against a checkpoint. Exit code 0 only if nothing was found."""
+    order = AuditOrder(
+        checkpoint=checkpoint.read_bytes(), since=since.read_bytes() if since else None, root_only=root_only,
+        sample=sample, workers=workers, allow_unsigned=allow_unsigned,
+    )  # fmt: skip
+    report = audit(load_settings(job), _registry(keys, row_keys, log_keys), order)
+    click.echo(_json(report.as_json()) if as_json else _audit_words(report, order))
+    sys.exit(0 if report.clean else NO)
+
+
+def _audit_words(report: AuditReport, order: AuditOrder) -> str:
+    lines = [f"verdict: {report.verdict}"]
+    if report.origin:
+        lines.append(f"  checkpoint: {report.origin}, {report.tree_size:,} leaves, root {report.root}")
+    if report.since_size is not None:
+        lines.append(f"  since: {report.since_size:,} leaves")
+    lines.append(f"  rebuilt: {report.leaves:,} leaves; rows after the last leaf, not sealed: {report.unsealed_rows:,}")
+    if not order.root_only:
+        states = ", ".join(f"{state} {count:,}" for state, count in report.signatures.items()) or "none"
+        lines.append(f"  metadata rows held against their leaf: {report.metadata_rows:,}; signatures: {states}")
+    shown = dict.fromkeys(report.counts, 0)
+    for finding in report.findings:
+        shown[finding.verdict] += 1
+        if shown[finding.verdict] <= _SHOWN:
+            lines.append(f"  {finding}")
+    lines += [f"  {verdict.value}: {count:,} in all" for verdict, count in report.counts.items() if count > _SHOWN]
+    return "\n".join([*lines, f"  {report.seconds:.1f} s"])
+
+
+@click.command("seal")
+@job_option
+@json_option
+def seal_command(job: Path, as_json: bool) -> None:
+    """Seal the rows of the log that are not sealed yet. Exit code 1 if no key for checkpoints is configured."""
+    sealed = seal_log(load_settings(job), run_id=None)
+    click.echo(_json(sealed.as_json()) if as_json else sealed.words())
+    sys.exit(0 if sealed.state == "sealed" else NO)
+
+
+@click.command("prove")
+@click.argument("fact_id")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it, else the terminal.")
+@job_option
+def prove_command(fact_id: str, output: Path | None, job: Path) -> None:
+    """Write a proof that FACT_ID was attested and that the log holds it: one file, complete in itself."""
+    proof = prove(load_settings(job), fact_id)
+    if output is None:
+        sys.stdout.buffer.write(proof)
+        sys.stdout.buffer.flush()
+    else:
+        output.write_bytes(proof)
+        click.echo(f"proof: {output}", err=True)
+
+
+@click.command("check")
+@click.argument("proof", type=_file)
+@click.option("--key", "row_keys", multiple=True, required=True, metavar="VKEY", help="Trusted to sign rows.")
+@click.option("--log-key", "log_keys", multiple=True, metavar="VKEY", help="Trusted to sign checkpoints.")
+@json_option
+def check_command(proof: Path, row_keys: tuple[str, ...], log_keys: tuple[str, ...], as_json: bool) -> None:
+    """Check a proof, with no database. Exit code 0 only if all that could be checked holds."""
+    result = check(
+        proof.read_bytes(), [VerifierKey.parse(vkey) for vkey in row_keys], [VerifierKey.parse(v) for v in log_keys]
+    )
+    click.echo(_json(result.as_json()) if as_json else result.words())
+    sys.exit(0 if result.holds else NO)
+
+
+@click.command("rotate")
+@use_option
+@click.option("--new-key-file", type=_file, help="The new private key, a file of mode 0600.")
+@click.option("--new-key-env", help="Or the environment variable that holds it.")
+@click.option("--new-key-name", help="Its key name; default: that of the old one.")
+@click.option("--write", is_flag=True, help="Write the registry too.")
+@job_option
+@keys_option
+@json_option
+def rotate_command(
+    use: Use, new_key_file: Path | None, new_key_env: str | None, new_key_name: str | None, write: bool, job: Path,
+    keys: Path, as_json: bool,
+) -> None:  # fmt: skip
+    """Let the log say that a new key follows the configured one, signed by both, and print the registry's entries.
+
+    Then put the new key where the job file looks for it.
+    """
+    settings = load_settings(job)
+    old = _configured(settings, use)
+    new = load_signer(
+        key_name=new_key_name or old.key_name, key_env=new_key_env, key_file=new_key_file, environ=os.environ
+    )
+    if new is None:
+        raise SigningKeyError("rotate: no new key: give --new-key-file or --new-key-env. Nothing was written.")
+    registry = load_registry(keys) if keys.exists() or write else None
+    registered = registry.find(old.key_id.hex()) if registry else None
+    if write and registered is None:
+        raise KeyRegistryError(f"{keys}: the key {old.key_id.hex()} is not registered. Nothing was written.")
+    done = rotate(settings, old, new, now=now_text())
+    entries = done.entries(use, registered)
+    if write and registry is not None:
+        _rewrite(keys, registry, entries)
+    click.echo(_json(_rotation_json(done, entries)) if as_json else _rotation_words(done, entries, keys, write))
+
+
+def _configured(settings: Settings, use: Use) -> Signer:
+    signer = signer_of(settings) if use == "rows" else log_signer_of(settings)
+    if signer is None:
+        section = "signing" if use == "rows" else "sealing"
+        raise SigningKeyError(
+            f"rotate: the job file's {section} section finds no key, and the old key has to sign. Nothing was written."
+        )
+    return signer
+
+
+def _rewrite(keys: Path, registry: KeyRegistry, entries: tuple[Any, Any]) -> None:
+    old, new = entries
+    rest = [old if key.key_id == old.key_id else key for key in registry.keys]
+    head = [line for line in keys.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    text = "\n".join([*head, "keys:"]) + "\n" + "".join(key.as_yaml() for key in [*rest, new])
+    temporary = keys.with_name(f".{keys.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    load_registry(temporary)
+    temporary.replace(keys)
+
+
+def _rotation_json(done: Rotation, entries: tuple[Any, Any]) -> dict[str, Any]:
+    return {
+        "attestation_id": done.attestation_id, "leaf": done.leaf, "old_vkey": str(done.old), "new_vkey": str(done.new),
+        "entries": [entry.model_dump() for entry in entries],
+    }  # fmt: skip
+
+
+def _rotation_words(done: Rotation, entries: tuple[Any, Any], keys: Path, written: bool) -> str:
+    where = f"{keys} says so now" if written else f"for {keys}, below keys, in place of the old key's entry"
+    head = f"rotated at attestation {done.attestation_id}, leaf {done.leaf}; {where}:"
+    return "\n".join([head, *(entry.as_yaml().rstrip("\n") for entry in entries)])
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, ensure_ascii=False, indent=2)
+
+
+commands = (seal_command, audit_command, prove_command, check_command, rotate_command)

@@ -1,0 +1,115 @@
+"""Proving that the sealed log holds what a fact's metadata row says.
+
+1. Find the leaf of the fact's latest row in the log, and the newest checkpoint that covers it.
+2. Take the roots of all subtrees from the tiles, but for the leaf's own tile: that one is hashed from its rows.
+3. Put the proof together, and check it before it is handed out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tasks.attestation.checkpoints import Checkpoint, InclusionProof
+from tasks.attestation.leaves import NO_DIGEST, LeafHasher, leaf_data, payload_of
+from tasks.attestation.merkle import HASH_BYTES, Frontier, leaf_hash
+from tasks.attestation.merkle_proofs import inclusion_ranges, verify_inclusion
+from tasks.attestation.notes import Note, VerifierKey
+from tasks.attestation.proofs import Checked, check_proof, encode_extra
+from tasks.attestation.subtrees import subtrees
+from tasks.engine.audit_ranges import digest_of
+from tasks.engine.errors import NoteError, ProofError
+from tasks.engine.settings import Settings
+from tasks.stores.log_base import Tile, TileHead
+from tasks.stores.sqlite_log import SqliteLogSession, open_log_session
+
+_AUDIT = "run provenance audit"
+
+
+def prove(settings: Settings, fact_id: str) -> bytes:
+    """The proof of what the fact's metadata row says now, as a file. Reads only.
+
+    Raises ProofError if there is nothing to prove: no such fact, not sealed yet, changed since, or a log that does not
+    match its checkpoint.
+    """
+    with open_log_session(settings, purpose="read") as session, session.snapshot():
+        attestation_id = session.latest_of_fact(fact_id)
+        found = session.read_metadata(fact_id)
+        if attestation_id is None or found is None:
+            raise ProofError(f"fact {fact_id!r}: nothing was attested about it in {settings.database_path}.")
+        blob, row = found
+        heads = session.layout()
+        tile = _tile_of(session, heads, attestation_id, fact_id)
+        leaf = tile.first_leaf + tile.attestation_ids.index(attestation_id)
+        digest, payload = tile.digest(leaf), payload_of(row)
+        if payload is None or not isinstance(blob, bytes) or digest in (NO_DIGEST, None) or digest_of(row) != digest:
+            raise ProofError(f"fact {fact_id!r}: its metadata row is not what was sealed with leaf {leaf}: {_AUDIT}.")
+        log_row = session.read_log_row(attestation_id)
+        assert log_row is not None  # it was found a moment ago, in this snapshot
+        data = leaf_data(log_row, digest)
+        proof = _inclusion(session, heads, tile, leaf, leaf_hash(data))
+    extra = encode_extra(blob=blob, leaf=data, payload=payload)
+    return InclusionProof(proof.index, proof.hashes, proof.checkpoint, extra).encode()
+
+
+def check(data: bytes, row_keys: Sequence[VerifierKey], log_keys: Sequence[VerifierKey]) -> Checked:
+    """What a proof shows, by these keys. Needs no database."""
+    return check_proof(data, row_keys, log_keys)
+
+
+def _tile_of(session: SqliteLogSession, heads: Sequence[TileHead], attestation_id: int, fact_id: str) -> Tile:
+    for head in heads:
+        if head.first_id <= attestation_id <= head.last_id and head.objection() is None:
+            tile = session.read_tile(head)
+            if attestation_id in tile.attestation_ids:
+                return tile
+    raise ProofError(
+        f"fact {fact_id!r}: its attestation {attestation_id} is not sealed yet. Seal the log first: "
+        f"luigi --module tasks SealLog --local-scheduler."
+    )
+
+
+def _inclusion(
+    session: SqliteLogSession, heads: Sequence[TileHead], tile: Tile, leaf: int, hashed: bytes
+) -> InclusionProof:
+    last = session.last_checkpoint()
+    if last is None:
+        raise ProofError(f"the log has no checkpoint: {_AUDIT}.")
+    nodes = _nodes(session, heads, tile)
+    try:
+        hashes = tuple(_root_of(nodes, *one) for one in inclusion_ranges(leaf, last.tree_size))
+        root = Checkpoint.parse(Note.parse(last.note).text).root
+    except (IndexError, KeyError, NoteError) as error:
+        raise ProofError(f"the tiles of the log are damaged ({error}): {_AUDIT}.") from None
+    if not verify_inclusion(hashed, leaf, last.tree_size, hashes, root):
+        raise ProofError(f"leaf {leaf} does not lead to the root of {last.tree_size} leaves: {_AUDIT}.")
+    return InclusionProof(leaf, hashes, last.note)
+
+
+def _nodes(session: SqliteLogSession, heads: Sequence[TileHead], tile: Tile) -> dict[int, tuple[int, bytes]]:
+    """First leaf to (level, root): the tiles' subtrees, and in the leaf's own tile every leaf by itself."""
+    nodes = {}
+    for head in heads:
+        if head.first_leaf != tile.first_leaf:
+            roots = (head.roots[at : at + HASH_BYTES] for at in range(0, len(head.roots), HASH_BYTES))
+            for (start, level), root in zip(subtrees(head.first_leaf, head.end), roots, strict=False):
+                nodes[start] = (level, root)
+    rows = [
+        row
+        for row in session.read_rows(tile.attestation_ids[0], tile.attestation_ids[-1])
+        if row[0] in set(tile.attestation_ids)
+    ]
+    digests = [tile.digest(leaf) for leaf in range(tile.first_leaf, tile.end)]
+    if len(rows) == len(digests):
+        for at, one in enumerate(LeafHasher().sealed_hashes(rows, digests), tile.first_leaf):
+            nodes[at] = (0, one)
+    return nodes
+
+
+def _root_of(nodes: dict[int, tuple[int, bytes]], start: int, end: int) -> bytes:
+    """The root over leaves `start` to `end`, from the subtrees that it is made of."""
+    levels, at = Frontier(), start
+    while at < end:
+        level, root = nodes[at]
+        levels.append_subtree(root, level=level)
+        at += 1 << level
+    return levels.root()

@@ -1,0 +1,230 @@
+"""Signing the rows that carry a placeholder, once a key is there: chunked, resumable and crash-safe like the backfill.
+
+1. Read a batch of placeholder rows with the latest log row of each; no lock is held.
+2. Refuse every row that is not, beyond doubt, what was logged; sign the others.
+3. In one short transaction: replace each placeholder, if the row and its log are still as they were read, append a log
+   row whose notes name the one it supersedes, enter the refusals and advance the ledger.
+
+A row is refused with the first of these reasons:
+
+    malformed               no signature over it could be valid: see attestation/states.py
+    downgraded              the log holds a signature for this fact: somebody put the placeholder there
+    unlogged                the latest log row of the fact is not a placeholder, or there is none
+    attester_missing        verified_by is NULL: nobody stands for it
+    attester_differs        verified_by is not the attester that was logged
+    payload_differs         the log is sealed, and the fields are not those that were sealed
+    payload_not_sealed      the log is sealed, but no payload was known for this row then
+    changed_after_logging   its log row is not sealed, and the row was updated after it was logged
+    fact_missing            its log row is not sealed, and there is no fact to compare the row with
+    differs_from_fact       its log row is not sealed, and source, time or band are not what the fact gives today
+
+The log alone does not say what the fields were; the sealed log does, by its digests. Where it is not sealed the fact
+itself has to bear the row out, so a fact that changed since is refused as well. Seal the log first.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any, Final
+
+from tasks.attestation.keyring import KeyRegistry
+from tasks.attestation.signing import Signer
+from tasks.attestation.states import AttestedRow, Judge
+from tasks.engine.backfill import ChunkRun, Progress, work_through
+from tasks.engine.chunk_runs import patiently, read_marker, require_plan
+from tasks.engine.clock import now_text, utc_now
+from tasks.engine.derivation import Fact, Reject, Rules, derive
+from tasks.engine.errors import SigningKeyError
+from tasks.engine.keys import describe
+from tasks.engine.paths import PartPaths
+from tasks.engine.planning import Cuts
+from tasks.engine.plans import (
+    Plan,
+    freeze,
+    plan_from_json,
+    refuse_foreign_plan,
+    refuse_other_binding,
+    with_seconds,
+)
+from tasks.engine.settings import Settings
+from tasks.engine.verification import signer_of
+from tasks.stores.base import BatchWrite, Counts, LedgerRow
+from tasks.stores.resigning import PendingRow, ResigningSession, SignatureWrite
+from tasks.stores.sqlite_resigning import open_resigning_session
+
+REFUSALS: Final = (
+    "malformed", "downgraded", "unlogged", "attester_missing", "attester_differs", "payload_differs",
+    "payload_not_sealed", "changed_after_logging", "fact_missing", "differs_from_fact",
+)  # fmt: skip
+
+_NO_DIGEST = bytes(32)
+_SHOWN = 60
+
+
+def require_signer(settings: Settings) -> Signer:
+    """The signer that the job file configures. Raises SigningKeyError if there is none: nothing can be signed then."""
+    signer = signer_of(settings)
+    if signer is None:
+        raise SigningKeyError(
+            f"signing key: {settings.signing.key_env} is not set, and {settings.job_file} names no key_file: without a "
+            f"key nothing can be signed. Nothing was written."
+        )
+    return signer
+
+
+def plan_signing(settings: Settings, paths: PartPaths) -> Plan:
+    """Cut the rows that are pending now into chunks and freeze the plan; one that the ledger holds is taken instead.
+
+    Raises SigningKeyError without a key, StateError if the plan that is there is not for this command.
+    """
+    require_signer(settings)
+    with open_resigning_session(settings, write=False) as session:
+        known = session.read_run(paths.run_id)
+        plan = plan_from_json(json.loads(known.plan)) if known else None
+        if plan is None:
+            plan = _make_plan(session, settings, paths.run_id)
+    plan = freeze(plan, paths)
+    refuse_foreign_plan(plan, paths, settings)
+    return plan
+
+
+def _make_plan(session: ResigningSession, settings: Settings, run_id: str) -> Plan:
+    started = time.monotonic()
+    cuts = Cuts(settings.pacing.chunk_rows)
+    cuts.walk(session.pending_keys())
+    plan = Plan(
+        run_id=run_id,
+        created_at=now_text(),
+        database=str(settings.database_path.resolve()),
+        settings_digest=settings.digest,
+        binding_digest=session.binding.digest,
+        schema_fingerprint=session.fingerprint,
+        max_rows=None,
+        stop_reason="complete",
+        unchanged_outside=0,
+        null_keys=0,
+        chunks=tuple(cuts.chunks(None)) if cuts.count else (),
+    )
+    return with_seconds(plan, time.monotonic() - started)
+
+
+def run_chunk(settings: Settings, paths: PartPaths, number: int, *, progress: Callable[[Progress], None]) -> None:
+    """Sign one chunk of the frozen plan and leave its marker. Safe to run again, like a chunk of the backfill."""
+    patiently(lambda: _attempt(settings, paths, number, progress))
+
+
+def _attempt(settings: Settings, paths: PartPaths, number: int, progress: Callable[[Progress], None]) -> None:
+    plan = require_plan(paths, settings)
+    read_marker(plan, paths, plan.chunk(number).chunk)  # a marker of another plan is refused before any work
+    run = ChunkRun(
+        settings=settings, paths=paths, plan=plan, chunk=plan.chunk(number), signer=require_signer(settings),
+        clock=utc_now, progress=progress,
+    )  # fmt: skip
+    with open_resigning_session(settings, write=True) as session:
+        refuse_other_binding(plan, session.binding)
+        sign_chunk(session, run)
+
+
+def sign_chunk(session: ResigningSession, run: ChunkRun) -> None:
+    """Bring one chunk to its end. Raises as `backfill_chunk` does."""
+    judge = Judge(KeyRegistry(()), first_id_of_leaf=lambda _: None, logged_before=lambda *_: None)
+    work_through(session, run, lambda row, mark: _write_next_batch(session, run, judge, row, mark))
+
+
+def _write_next_batch(session: ResigningSession, run: ChunkRun, judge: Judge, row: LedgerRow, mark: float) -> bool:
+    assert run.signer is not None  # require_signer has seen to it
+    batch = session.read_pending(after=row.cursor, through=run.chunk.through, limit=run.settings.pacing.batch_rows)
+    signatures, refused = list[SignatureWrite](), list[Reject]()
+    for pending in batch.rows:
+        payload_or_refusal = _payload(session, judge, pending, run.settings.derivation.confidence_width)
+        if isinstance(payload_or_refusal, Reject):
+            refused.append(payload_or_refusal)
+        else:
+            signatures.append(_signature(run.signer, pending, payload_or_refusal))
+    write = BatchWrite(
+        run_id=run.plan.run_id,
+        plan_id=run.plan.plan_id,
+        chunk=run.chunk.chunk,
+        attester=run.settings.derivation.attester,
+        now=run.now(),
+        inserts=(),
+        updates=(),
+        rejects=refused,
+        null_keys=0,
+        counts=Counts(eligible=len(batch.rows), updated=len(signatures), rejected=len(refused), signed=len(signatures)),
+        expected_cursor=row.cursor,
+        cursor=batch.last,
+        state="done" if batch.exhausted else "running",
+        seconds=time.monotonic() - mark,
+    )
+    return session.write_signatures(write, signatures)
+
+
+def _signature(signer: Signer, row: PendingRow, payload: bytes) -> SignatureWrite:
+    blob = signer.blob(payload)
+    notes = json.dumps({"supersedes": row.attestation_id, "type": "re-signed"}, separators=(",", ":"))
+    return SignatureWrite(*row[:6], blob, blob[8:72].hex(), row.attestation_id, notes)
+
+
+def _payload(session: ResigningSession, judge: Judge, row: PendingRow, width: float) -> bytes | Reject:
+    """The payload to sign, or why the row is refused."""
+    attested = AttestedRow(*row[:9], row.ever_signed)
+    finding = judge.judge(attested)
+    if finding is not None and finding.state != "unsigned":
+        return _refuse(row, finding.state, finding.detail)
+    if row.verified_by is None:
+        return _refuse(row, "attester_missing", "verified_by is NULL")
+    if row.attester != row.verified_by:
+        return _refuse(row, "attester_differs", f"verified_by {_seen(row.verified_by)}, logged {_seen(row.attester)}")
+    payload = judge.payload(attested)
+    sealed = session.sealed_digest(row.attestation_id)
+    if sealed is None:
+        return _refuse_if_changed(row) or _refuse_if_other(session.fact(row.fact_id), row, width) or payload
+    if sealed == _NO_DIGEST:
+        return _refuse(row, "payload_not_sealed", f"log row {row.attestation_id} was sealed without a payload")
+    if sealed != sha256(payload).digest():
+        return _refuse(
+            row, "payload_differs", f"payload {sha256(payload).hexdigest()[:16]}…, sealed {sealed.hex()[:16]}…"
+        )
+    return payload
+
+
+def _refuse_if_changed(row: PendingRow) -> Reject | None:
+    """Both times are ISO-8601 UTC with milliseconds where this job wrote them, so text compares as time does."""
+    updated_at, signed_at = row.updated_at, row.signed_at
+    if isinstance(updated_at, str) and isinstance(signed_at, str) and updated_at > signed_at:
+        return _refuse(row, "changed_after_logging", f"updated {_seen(updated_at)}, logged {_seen(signed_at)}")
+    return None
+
+
+def _refuse_if_other(fact: tuple[Any, ...] | None, row: PendingRow, width: float) -> Reject | None:
+    """A row may say less than its fact does, by having no band, and nothing else. Time is not compared if the fact has
+    none.
+    """
+    if fact is None:
+        return _refuse(row, "fact_missing", "there is no fact of this id")
+    record = derive(Fact._make(fact), Rules(confidence_width=width, default_extracted_at=row.extracted_at))
+    if isinstance(record, Reject):
+        return _refuse(row, "differs_from_fact", f"the fact is rejected: {record.reason}")
+    band = (row.confidence_lower, row.confidence_upper)
+    pairs = {
+        "source_doc": (row.source_doc, record.source_doc),
+        "extracted_at": (row.extracted_at, record.extracted_at),
+        "band": (band, band if band == (None, None) else (record.confidence_lower, record.confidence_upper)),
+    }
+    for name, (here, there) in pairs.items():
+        if here != there:
+            return _refuse(row, "differs_from_fact", f"{name} {_seen(here)}, the fact gives {_seen(there)}")
+    return None
+
+
+def _refuse(row: PendingRow, reason: str, detail: str) -> Reject:
+    fact_id = row.fact_id if isinstance(row.fact_id, str) else describe(row.fact_id)
+    return Reject(fact_id, reason, detail)
+
+
+def _seen(value: object) -> str:
+    return repr(value[:_SHOWN]) if isinstance(value, (str, bytes)) else repr(value)

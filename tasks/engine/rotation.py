@@ -1,0 +1,113 @@
+"""Rotating a key: the log itself says which key follows which, signed by both.
+
+The row that is appended:
+
+    fact_id         key-rotation/<old key id>/<new key id>
+    signature_hex   the old key's signature and the new key's, 256 hex digits, both over `notes`
+    notes           {"new_vkey":…,"old_vkey":…,"rotated_at":…,"type":"key-rotation"}
+
+The registry stays the authority: the row proves that whoever held the old key agreed, and when.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from tasks.attestation.ed25519 import verify
+from tasks.attestation.keyring import KeyRegistry, RegisteredKey, Use, entry_for
+from tasks.attestation.notes import VerifierKey
+from tasks.attestation.signing import Signer
+from tasks.attestation.verdicts import Finding, Verdict
+from tasks.engine.errors import DriftError, PublicKeyError, SigningKeyError
+from tasks.engine.settings import Settings
+from tasks.stores.sqlite_log import open_log_session
+
+PREFIX = "key-rotation/"
+_TYPE = "key-rotation"
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """One rotation as it was logged. `leaf` is the number that its row has, or will have, in the sealed log."""
+
+    attestation_id: int
+    leaf: int
+    old: VerifierKey
+    new: VerifierKey
+
+    def entries(self, use: Use, old: RegisteredKey | None) -> tuple[RegisteredKey, RegisteredKey]:
+        """What the registry must say now: the old key superseded, the new one active from the leaf behind."""
+        before = old or entry_for(self.old, use)
+        superseded = before.model_copy(update={"state": "superseded", "until_leaf": self.leaf})
+        return superseded, entry_for(self.new, use, from_leaf=self.leaf + 1)
+
+
+def record(old: VerifierKey, new: VerifierKey, rotated_at: str) -> str:
+    """What both keys sign."""
+    fields = {"new_vkey": str(new), "old_vkey": str(old), "rotated_at": rotated_at, "type": _TYPE}
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def rotate(settings: Settings, old: Signer, new: Signer, *, now: str) -> Rotation:
+    """Append the rotation to the log. Nothing else is written.
+
+    Raises SigningKeyError if both are one key, DriftError if the log has no column for notes.
+    """
+    if old.public_key == new.public_key:
+        raise SigningKeyError(
+            "rotate: the new key is the old one. Make another: provenance keygen. Nothing was written."
+        )
+    keys = VerifierKey(old.key_name, old.public_key), VerifierKey(new.key_name, new.public_key)
+    notes = record(*keys, now)
+    with open_log_session(settings, purpose="rotate") as session:
+        log = session.binding.log
+        if log.notes is None:
+            raise DriftError(
+                f'{log.table}: no column "notes", and a rotation is recorded there. Add it: ALTER TABLE {log.table} '
+                f"ADD COLUMN notes TEXT. Nothing was written."
+            )
+        appended = session.append_rotation(
+            fact_id=f"{PREFIX}{old.key_id.hex()}/{new.key_id.hex()}",
+            attester=settings.derivation.attester,
+            signature_hex=(old.sign(notes.encode()) + new.sign(notes.encode())).hex(),
+            notes=notes,
+            now=now,
+        )
+        last = session.last_checkpoint()
+        sealed, behind = (last.tree_size, last.last_attestation_id + 1) if last else (0, -(2**63))
+        return Rotation(appended, sealed + session.count_rows(behind, appended) - 1, *keys)
+
+
+def rotation_findings(
+    rows: Sequence[tuple[int, object, object, object]],
+    registry: KeyRegistry,
+    leaf_of: Callable[[int], int | None],
+) -> Iterator[Finding]:
+    """What is wrong with the rotations in the log, by registered keys only."""
+    known = {str(key.key): key.key for key in registry.keys}
+    for attestation_id, fact_id, signature_hex, notes in rows:
+        objection = _objection(fact_id, signature_hex, notes, known)
+        if objection:
+            leaf = leaf_of(attestation_id)
+            yield Finding(Verdict.ROTATION_INVALID, objection, leaf, attestation_id, str(fact_id))
+
+
+def _objection(fact_id: object, signature_hex: object, notes: object, known: dict[str, VerifierKey]) -> str | None:
+    try:
+        fields = json.loads(str(notes))
+        old, new = VerifierKey.parse(str(fields["old_vkey"])), VerifierKey.parse(str(fields["new_vkey"]))
+        signatures = bytes.fromhex(str(signature_hex))
+        expected = record(old, new, fields["rotated_at"])
+    except (ValueError, KeyError, TypeError, PublicKeyError):
+        return "its notes are no record of a rotation"
+    if notes != expected or fact_id != f"{PREFIX}{old.key_id.hex()}/{new.key_id.hex()}":
+        return "its fact_id and its notes are not of one rotation"
+    unknown = [key.name for key in (old, new) if str(key) not in known]
+    if unknown:
+        return f"{' and '.join(unknown)} is not registered with this public key"
+    message = expected.encode()
+    if len(signatures) != 128 or not verify(old.public_key, message, signatures[:64]):
+        return f"{old.name} has not signed it"
+    return None if verify(new.public_key, message, signatures[64:]) else f"{new.name} has not signed it"

@@ -1,0 +1,373 @@
+"""Sealing the log: new rows get leaves, and a checkpoint is signed over the tree they make.
+
+1. Go on from the last checkpoint, after it has been held against its own signature and the published files.
+2. Cut the rows behind it into groups, in the order of their ids. The position in that order is the leaf's number.
+3. Hash the groups, in worker processes where there is much to do.
+4. Commit every million leaves with a signed checkpoint, in one transaction, under the write lock.
+5. Publish each checkpoint as a file, after its commit.
+
+A crash anywhere loses at most what was hashed and not committed, and a checkpoint without its file gets it the next
+time. Two sealers at once: the database lets only one grow the log from a given size, the other starts again from there.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeVar
+
+from tasks.attestation import notes
+from tasks.attestation.checkpoints import Checkpoint, open_checkpoint
+from tasks.attestation.leaves import MARK_BYTES, TILE_LEAVES, LeafHasher
+from tasks.attestation.merkle import HASH_BYTES, Frontier
+from tasks.attestation.notes import Note, VerifierKey
+from tasks.attestation.signing import Signer
+from tasks.attestation.subtrees import grow, subtree_roots
+from tasks.engine import markers, points
+from tasks.engine.checkpoint_files import CheckpointFiles
+from tasks.engine.clock import now_text
+from tasks.engine.errors import DriftError, NoteError, SealError, StateError, UnverifiedNoteError
+from tasks.engine.paths import RunPaths
+from tasks.engine.settings import Settings
+from tasks.engine.verification import log_signer_of
+from tasks.stores.log_base import NewCheckpoint, StoredCheckpoint, Tile
+from tasks.stores.sqlite_log import SqliteLogSession, next_id, open_log_session
+
+logger = logging.getLogger("luigi-interface")
+
+GROUP_LEAVES = 16 * TILE_LEAVES
+STEP_LEAVES = 1 << 20
+PROCESSES = 2
+_WORTH_PROCESSES = 4 * GROUP_LEAVES
+_GROUPS_AHEAD = 2
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+SealState = Literal["sealed", "no_key", "dry_run"]
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """How the log stands. `root` is hex; `unsealed_rows` is None where the table cannot be counted by its ids."""
+
+    state: SealState
+    tree_size: int
+    root: str | None
+    unsealed_rows: int | None
+    checkpoint_file: str | None
+    new_leaves: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def words(self) -> str:
+        """How the log stands, in plain words."""
+        return seal_words(self.as_json())
+
+
+def seal_words(sealed: dict[str, Any]) -> str:
+    """`Sealed` as JSON, in plain words for a report."""
+    size, unsealed = sealed["tree_size"], sealed["unsealed_rows"]
+    if sealed["state"] == "dry_run":
+        return "log: a dry run seals nothing"
+    if sealed["state"] == "sealed":
+        late = f"; {unsealed:,} rows came since and are not" if unsealed else ""
+        where = f", checkpoint {sealed['checkpoint_file']}" if sealed["checkpoint_file"] else ""
+        return f"log: sealed, {size:,} leaves ({sealed['new_leaves']:,} new){where}{late}"
+    count = "its rows" if unsealed is None else f"{unsealed:,} rows"
+    return (
+        f"log: UNSEALED, no key for checkpoints is configured: {count} of the attestation log can be changed without a "
+        f"trace{f' (the first {size:,} were sealed earlier)' if size else ''}"
+    )
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that become leaves together: `rows` of them, with ids from `first_id` to `last_id`."""
+
+    first_leaf: int
+    rows: int
+    first_id: int
+    last_id: int
+
+
+def seal_log(settings: Settings, *, run_id: str | None, now: Callable[[], str] = now_text) -> Sealed:
+    """Seal every row that the log holds now. Without a key nothing is written, and the rows are counted.
+
+    Raises SealError if the log is not the one that was sealed before; DriftError, DatabaseError or LockedError.
+    """
+    signer = log_signer_of(settings)
+    if signer is None:
+        return _unsealed(settings)
+    files = CheckpointFiles(settings.state_dir, settings.sealing.origin)
+    with open_log_session(settings, purpose="seal") as session:
+        before = None
+        while True:
+            start = _resume(session, signer, files, settings.sealing.origin)
+            before = start.tree_size if before is None else before
+            if _Sealer(session, settings, signer, files, run_id, now).seal(start):
+                break
+        last = session.last_checkpoint()
+        return Sealed(
+            state="sealed",
+            tree_size=last.tree_size if last else 0,
+            root=last.root.hex() if last else None,
+            unsealed_rows=_count_unsealed(session, last),
+            checkpoint_file=str(files.path(last.tree_size)) if last else None,
+            new_leaves=(last.tree_size if last else 0) - before,
+        )
+
+
+def _unsealed(settings: Settings) -> Sealed:
+    """How the log stands where no key may sign it."""
+    try:
+        with open_log_session(settings, purpose="read") as session:
+            last = session.last_checkpoint()
+            unsealed = _count_unsealed(session, last)
+    except DriftError as error:
+        logger.warning("the log cannot be sealed: %s", error)
+        return Sealed("no_key", 0, None, None, None)
+    if last is None:
+        return Sealed("no_key", 0, None, unsealed, None)
+    return Sealed("no_key", last.tree_size, last.root.hex(), unsealed, None)
+
+
+def _count_unsealed(session: SqliteLogSession, last: StoredCheckpoint | None) -> int:
+    newest = session.last_attestation_id()
+    first = next_id(last.last_attestation_id if last else None)
+    return session.count_rows(first, newest) if newest is not None and newest >= first else 0
+
+
+_EMPTY = StoredCheckpoint(0, Frontier().root(), Frontier().to_bytes(), 0, b"")
+
+
+def _resume(session: SqliteLogSession, signer: Signer, files: CheckpointFiles, origin: str) -> StoredCheckpoint:
+    """The checkpoint to go on from. Publishes the files that a crash left unwritten.
+
+    Raises SealError if the database does not hold what was sealed before.
+    """
+    stored = session.checkpoints()
+    last = stored[-1] if stored else _EMPTY
+    published = files.largest()
+    if published > last.tree_size:
+        raise SealError(
+            f"{files.path(published)}: ATTENTION: a checkpoint of {published} leaves was published, but the database "
+            f"holds {last.tree_size} sealed leaves: it was restored or truncated since. To seal it again would make a "
+            f"second history: put the database back, or begin a new log under another sealing.origin. Nothing was "
+            f"written."
+        )
+    if stored:
+        _refuse_other_log(last, signer, files, origin)
+    files.publish(stored)
+    return last
+
+
+def _refuse_other_log(last: StoredCheckpoint, signer: Signer, files: CheckpointFiles, origin: str) -> None:
+    """Raise SealError unless the last checkpoint is this log's, whole, and signed by this key or published before."""
+    where = f"checkpoint of {last.tree_size} leaves in the database"
+    try:
+        frontier = Frontier.from_bytes(last.frontier)
+        try:
+            checkpoint = open_checkpoint(last.note, [VerifierKey(signer.key_name, signer.public_key)])
+        except UnverifiedNoteError:
+            if not files.holds(last):
+                raise
+            checkpoint = Checkpoint.parse(Note.parse(last.note).text)  # signed by the key before this one
+    except (ValueError, NoteError) as error:
+        raise SealError(
+            f"{where}: {str(error).rstrip('.')}. It cannot be gone on from: run provenance audit. Nothing was written."
+        ) from None
+    seen = (frontier.size, frontier.root(), checkpoint.size, checkpoint.root)
+    if seen != (last.tree_size, last.root, last.tree_size, last.root):
+        raise SealError(
+            f"{where}: its note, its root and its frontier do not belong together. Somebody altered the row: run "
+            f"provenance audit. Nothing was written."
+        )
+    if checkpoint.origin != origin:
+        raise SealError(
+            f"{where}: the log is called {checkpoint.origin}, the job file says {origin}. A log keeps its name: set "
+            f"sealing.origin back. Nothing was written."
+        )
+
+
+@dataclass(frozen=True)
+class _Sealer:
+    """One pass over the rows that are not sealed yet."""
+
+    session: SqliteLogSession
+    settings: Settings
+    signer: Signer
+    files: CheckpointFiles
+    run_id: str | None
+    now: Callable[[], str]
+
+    def seal(self, start: StoredCheckpoint) -> bool:
+        """Seal the rows behind `start`. False if another sealer was faster: then begin again."""
+        first = next_id(start.last_attestation_id if start.tree_size else None)
+        last = self.session.last_attestation_id()
+        if last is None or last < first:
+            return True
+        groups = _groups(self.session, start.tree_size, first, last)
+        with hashing(last - max(first, 0) + 1) as run:
+            results = run(hash_group, ((self.settings, group) for group in groups))
+            return self._commit_steps(start, results)
+
+    def _commit_steps(self, start: StoredCheckpoint, results: Iterable[list[Tile]]) -> bool:
+        frontier = Frontier.from_bytes(start.frontier)
+        committed, pending = start.tree_size, list[Tile]()
+        for tiles in results:
+            for tile in tiles:
+                grow(frontier, tile.end, _split(tile.roots))
+            pending += tiles
+            if frontier.size % STEP_LEAVES == 0:
+                if not self._commit(frontier, committed, pending):
+                    return False
+                committed, pending = frontier.size, []
+        return not pending or self._commit(frontier, committed, pending)
+
+    def _commit(self, frontier: Frontier, grows_from: int, tiles: list[Tile]) -> bool:
+        """Steps 4 and 5 for the tiles since the last commit."""
+        root = frontier.root()
+        text = Checkpoint(self.settings.sealing.origin, frontier.size, root).text
+        made = StoredCheckpoint(
+            tree_size=frontier.size,
+            root=root,
+            frontier=frontier.to_bytes(),
+            last_attestation_id=tiles[-1].attestation_ids[-1],
+            note=notes.sign(text, self.signer).encode(),
+        )
+        if not self.session.append(NewCheckpoint(made, grows_from, tuple(tiles), self.run_id, self.now())):
+            return False
+        points.reach("after the seal commits, before its checkpoint file")
+        self.files.publish([made])
+        logger.info("log: %d leaves sealed, root %s", made.tree_size, root.hex())
+        return True
+
+
+def _groups(session: SqliteLogSession, leaf: int, first: int, last: int) -> Iterator[Group]:
+    """Cut the rows from id `first` to `last` so that each group ends at a multiple of GROUP_LEAVES."""
+    while first <= last:
+        rows = GROUP_LEAVES - leaf % GROUP_LEAVES
+        end = session.end_of_rows(first, last, rows)
+        if end is None:
+            rows, end = session.count_rows(first, last), last
+        if rows:
+            yield Group(leaf, rows, first, end)
+        leaf, first = leaf + rows, end + 1
+
+
+def hash_group(task: tuple[Settings, Group]) -> list[Tile]:
+    """The tiles of one group, read and hashed. Runs in a process of its own: opens and closes its session.
+
+    Raises SealError if the rows are not there any more.
+    """
+    settings, group = task
+    with open_log_session(settings, purpose="read") as session, no_collector():
+        return list(_hash_tiles(session, group))
+
+
+@contextmanager
+def no_collector() -> Iterator[None]:
+    """Without the cyclic garbage collector: it would walk every row that was fetched, a third of the whole time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _hash_tiles(session: SqliteLogSession, group: Group) -> Iterator[Tile]:
+    hasher = LeafHasher()
+    leaf, first, end = group.first_leaf, group.first_id, group.first_leaf + group.rows
+    while leaf < end:
+        wanted = min(TILE_LEAVES - leaf % TILE_LEAVES, end - leaf)
+        last = session.end_of_rows(first, group.last_id, wanted)
+        if last is None:
+            raise SealError(
+                f"rows {first} to {group.last_id} of the attestation log: fewer than {wanted} are left while they were "
+                f"sealed. Somebody deletes rows of an append-only log. Nothing of this step was written."
+            )
+        leaves = hasher.new_leaves(session.read_attested(first, last))
+        yield Tile(
+            first_leaf=leaf,
+            attestation_ids=tuple(leaves.attestation_ids),
+            roots=b"".join(subtree_roots(leaf, leaves.hashes)),
+            marks=b"".join(one[:MARK_BYTES] for one in leaves.hashes),
+            digests=b"".join(leaves.digests),
+        )
+        leaf, first = leaf + wanted, last + 1
+
+
+def _split(roots: bytes) -> list[bytes]:
+    return [roots[at : at + HASH_BYTES] for at in range(0, len(roots), HASH_BYTES)]
+
+
+Run = Callable[[Callable[[_T], _R], Iterable[_T]], Iterator[_R]]
+
+
+@contextmanager
+def hashing(rows: int, *, processes: int | None = None) -> Iterator[Run[Any, Any]]:
+    """Something like `map`: in this process for few rows, else in processes of their own, results in order.
+
+    Few tasks are under way at once, so that memory stays bounded. Processes are spawned, not forked: this one may
+    hold connections and threads.
+    """
+    wanted = min(PROCESSES, os.cpu_count() or 1) if processes is None else processes
+    if wanted < 2 or (processes is None and rows < _WORTH_PROCESSES):
+        yield lambda function, tasks: map(function, tasks)
+        return
+    with ProcessPoolExecutor(wanted, mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            yield lambda function, tasks: _in_order(pool, function, tasks, ahead=wanted + _GROUPS_AHEAD)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _in_order(
+    pool: ProcessPoolExecutor, function: Callable[[_T], _R], tasks: Iterable[_T], *, ahead: int
+) -> Iterator[_R]:
+    under_way: deque[Future[_R]] = deque()
+    for task in tasks:
+        under_way.append(pool.submit(function, task))
+        if len(under_way) > ahead:
+            yield under_way.popleft().result()
+    while under_way:
+        yield under_way.popleft().result()
+
+
+# --- as a step of a run -----------------------------------------------------------------------------
+
+
+def seal_run(settings: Settings, paths: RunPaths) -> None:
+    """Seal the log at the end of a live run, and leave seal.json. A dry run never seals."""
+    if not paths.dry_run:
+        sealed = seal_log(settings, run_id=paths.run_id)
+        markers.write_durably(paths.seal, markers.to_text(sealed.as_json()))
+
+
+def is_sealed(settings: Settings, paths: RunPaths) -> bool:
+    """True if seal.json is there and nothing has changed for it: a key that came since is a reason to seal."""
+    if paths.dry_run:
+        return True
+    found = markers.read_json(paths.seal)
+    return found is not None and (found.get("state") == "sealed" or log_signer_of(settings) is None)
+
+
+def read_seal(paths: RunPaths) -> dict[str, Any]:
+    """What the report says of the log. Raises StateError if seal.json is gone."""
+    if paths.dry_run:
+        return Sealed("dry_run", 0, None, None, None).as_json()
+    found = markers.read_json(paths.seal)
+    if found is None:
+        raise StateError(f"{paths.seal}: missing or torn. Run the same command again. Nothing was written.")
+    return found

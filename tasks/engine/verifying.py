@@ -1,0 +1,194 @@
+"""Every metadata row to exactly one state: cut into key ranges, each verified by itself.
+
+1. Cut the rows into chunks of `chunk_rows`, by key, as one snapshot shows them.
+2. Read a chunk batch by batch, each row with the latest log row of its fact as one moment shows both.
+3. Judge every row; those that are not valid go to the chunk's findings, one JSON object a line.
+4. Count: a chunk's verdict holds its counts and the first findings of each state.
+
+Nothing is written to the database, and memory is bounded by the batch, however many rows are not valid. Rows that
+come or go while this runs may be seen or not; every row that stays as it was is seen once.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tasks.attestation.keyring import KeyRegistry
+from tasks.attestation.states import STATES, Finding, Judge
+from tasks.engine import markers
+from tasks.engine.backfill import Progress
+from tasks.engine.clock import now_text
+from tasks.engine.errors import DatabaseError
+from tasks.engine.keys import Key, to_json
+from tasks.engine.planning import MAX_CHUNKS
+from tasks.engine.plans import Plan, PlannedChunk
+from tasks.engine.settings import Settings
+from tasks.stores.attestations import AttestationReader
+from tasks.stores.sqlite_attestations import open_attestations
+
+LISTED = 20
+"""Findings of one state that are shown to people."""
+
+_CHUNKS_PER_WORKER = 4
+_NO_KEY = Finding(None, "malformed", "fact_id: NULL, expected text")
+
+
+@dataclass(frozen=True)
+class ChunkVerdict:
+    """What became of one chunk. `states` has a count for every state, `listed` the first findings of each."""
+
+    chunk: int
+    after: Any
+    through: Any
+    rows: int
+    states: dict[str, int]
+    listed: list[dict[str, Any]]
+    started_at: str
+    finished_at: str
+    seconds: float
+
+
+def plan_verification(
+    settings: Settings, registry: KeyRegistry, *, run_id: str, created_at: str, workers: int | None = None
+) -> Plan:
+    """Cut the rows that are there now. With `workers`, small tables are cut finer, so that each has something to do.
+
+    The plan's digest covers the registry: a verdict by other keys is another verdict.
+    """
+    started = time.monotonic()
+    with open_attestations(settings) as reader, reader.snapshot():
+        null_keys = reader.count_null_keys()
+        rows = reader.count_rows() - null_keys
+        size = max(1, settings.pacing.chunk_rows, -(-rows // MAX_CHUNKS))
+        if workers is not None:
+            size = max(1, -(-rows // MAX_CHUNKS), min(size, -(-rows // (workers * _CHUNKS_PER_WORKER))))
+        chunks = tuple(_cut(reader, rows, size)) or ((PlannedChunk(1, None, None, 0),) if null_keys else ())
+        return Plan(
+            run_id=run_id,
+            created_at=created_at,
+            database=str(settings.database_path.resolve()),
+            settings_digest=f"{settings.digest} {registry.digest}",
+            binding_digest=reader.binding_digest,
+            schema_fingerprint=reader.fingerprint,
+            max_rows=None,
+            stop_reason="complete",
+            unchanged_outside=0,
+            null_keys=null_keys,
+            chunks=chunks,
+            planning_seconds=round(time.monotonic() - started, 3),
+        )
+
+
+def _cut(reader: AttestationReader, rows: int, size: int) -> Iterator[PlannedChunk]:
+    after: Key = None
+    for number in range(1, rows // size + 1):
+        through = reader.key_after(after, rows=size)
+        yield PlannedChunk(number, after, through, size)
+        after = through
+    if rows % size:
+        yield PlannedChunk(rows // size + 1, after, reader.last_key(), rows % size)
+
+
+def verify_chunk(
+    settings: Settings,
+    registry: KeyRegistry,
+    chunk: PlannedChunk,
+    findings: Path,
+    *,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> ChunkVerdict:
+    """Verify one chunk and leave its findings at that path, whole or not at all. Chunk 1 takes the rows without a key.
+
+    Raises DriftError, DatabaseError or LockedError as the reader does.
+    """
+    started, started_at = time.monotonic(), now_text()
+    counts, listed = Counter[str](), list[dict[str, Any]]()
+
+    def lines() -> Iterator[str]:
+        for finding in _findings(settings, registry, chunk, counts, progress):
+            content = {"fact_id": to_json(finding.fact_id), "state": finding.state, "detail": finding.detail}
+            counts[finding.state] += 1
+            if counts[finding.state] <= LISTED:
+                listed.append(content)
+            yield json.dumps(content, ensure_ascii=False) + "\n"
+
+    markers.stream_durably(findings, lines())
+    rows = counts.pop("rows")
+    counts["valid"] = rows - counts.total()
+    return ChunkVerdict(
+        chunk.chunk, to_json(chunk.after), to_json(chunk.through), rows, {state: counts[state] for state in STATES},
+        listed, started_at, now_text(), round(time.monotonic() - started, 3),
+    )  # fmt: skip
+
+
+def _findings(
+    settings: Settings,
+    registry: KeyRegistry,
+    chunk: PlannedChunk,
+    counts: Counter[str],
+    progress: Callable[[Progress], None],
+) -> Iterator[Finding]:
+    """The rows of a chunk that are not valid; `counts["rows"]` grows by all of them."""
+    started = time.monotonic()
+    with open_attestations(settings) as reader:
+        if chunk.chunk == 1:
+            null_keys = reader.count_null_keys()
+            counts["rows"] += null_keys
+            yield from (_NO_KEY for _ in range(null_keys))
+        judge = Judge(registry, first_id_of_leaf=reader.first_id_of_leaf, logged_before=reader.logged_before)
+        after, exhausted = chunk.after, chunk.through is None
+        while not exhausted:
+            batch = reader.read_rows(after=after, through=chunk.through, limit=settings.pacing.batch_rows)
+            counts["rows"] += len(batch.rows)
+            yield from judge.findings(batch.rows)
+            after, exhausted = batch.last, batch.exhausted
+            progress(Progress(counts["rows"], chunk.residual, counts["rows"], time.monotonic() - started))
+
+
+def verify_in_process(
+    settings: Settings, registry: KeyRegistry, plan: Plan, *, workers: int, folder: Path
+) -> Iterator[ChunkVerdict]:
+    """Verify the chunks of a plan with so many processes, in no certain order; findings go to `folder`.
+
+    Raises DatabaseError if a process dies, and whatever a chunk raised.
+    """
+    verify = partial(_verify_one, settings, registry, folder)
+    if workers == 1 or len(plan.chunks) < 2:
+        yield from map(verify, plan.chunks)
+        return
+    with ProcessPoolExecutor(min(workers, len(plan.chunks))) as pool:
+        futures = [pool.submit(verify, chunk) for chunk in plan.chunks]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool:
+            raise DatabaseError(
+                "verification: a worker process died, perhaps for want of memory. There is no verdict. Run the same "
+                "command again, with fewer --workers. Nothing was written."
+            ) from None
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _verify_one(settings: Settings, registry: KeyRegistry, folder: Path, chunk: PlannedChunk) -> ChunkVerdict:
+    return verify_chunk(settings, registry, chunk, findings_in(folder, chunk.chunk))
+
+
+def findings_in(folder: Path, chunk: int) -> Path:
+    return folder / f"chunk-{chunk:06d}.findings.jsonl"
+
+
+def read_findings(files: Iterable[Path]) -> Iterator[dict[str, Any]]:
+    """All findings of these files, one after the other."""
+    for path in files:
+        with path.open(encoding="utf-8") as lines:
+            yield from map(json.loads, lines)

@@ -1,0 +1,68 @@
+"""Closing a verification: its chunks become verify.json, verify.md and, last, summary.json."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tasks.attestation.keyring import load_registry
+from tasks.engine import markers
+from tasks.engine.clock import now_text
+from tasks.engine.errors import StateError, VerificationError
+from tasks.engine.paths import PartPaths
+from tasks.engine.settings import Settings
+from tasks.engine.verify_runs import require_plan, require_verdict, summary_path
+from tasks.engine.verifying import read_findings
+from tasks.reporting.verification import (
+    Verification,
+    summarize_verification,
+    to_json_parts,
+    to_markdown,
+    to_terminal,
+    verdict_words,
+)
+
+
+def close_verification(settings: Settings, keys: Path, paths: PartPaths, *, allow_unsigned: bool) -> str:
+    """Write verify.json, verify.md and summary.json. Returns the terminal's summary.
+
+    Raises VerificationError, once all three are written, if not every row is valid; StateError if a chunk is missing.
+    """
+    registry = load_registry(keys)
+    plan = require_plan(settings, registry, paths)
+    verdicts = [require_verdict(plan, paths, chunk.chunk) for chunk in plan.chunks]
+    report = summarize_verification(
+        settings, registry, plan, verdicts, allow_unsigned=allow_unsigned, finished_at=now_text()
+    )
+    facts = _Counted(read_findings(paths.findings(chunk.chunk) for chunk in plan.chunks))
+    markers.stream_durably(paths.report, to_json_parts(report, facts))
+    if facts.count != report.rows - report.states["valid"]:
+        raise StateError(
+            f"{paths.report}: the chunks count {report.rows - report.states['valid']} rows that are not valid, their "
+            f"findings hold {facts.count}: another verification of run {paths.run_id} ran at the same time. Use a new "
+            f"--run-id. Nothing was written to the database."
+        )
+    markers.write_durably(paths.report_markdown, to_markdown(report))
+    markers.write_durably(summary_path(paths), markers.to_text(report.as_json()))
+    return _told(report, paths)
+
+
+class _Counted:
+    """The facts of a report, counted while they are written."""
+
+    def __init__(self, facts: Iterable[dict[str, Any]]) -> None:
+        self._facts = facts
+        self.count = 0
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for fact in self._facts:
+            self.count += 1
+            yield fact
+
+
+def _told(report: Verification, paths: PartPaths) -> str:
+    if not report.passed:
+        print(f"{to_terminal(report)}\nreport: {paths.report}")
+        raise VerificationError(f"{report.table}: {verdict_words(report)} See {paths.report_markdown}.")
+    return f"{to_terminal(report)}\nreport: {paths.report}"

@@ -1,0 +1,143 @@
+"""What a signing of placeholders came to: sign.json, sign.md and the terminal's summary."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tasks.engine import markers
+from tasks.engine.backfill import live_marker
+from tasks.engine.chunk_runs import read_marker, require_plan
+from tasks.engine.clock import now_text
+from tasks.engine.errors import StateError
+from tasks.engine.paths import PartPaths
+from tasks.engine.plans import Plan, read_plan
+from tasks.engine.settings import Settings
+from tasks.reporting.markdown import cell, markdown_table
+from tasks.stores.base import LedgerRow
+from tasks.stores.resigning import ResigningSession
+from tasks.stores.sqlite_resigning import open_resigning_session
+
+
+@dataclass(frozen=True)
+class SigningReport:
+    """The content of sign.json in its order. `pending = signed + refused`; `remaining` is counted afresh."""
+
+    run_id: str
+    plan_id: str
+    database: str
+    key_id: str | None
+    started_at: str
+    finished_at: str
+    rows: dict[str, int]
+    refused: dict[str, int]
+    refused_sample: list[dict[str, Any]]
+    remaining: int
+    rows_per_second: float
+    chunks: list[dict[str, Any]]
+
+
+def signing_is_done(settings: Settings, paths: PartPaths) -> bool:
+    """True if sign.json is whole, of the frozen plan, and known to the database's ledger: a database that was restored
+    from before is not signed. Raises StateError if the plan is not for this command.
+    """
+    plan = read_plan(paths, settings)
+    content = markers.read_json(paths.report) if plan else None
+    if plan is None or content is None or content.get("plan_id") != plan.plan_id:
+        return False
+    if not plan.chunks:
+        return True
+    with open_resigning_session(settings, write=False) as session:
+        run = session.read_run(plan.run_id)
+    return run is not None and run.plan_id == plan.plan_id
+
+
+def close_signing(settings: Settings, paths: PartPaths) -> str:
+    """Write sign.md and sign.json of a signing whose chunks are done. Returns the terminal's summary."""
+    plan = require_plan(paths, settings)
+    with open_resigning_session(settings, write=bool(plan.chunks)) as session:
+        report = _summarize(session, settings, paths, plan)
+        if plan.chunks:
+            session.finish_run(run_id=plan.run_id, now=report.finished_at)
+    markers.write_durably(paths.report_markdown, _to_markdown(report))
+    markers.write_durably(paths.report, markers.to_text(asdict(report)))
+    return f"{_to_terminal(report)}\nreport: {paths.report}"
+
+
+def _summarize(session: ResigningSession, settings: Settings, paths: PartPaths, plan: Plan) -> SigningReport:
+    run = session.read_run(plan.run_id)
+    key_id = run.key_id if run else None
+    rows = _finished_rows(session, paths, plan, key_id)
+    counts = {
+        "pending": sum(row.counts.eligible for row in rows),
+        "signed": sum(row.counts.signed for row in rows),
+        "refused": sum(row.counts.rejected for row in rows),
+    }
+    seconds, now = sum(row.seconds for row in rows), now_text()
+    return SigningReport(
+        run_id=plan.run_id,
+        plan_id=plan.plan_id,
+        database=str(settings.database_path),
+        key_id=key_id,
+        started_at=min((row.started_at for row in rows), default=now),
+        finished_at=now,
+        rows=counts,
+        refused=session.reject_reasons(plan.run_id),
+        refused_sample=session.reject_sample(plan.run_id),
+        remaining=session.count_pending(),
+        rows_per_second=round(counts["pending"] / seconds, 1) if seconds else 0.0,
+        chunks=[_of_report(row) for row in rows],
+    )
+
+
+def _finished_rows(session: ResigningSession, paths: PartPaths, plan: Plan, key_id: str | None) -> list[LedgerRow]:
+    """The ledger's rows of the plan, all of them done or StateError. A marker that is missing is written again."""
+    ledger = {row.chunk: row for row in session.read_chunks(plan.run_id) if row.plan_id == plan.plan_id}
+    for planned in plan.chunks:
+        row = ledger.get(planned.chunk)
+        if row is None or row.state != "done":
+            seen = "does not know it" if row is None else "says it is not done"
+            raise StateError(
+                f"{planned}: its marker is there, but the ledger of the database {seen}: the database was replaced or "
+                f"restored since. Use a new --run-id. Nothing was written."
+            )
+        if read_marker(plan, paths, planned.chunk) is None:
+            marker = {**live_marker(plan, row, key_id), "mode": paths.mode}
+            markers.write_durably(paths.marker(planned.chunk), markers.to_text(marker))
+    return [ledger[planned.chunk] for planned in plan.chunks]
+
+
+def _of_report(row: LedgerRow) -> dict[str, Any]:
+    return {
+        "chunk": row.chunk, "pending": row.counts.eligible, "signed": row.counts.signed, "refused": row.counts.rejected,
+        "seconds": round(row.seconds, 3), "attempts": row.attempts,
+    }  # fmt: skip
+
+
+def _to_terminal(report: SigningReport) -> str:
+    signed, pending = report.rows["signed"], report.rows["pending"]
+    lines = [f"signing {report.run_id}: {signed:,} of {pending:,} placeholders signed with key {report.key_id}"]
+    if report.refused:
+        lines.append("  REFUSED: " + ", ".join(f"{reason} {count:,}" for reason, count in report.refused.items()))
+    return "\n".join([*lines, f"  still unsigned: {report.remaining:,}"])
+
+
+def _to_markdown(report: SigningReport) -> str:
+    """sign.md. Values from the database are escaped."""
+    facts = {
+        "database": report.database, "key": report.key_id, "plan": report.plan_id, "started": report.started_at,
+        "finished": report.finished_at, "still unsigned": f"{report.remaining:,}",
+        "speed": f"{report.rows_per_second:,.0f} rows/s per worker",
+    }  # fmt: skip
+    sections = [
+        f"# Signing {cell(report.run_id)}",
+        "\n".join(f"- {name}: {cell(value)}" for name, value in facts.items()),
+        f"## Rows\n\n{markdown_table(('placeholders', 'rows'), [(k, f'{v:,}') for k, v in report.rows.items()])}",
+    ]
+    if report.refused:
+        sample = [(row["fact_id"], row["reason"], row["detail"]) for row in report.refused_sample]
+        sections += [
+            f"## Refused\n\n{markdown_table(('reason', 'rows'), list(report.refused.items()))}",
+            markdown_table(("fact", "reason", "seen"), sample),
+        ]
+    return "\n\n".join(sections) + "\n"

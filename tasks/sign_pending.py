@@ -1,0 +1,76 @@
+"""SignPending: rows that carry a placeholder are signed, once a key is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import luigi
+
+from tasks.engine.chunk_runs import all_chunks_done, chunk_is_done, require_plan
+from tasks.engine.paths import PartPaths, sign_paths
+from tasks.engine.plans import read_plan
+from tasks.engine.resigning import plan_signing, run_chunk
+from tasks.parameters import WholeNumber
+from tasks.progress import ProgressReporter
+from tasks.reporting.signing import close_signing, signing_is_done
+from tasks.run_task import JobTask, file_target, run_id_parameter
+
+
+class SigningTask(JobTask):
+    """A task of one signing."""
+
+    run_id: luigi.Parameter[str] = run_id_parameter()
+
+    def paths(self) -> PartPaths:
+        return sign_paths(self.settings().state_dir, self.run_id)
+
+
+class PlanSigning(SigningTask):
+    """Cut the rows that carry a placeholder into chunks and write sign/plan.json, once per run id."""
+
+    def output(self) -> luigi.LocalTarget:
+        return file_target(self.paths().plan)
+
+    def is_done(self) -> bool:
+        return read_plan(self.paths(), self.settings()) is not None
+
+    def run(self) -> None:
+        plan_signing(self.settings(), self.paths())
+
+
+class SignChunk(SigningTask):
+    """Sign one chunk. Can be run alone, again, in any order."""
+
+    chunk: luigi.Parameter[int] = WholeNumber(description="number of the chunk, from 1")
+
+    def requires(self) -> PlanSigning:
+        return PlanSigning(job=self.job, run_id=self.run_id)
+
+    def output(self) -> luigi.LocalTarget:
+        return file_target(self.paths().marker(self.chunk))
+
+    def is_done(self) -> bool:
+        return chunk_is_done(self.settings(), self.paths(), self.chunk)
+
+    def run(self) -> None:
+        run_chunk(self.settings(), self.paths(), self.chunk, progress=ProgressReporter(self))
+
+
+class SignPending(SigningTask):
+    """Sign every row that carries a placeholder and is what was logged; write sign.json and sign.md."""
+
+    def requires(self) -> PlanSigning:
+        return PlanSigning(job=self.job, run_id=self.run_id)
+
+    def output(self) -> luigi.LocalTarget:
+        return file_target(self.paths().report)
+
+    def is_done(self) -> bool:
+        return signing_is_done(self.settings(), self.paths())
+
+    def run(self) -> Iterator[luigi.DynamicRequirements]:
+        settings, paths = self.settings(), self.paths()
+        plan = require_plan(paths, settings)
+        chunks = [SignChunk(job=self.job, run_id=self.run_id, chunk=planned.chunk) for planned in plan.chunks]
+        yield luigi.DynamicRequirements(chunks, lambda _: all_chunks_done(plan, paths))  # type: ignore[no-untyped-call]
+        print(close_signing(settings, paths))

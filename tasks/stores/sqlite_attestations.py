@@ -1,0 +1,169 @@
+"""The SQLite reader of metadata and log: it cannot write, and needs nothing but these two tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import apsw
+
+from tasks.engine.contract import AttestationBinding, Catalogue, fingerprint, resolve_attestations
+from tasks.engine.keys import Key, decoded
+from tasks.engine.settings import Settings
+from tasks.stores.attestations import LogRow, Provenance, RowsRead
+from tasks.stores.sqlite import bound
+from tasks.stores.sqlite_attestations_sql import attestation_statements
+from tasks.stores.sqlite_catalogue import read_catalogue
+from tasks.stores.sqlite_guard import Guard
+from tasks.stores.sqlite_open import close_quietly, open_connection, translated
+from tasks.stores.sqlite_sql import Statement
+from tasks.stores.sqlite_verify import LargeTables, compile_statements, configured_names, drift_error, encoding_drift
+
+_ID_BYTES = 8
+
+
+@contextmanager
+def open_attestations(settings: Settings) -> Iterator[SqliteAttestations]:
+    """A connection that can only read, with every statement compiled, closed when the block ends.
+
+    Raises DriftError if metadata or log do not honour the contract, DatabaseError if the file cannot be used.
+    """
+    path = settings.database_path
+    connection = open_connection(path, pacing=settings.pacing, write=False)
+    try:
+        with translated(path, "its schema was verified", lock_timeout=settings.pacing.lock_timeout_seconds):
+            connection.authorizer = guard = Guard()
+            catalogue = read_catalogue(connection, configured_names(settings))
+            binding = resolve_attestations(settings, catalogue)
+            if isinstance(binding, list):
+                raise drift_error(encoding_drift(connection, path) + binding)
+            statements = attestation_statements(binding)
+            tables = LargeTables(_aliases(binding), lambda _: binding.metadata.table)
+            _, drift = compile_statements(connection, statements, guard, tables)
+            if drift := encoding_drift(connection, path) + drift:
+                raise drift_error(drift)
+        yield SqliteAttestations(connection, settings, binding, catalogue, statements)
+    finally:
+        close_quietly(connection)
+
+
+def _aliases(binding: AttestationBinding) -> dict[str, str]:
+    return {"m": binding.metadata.table, **dict.fromkeys(("l", "x", "e"), binding.log.table)}
+
+
+class SqliteAttestations:
+    """One verified connection. See stores.attestations.AttestationReader for what each method promises."""
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        settings: Settings,
+        binding: AttestationBinding,
+        catalogue: Catalogue,
+        statements: Sequence[Statement],
+    ) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._binding = binding
+        self._catalogue = catalogue
+        self._sql = {statement.name: statement.sql for statement in statements}
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self._catalogue, self._binding.tables)
+
+    @property
+    def binding_digest(self) -> str:
+        return self._binding.digest
+
+    def _run(self, name: str, **parameters: Any) -> list[Any]:
+        timeout = self._settings.pacing.lock_timeout_seconds
+        with translated(self._settings.database_path, "it was read", lock_timeout=timeout):
+            return self._connection.execute(self._sql[name], parameters).fetchall()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        self._run("begin_read")
+        try:
+            yield
+        finally:
+            self._run("commit")
+
+    # -- planning ------------------------------------------------------------------------------------
+
+    def count_rows(self) -> int:
+        return int(self._run("count_rows")[0][0])
+
+    def count_null_keys(self) -> int:
+        return int(self._run("count_null_keys")[0][0])
+
+    def key_after(self, after: Key, *, rows: int) -> Key:
+        if after is None:
+            found = self._run("key_after_start", skip=rows - 1)
+        else:
+            found = self._run("key_after", skip=rows - 1, **bound("after", after))
+        return decoded(*found[0]) if found else None
+
+    def last_key(self) -> Key:
+        found = self._run("last_key")
+        return decoded(*found[0]) if found else None
+
+    # -- reading -------------------------------------------------------------------------------------
+
+    def read_rows(self, *, after: Key, through: Key, limit: int) -> RowsRead:
+        name = "read_rows_first" if after is None else "read_rows"
+        bounds = {**bound("through", through), **(bound("after", after) if after is not None else {})}
+        try:
+            rows = self._run(name, limit=limit, **bounds)
+        except UnicodeDecodeError:
+            rows = [decode_row(row) for row in self._run(f"{name}_raw", limit=limit, **bounds)]
+        exhausted = len(rows) < limit
+        return RowsRead(rows, through if exhausted else rows[-1][0], exhausted)
+
+    def read_row(self, fact_id: str) -> tuple[Any, ...] | None:
+        rows = self._run("read_row", fact_id=fact_id)
+        return decode_row(rows[0]) if rows else None
+
+    def logged_before(self, fact_id: str, signature_hex: str) -> int | None:
+        rows = self._run("logged_before", fact_id=fact_id, signature_hex=signature_hex)
+        return rows[0][0] if rows else None
+
+    # -- leaves --------------------------------------------------------------------------------------
+
+    def first_id_of_leaf(self, leaf: int) -> int | None:
+        size, last_sealed = self._sealed()
+        if leaf < size:
+            first_leaf, first_id, ids = self._run("tile_of_leaf", leaf=leaf)[0]
+            at = leaf - first_leaf
+            if ids is None:
+                return int(first_id + at)
+            return int.from_bytes(ids[_ID_BYTES * at : _ID_BYTES * (at + 1)], "little")
+        rows = self._run("unsealed_id", last_sealed=last_sealed, skip=leaf - size)
+        return int(rows[0][0]) if rows else None
+
+    def _sealed(self) -> tuple[int, int]:
+        """How many leaves are sealed, and the last attestation id among them."""
+        rows = self._run("sealed") if self._binding.tile is not None else []
+        return (int(rows[0][0]), int(rows[0][1])) if rows else (0, -(2**63))
+
+    # -- explaining ----------------------------------------------------------------------------------
+
+    def chain(self, fact_id: str) -> list[LogRow]:
+        return [LogRow._make(decode_pairs(row)) for row in self._run("chain", fact_id=fact_id)]
+
+    def provenance(self, fact_ids: Sequence[str]) -> dict[str, Provenance]:
+        rows = self._run("provenance", fact_ids=json.dumps(fact_ids))
+        found = (Provenance._make((*decode_pairs(row[:14]), row[14], *decode_pairs(row[15:]))) for row in rows)
+        return {one.fact_id: one for one in found}
+
+
+def decode_pairs(row: Sequence[Any]) -> tuple[Any, ...]:
+    """(is text, value with text as its bytes) pairs, back to values."""
+    return tuple(decoded(*pair) for pair in zip(row[0::2], row[1::2], strict=True))
+
+
+def decode_row(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Such pairs and a last plain column, back to an AttestedRow."""
+    return (*decode_pairs(row[:-1]), row[-1])

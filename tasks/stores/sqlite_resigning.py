@@ -1,0 +1,113 @@
+"""The SQLite session that signs placeholders: a run's session, with a ledger of its own and guarded updates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property, lru_cache
+from typing import Any
+
+from tasks.engine import points
+from tasks.engine.keys import Key, decoded
+from tasks.engine.settings import Settings
+from tasks.stores.base import BatchWrite
+from tasks.stores.resigning import PendingRead, PendingRow, SealedDigests, SignatureWrite, TileDigests
+from tasks.stores.sqlite import SqliteSession, StaleReadError, bound
+from tasks.stores.sqlite_attestations import decode_row
+from tasks.stores.sqlite_open import close_quietly, open_connection, translated
+from tasks.stores.sqlite_resigning_sql import resigning_statements
+from tasks.stores.sqlite_verify import verify
+
+_INTEGER = re.compile("0|-?[1-9][0-9]{0,17}")
+
+LEDGER_PREFIX = "sign-pending:"
+"""Begins the run id of every signing in the ledger; no run id that a user can give holds a colon."""
+
+
+@contextmanager
+def open_resigning_session(settings: Settings, *, write: bool) -> Iterator[SqliteResigningSession]:
+    """A connection that has passed the gate with the statements of signing, closed when the block ends.
+
+    Raises as `open_session` does.
+    """
+    path = settings.database_path
+    connection = open_connection(path, pacing=settings.pacing, write=write)
+    try:
+        with translated(path, "its schema was verified", lock_timeout=settings.pacing.lock_timeout_seconds):
+            verification = verify(connection, settings, more=resigning_statements)
+        yield SqliteResigningSession(connection, settings, verification)
+    finally:
+        close_quietly(connection)
+
+
+class SqliteResigningSession(SqliteSession):
+    """See stores.resigning.ResigningSession for what each method promises."""
+
+    def _run(self, name: str, **parameters: Any) -> list[Any]:
+        """In the ledger, a signing is a run of its own beside the backfill of the same run id."""
+        if "run_id" in parameters:
+            parameters["run_id"] = f"{LEDGER_PREFIX}{parameters['run_id']}"
+        return super()._run(name, **parameters)
+
+    def pending_keys(self) -> Iterator[Key]:
+        for is_text, value in self._stream("pending_keys"):
+            yield decoded(is_text, value)
+
+    def count_pending(self) -> int:
+        return int(self._run("count_pending")[0][0])
+
+    def read_pending(self, *, after: Key, through: Key, limit: int) -> PendingRead:
+        name = "read_pending_first" if after is None else "read_pending"
+        bounds = {**bound("through", through), **(bound("after", after) if after is not None else {})}
+        try:
+            rows = self._run(name, limit=limit, **bounds)
+        except UnicodeDecodeError:
+            rows = [decode_row(row) for row in self._run(f"{name}_raw", limit=limit, **bounds)]
+        exhausted = len(rows) < limit
+        return PendingRead([PendingRow._make(row) for row in rows], through if exhausted else rows[-1][0], exhausted)
+
+    def sealed_digest(self, attestation_id: int) -> bytes | None:
+        return self._sealed.digest(attestation_id)
+
+    def fact(self, fact_id: str) -> tuple[Any, ...] | None:
+        """An integer key goes before a text key that reads the same: it is the one that is attested."""
+        keys = [int(fact_id), fact_id] if _INTEGER.fullmatch(fact_id) else [fact_id]
+        for key in keys:
+            rows = self._run("fact_of_key", key=key)
+            found = decode_row(rows[0]) if rows else None
+            if found is not None and str(found[0]) == fact_id:
+                return found
+        return None
+
+    @cached_property
+    def _sealed(self) -> SealedDigests:
+        @lru_cache(maxsize=64)
+        def read(first_leaf: int) -> TileDigests:
+            return TileDigests(*self._run("tile_digests", first_leaf=first_leaf)[0])
+
+        return SealedDigests(self._run("tile_heads"), read)
+
+    def write_signatures(self, batch: BatchWrite, signatures: Sequence[SignatureWrite]) -> bool:
+        points.reach("before the write lock")
+        try:
+            with self._transaction("begin_write"):
+                self.check_schema()
+                self._write_signatures(signatures, batch.now)
+                self._write_ledger(batch)
+                points.reach("before commit")
+        except StaleReadError:
+            return False
+        points.reach("after commit")
+        return True
+
+    def _write_signatures(self, signatures: Sequence[SignatureWrite], now: str) -> None:
+        """Row by row, each guarded by what was read of it: one that moved since makes the whole batch stale."""
+        values = [{**signature._asdict(), "now": now} for signature in signatures]
+        for name in ("sign_row", "append_signature"):
+            before = self._connection.total_changes()
+            with self._translated(name):
+                self._connection.executemany(self._sql[name], values)
+            changed = self._connection.total_changes() - before
+            if changed != len(signatures):
+                raise StaleReadError(f"{name} changed {changed} rows, expected {len(signatures)}")

@@ -1,0 +1,118 @@
+"""Leaves: canonical, injective, and the fast way gives what the plain way gives."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.attestation.leaves import (
+    NO_DIGEST,
+    AttestedRow,
+    LeafHasher,
+    LogRow,
+    leaf_data,
+    sealed_digest,
+)
+from tasks.attestation.merkle import Frontier, leaf_hash, root_of
+from tasks.attestation.payload import encode
+from tasks.attestation.signing import PLACEHOLDER_HEX, Signer
+from tasks.attestation.subtrees import grow, subtree_roots, subtrees
+from tasks.engine.derivation import NotUtf8, Record
+
+PAGE = (Path(__file__).parents[2] / "docs" / "attestation-log.md").read_text(encoding="utf-8")
+ROWS = Signer(key_name="provenance-backfill/sample", seed=bytes(range(32)))
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+not_utf8 = st.binary(max_size=4).map(lambda tail: NotUtf8(b"\xff" + tail))
+odd = st.one_of(texts, st.none(), st.integers(-(2**63), 2**63 - 1), st.floats(), st.binary(max_size=4), not_utf8)
+columns = st.one_of(texts, texts, st.none(), odd)
+log_rows = st.builds(LogRow, st.integers(-(2**63), 2**63 - 1), columns, columns, columns, columns, columns)
+bounds = st.one_of(
+    st.none(), st.sampled_from([0.0, -0.0, 1.0, 0.45, 1e-05]), st.floats(0, 1), st.just(1), st.just("0.5")
+)
+blobs = st.one_of(
+    st.just(bytes(64)), st.binary(min_size=80, max_size=80), st.none(), st.just("text"), st.binary(max_size=9)
+)
+
+
+@st.composite
+def attested_rows(draw: st.DrawFn) -> AttestedRow:
+    row, blob = draw(log_rows), draw(blobs)
+    fact = draw(st.sampled_from([row.fact_id, row.fact_id, "other", None]))
+    signature = row.signature_hex
+    if isinstance(blob, bytes) and draw(st.booleans()):
+        signature = (blob if len(blob) == 64 else blob[8:72]).hex()
+    latest = draw(st.sampled_from([0, 1])) if signature == PLACEHOLDER_HEX else None
+    values = (draw(bounds), draw(bounds), draw(columns), fact, draw(columns), draw(columns), blob, latest)
+    return AttestedRow(*row._replace(signature_hex=signature), *values)
+
+
+@given(st.lists(attested_rows(), max_size=6))
+def test_many_at_once_are_what_each_is_alone(rows: list[AttestedRow]) -> None:
+    digests = [sealed_digest(row) for row in rows]
+    hashes = [leaf_hash(leaf_data(LogRow(*row[:6]), digest)) for row, digest in zip(rows, digests, strict=True)]
+    hasher = LeafHasher()
+    for _ in range(2):  # with and without what it remembers
+        found = hasher.new_leaves([tuple(row) for row in rows])  # type: ignore[misc]
+        assert found == ([row.attestation_id for row in rows], digests, hashes)
+        assert hasher.sealed_hashes([row[:6] for row in rows], digests) == hashes  # type: ignore[misc]
+
+
+@given(
+    st.integers(),
+    st.tuples(texts, texts, st.none() | texts, texts, st.none() | texts),
+    st.binary(min_size=32, max_size=32) | st.just(NO_DIGEST),
+)
+def test_a_leaf_is_the_json_that_the_documentation_names(number: int, values: Any, digest: bytes) -> None:
+    attester, fact_id, notes, signature_hex, signed_at = values
+    leaf = {
+        "attestation_id": number, "attester": attester, "fact_id": fact_id, "notes": notes, "signed_at": signed_at,
+        "payload_sha256": None if digest == NO_DIGEST else digest.hex(), "signature_hex": signature_hex,
+    }  # fmt: skip
+    expected = json.dumps(leaf, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    assert leaf_data(LogRow(number, attester, fact_id, notes, signature_hex, signed_at), digest) == expected
+
+
+@given(log_rows, log_rows)
+def test_no_two_rows_share_a_leaf(one: LogRow, other: LogRow) -> None:
+    same = [(type(value), repr(value)) for value in one] == [(type(value), repr(value)) for value in other]
+    assert (leaf_data(one, NO_DIGEST) == leaf_data(other, NO_DIGEST)) == same
+
+
+def test_the_leaf_is_the_one_shown() -> None:
+    record = Record("17", "https://example.org/法令", "2026-05-11T12:36:49.000Z", 0.45, 0.55)
+    payload = encode(record, "etl_prov_backfill_v2")
+    row = LogRow(1, "etl_prov_backfill_v2", "17", None, ROWS.sign(payload).hex(), "2026-05-12T01:23:45.000Z")
+    data = leaf_data(row, sha256(payload).digest())
+    assert f"```\n{data.decode()}\n```" in PAGE
+    assert f"`{leaf_hash(data).hex()}`" in PAGE
+
+
+def test_odd_storage_classes_are_spelt_as_shown() -> None:
+    row = LogRow(1, -5, 0.5, b"\x00\xff", NotUtf8(b"\xc3\x28"), None)
+    data = leaf_data(row, NO_DIGEST).decode()
+    for spelt in ('{"$integer":"-5"}', '{"$real":"3fe0000000000000"}', '{"$blob":"00ff"}', '{"$text":"c328"}'):
+        assert spelt in data and f"`{spelt}`" in PAGE
+
+
+@given(st.integers(0, 300), st.integers(0, 300))
+def test_a_tree_grows_by_ranges_as_by_leaves(first: int, more: int) -> None:
+    leaves = [sha256(number.to_bytes(4, "big")).digest() for number in range(first + more)]
+    frontier = Frontier()
+    grow(frontier, first, subtree_roots(0, leaves[:first]))
+    grow(frontier, first + more, subtree_roots(first, leaves[first:]))
+    assert (frontier.size, frontier.root()) == (first + more, root_of(leaves))
+
+
+@given(st.integers(0, 10_000), st.integers(0, 10_000))
+def test_subtrees_are_aligned_and_leave_nothing_out(start: int, leaves: int) -> None:
+    at = start
+    for first, level in subtrees(start, start + leaves):
+        assert first == at and first % (1 << level) == 0
+        at += 1 << level
+    assert at == start + leaves

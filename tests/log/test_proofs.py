@@ -1,0 +1,161 @@
+"""A proof stands alone: it is checked with two public keys, and every byte of it counts."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tasks.attestation.notes import VerifierKey
+from tasks.attestation.proofs import check_proof
+from tasks.attestation.signing import Signer
+from tasks.cli import main
+from tasks.engine.errors import ProofError
+from tasks.engine.proving import prove
+
+ROWS = VerifierKey("provenance-backfill/sample", Signer(key_name="a", seed=bytes(range(32))).public_key)
+LOG = VerifierKey("provenance-backfill/sample-log", Signer(key_name="a", seed=bytes(range(32, 64))).public_key)
+OTHER = VerifierKey("somebody/else", Signer(key_name="a", seed=bytes(range(100, 132))).public_key)
+
+
+def second_check(proof: bytes) -> bool:
+    second: Any = sys.modules["second_opinion"]
+    return bool(second.check(proof, second.Key(str(ROWS), "rows"), second.Key(str(LOG), "checkpoints")))
+
+
+def test_every_signed_fact_can_be_proven_and_checked_without_the_database(sealed: Any) -> None:
+    facts = [row[0] for row in sealed.execute("SELECT fact_id FROM am_fact_metadata WHERE length(ed25519_sig) = 80")]
+    proofs = {fact: prove(sealed.settings, fact) for fact in facts}
+    sealed.path.unlink()
+    for fact, proof in proofs.items():
+        checked = check_proof(proof, [ROWS], [LOG])
+        assert (checked.holds, checked.fact_id, checked.inclusion) == (True, fact, "proven"), checked
+        assert second_check(proof)
+
+
+def test_every_leaf_of_a_larger_log_can_be_proven(store: Any) -> None:
+    for number in range(70):
+        store.attest(str(number))
+        if number % 13 == 0:
+            store.seal()
+    store.seal()
+    assert all(check_proof(prove(store.settings, str(n)), [ROWS], [LOG]).holds for n in range(70))
+
+
+def test_a_placeholder_is_proven_to_be_unsigned(sealed: Any) -> None:
+    checked = check_proof(prove(sealed.settings, "unsigned-1"), [ROWS], [LOG])
+    assert (checked.holds, checked.signature, checked.inclusion) == (False, "unsigned", "proven")
+    assert not second_check(prove(sealed.settings, "unsigned-1"))
+
+
+def test_keys_decide(sealed: Any) -> None:
+    proof = prove(sealed.settings, "5")
+    assert check_proof(proof, [OTHER], [LOG]).signature == "unknown_key"
+    assert check_proof(proof, [ROWS], [OTHER]).inclusion == "not_proven"
+    without = check_proof(proof, [ROWS], [])
+    assert (without.holds, without.inclusion) == (True, "checkpoint_not_verified")
+    assert "NOT VERIFIED" in without.words()
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(at=st.integers(0, 10_000), bit=st.integers(0, 7))
+def test_any_flipped_bit_breaks_a_proof(sealed_once: Any, at: int, bit: int) -> None:
+    proof = prove(sealed_once.settings, "5")
+    at %= len(proof)
+    flipped = proof[:at] + bytes([proof[at] ^ (1 << bit)]) + proof[at + 1 :]
+    assert not check_proof(flipped, [ROWS], [LOG]).holds
+    assert not second_check(flipped)
+
+
+@pytest.mark.parametrize("member", ["leaf", "payload", "ed25519_sig"])
+def test_parts_of_two_proofs_do_not_make_one(sealed: Any, member: str) -> None:
+    one, other = prove(sealed.settings, "5"), prove(sealed.settings, "6")
+    mixed = with_extra(one, {**extra_of(one), member: extra_of(other)[member]})
+    assert not check_proof(mixed, [ROWS], [LOG]).holds
+    assert not second_check(mixed)
+
+
+def test_a_record_that_was_altered_consistently_is_not_in_the_log(sealed: Any) -> None:
+    """Payload, leaf and signature fit each other, signed by the row's own key: only the log tells."""
+    from hashlib import sha256
+
+    proof = prove(sealed.settings, "5")
+    extra = extra_of(proof)
+    payload = extra["payload"].replace("0.45", "0.40")
+    signer = Signer(key_name="provenance-backfill/sample", seed=bytes(range(32)))
+    blob = signer.blob(payload.encode())
+    leaf = json.loads(extra["leaf"])
+    leaf |= {"payload_sha256": sha256(payload.encode()).hexdigest(), "signature_hex": blob[8:72].hex()}
+    text = json.dumps(leaf, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    forged = with_extra(proof, {"ed25519_sig": blob.hex(), "leaf": text, "payload": payload})
+    checked = check_proof(forged, [ROWS], [LOG])
+    assert (checked.signature, checked.inclusion, checked.holds) == ("valid", "not_proven", False)
+    assert not second_check(forged)
+
+
+def extra_of(proof: bytes) -> dict[str, str]:
+    extra: dict[str, str] = json.loads(base64.b64decode(proof.split(b"\n")[1][6:]))
+    return extra
+
+
+def with_extra(proof: bytes, extra: dict[str, str]) -> bytes:
+    lines = proof.split(b"\n")
+    spelt = json.dumps(extra, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    lines[1] = b"extra " + base64.b64encode(spelt.encode())
+    return b"\n".join(lines)
+
+
+@given(data=st.binary(max_size=300) | st.text(max_size=300).map(lambda t: f"c2sp.org/tlog-proof@v1\n{t}".encode()))
+def test_garbage_is_no_proof_and_never_an_error(data: bytes) -> None:
+    assert not check_proof(data, [ROWS], [LOG]).holds
+
+
+def test_what_cannot_be_proven_is_refused_with_the_reason(sealed: Any) -> None:
+    with pytest.raises(ProofError, match="nothing was attested"):
+        prove(sealed.settings, "never-heard-of")
+    sealed.attest("late")
+    with pytest.raises(ProofError, match="not sealed yet"):
+        prove(sealed.settings, "late")
+    sealed.execute("UPDATE am_fact_metadata SET confidence_lower = 0.1 WHERE fact_id = '5'")
+    with pytest.raises(ProofError, match="not what was sealed"):
+        prove(sealed.settings, "5")
+    sealed.execute("UPDATE am_fact_attestation_log SET notes = 'x' WHERE fact_id = '6'")
+    with pytest.raises(ProofError, match="does not lead to the root"):
+        prove(sealed.settings, "6")
+
+
+def test_the_commands_prove_and_check(sealed: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTONOMATH_DB_PATH", str(sealed.path))
+    monkeypatch.setenv("PROVENANCE_STATE_DIR", str(sealed.folder / "state"))
+    monkeypatch.chdir(sealed.folder)
+    job = [
+        "--job",
+        str(
+            next(p for p in __import__("pathlib").Path(__file__).parents if (p / "config").exists())
+            / "config/backfill.yaml"
+        ),
+    ]
+    run, proof = CliRunner(), str(tmp_path / "5.tlog-proof")
+    assert run.invoke(main, ["prove", "5", "--output", proof, *job]).exit_code == 0
+    assert run.invoke(main, ["prove", "nobody", *job]).exit_code == 3
+    assert run.invoke(main, ["check", proof, "--key", str(ROWS)]).exit_code == 0
+    both = run.invoke(main, ["check", proof, "--key", str(ROWS), "--log-key", str(LOG), "--json"])
+    assert json.loads(both.output)["inclusion"] == "proven"
+    assert run.invoke(main, ["check", proof, "--key", str(OTHER)]).exit_code == 1
+    checkpoint = str(sorted((sealed.folder / "state").rglob("*.checkpoint"))[-1])
+    keys = ["--key", str(ROWS), "--log-key", str(LOG)]
+    audit = ["audit", "--checkpoint", checkpoint, *keys, *job]
+    assert run.invoke(main, [*audit, "--root-only"]).exit_code == 0
+    assert run.invoke(main, [*audit, "--allow-unsigned"]).exit_code == 0
+    assert run.invoke(main, audit).exit_code == 1
+    sealed.execute("DELETE FROM am_fact_attestation_log WHERE attestation_id = 6")
+    result = run.invoke(main, [*audit, "--json"])
+    assert result.exit_code == 1 and json.loads(result.output)["verdict"] == "row_missing"
+    sealed.attest("late")
+    assert run.invoke(main, ["seal", *job]).exit_code == 0

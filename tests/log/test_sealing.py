@@ -1,0 +1,267 @@
+"""Sealing: exact after any crash, once by however many sealers, only forward, and never against what was published."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from tasks.attestation.merkle import EMPTY_ROOT
+from tasks.engine import points, sealing
+from tasks.engine.errors import DatabaseError, DriftError, SealError, SigningKeyError
+from tasks.engine.sealing import Group, hash_group, seal_log
+from tasks.stores.log_base import FIRST_ID
+from tasks.stores.sqlite_log import open_log_session
+
+POINTS = (
+    "before the seal's write lock", "before the seal commits", "after the seal commits",
+    "after the seal commits, before its checkpoint file", "while a file is written",
+)  # fmt: skip
+
+
+def fill(store: Any, facts: int, start: int = 0) -> None:
+    for number in range(start, start + facts):
+        store.attest(str(number))
+
+
+def in_child(function: Any) -> int:
+    """Run in a process of its own. Gives its exit code."""
+    child = os.fork()
+    if child == 0:
+        try:
+            function()
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_sealer_killed_anywhere_is_exact_the_next_time(store: Any, tmp_path: Path, point: str) -> None:
+    fill(store, 9)
+    twin = store.copy(tmp_path / "twin")
+
+    def killed() -> None:
+        points.reach = lambda name: os._exit(9) if name == point else None  # type: ignore[assignment,return-value]
+        store.seal()
+
+    assert in_child(killed) == 9
+    fill(store, 2, start=9)
+    fill(twin, 2, start=9)
+    sealed, expected = store.seal(), twin.seal()
+    assert (sealed.tree_size, sealed.root, sealed.unsealed_rows) == (11, expected.root, 0)
+    assert len(store.checkpoints) == len(store.execute("SELECT 1 FROM am_attestation_checkpoint"))
+    for checkpoint in store.checkpoints:
+        assert store.audit(checkpoint=checkpoint).clean
+
+
+def test_sealing_in_steps_gives_the_root_of_sealing_at_once(store: Any, tmp_path: Path) -> None:
+    twin = store.copy(tmp_path / "twin")
+    for _ in range(5):
+        before = len(store.execute("SELECT 1 FROM am_fact_metadata"))
+        fill(store, 7, start=before)
+        fill(twin, 7, start=before)
+        store.seal()
+    assert store.seal().root == twin.seal().root
+    assert [row[0] for row in store.execute("SELECT first_leaf FROM am_attestation_tile")] == [0, 7, 14, 21, 28]
+    assert store.audit(since=store.checkpoints[2]).clean and twin.audit().clean
+
+
+def test_tiles_and_groups_end_where_they_must(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With small tiles, groups and steps, so that every boundary is crossed."""
+    monkeypatch.setattr(sealing, "TILE_LEAVES", 4)
+    monkeypatch.setattr(sealing, "GROUP_LEAVES", 8)
+    monkeypatch.setattr(sealing, "STEP_LEAVES", 16)
+    fill(store, 3)
+    store.seal()
+    fill(store, 40, start=3)
+    store.seal()
+    tiles = store.execute("SELECT first_leaf, leaves FROM am_attestation_tile")
+    assert tiles == [(0, 3), (3, 1), *((at, 4) for at in range(4, 40, 4)), (40, 3)]
+    assert [row[0] for row in store.execute("SELECT tree_size FROM am_attestation_checkpoint")] == [3, 16, 32, 43]
+    for checkpoint in store.checkpoints:
+        assert store.audit(checkpoint=checkpoint, since=store.checkpoints[0]).clean
+
+
+def test_only_new_rows_are_read(sealed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        sealing, "hash_group", lambda task: read.append((task[1].first_id, task[1].rows)) or hash_group(task)
+    )
+    last = sealed.execute("SELECT max(attestation_id) FROM am_fact_attestation_log")[0][0]
+    sealed.attest("new")
+    assert sealed.seal().new_leaves == 1
+    assert read == [(last + 1, 1)]
+
+
+def test_sealing_again_writes_nothing(sealed: Any) -> None:
+    before = sealed.path.read_bytes()
+    assert sealed.seal().new_leaves == 0
+    assert sealed.path.read_bytes() == before
+
+
+def test_a_tile_is_never_changed(sealed: Any) -> None:
+    before = sealed.execute("SELECT * FROM am_attestation_tile")
+    fill(sealed, 3, start=500)
+    sealed.seal()
+    assert sealed.execute("SELECT * FROM am_attestation_tile")[: len(before)] == before
+
+
+def test_two_sealers_at_once_number_every_row_once(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(store, 5)
+    raced = []
+
+    def race(name: str) -> None:
+        if name == "before the seal's write lock" and not raced:
+            raced.append(name)
+            fill(store, 2, start=5)
+            assert in_child(store.seal) == 0
+
+    monkeypatch.setattr(points, "reach", race)
+    assert store.seal().tree_size == 7
+    assert raced and [row[0] for row in store.execute("SELECT tree_size FROM am_attestation_checkpoint")] == [7]
+    assert store.audit().clean
+
+
+def test_processes_hash_what_one_process_hashes(store: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fill(store, 30)
+    twin = store.copy(tmp_path / "twin")
+    monkeypatch.setattr(sealing, "_WORTH_PROCESSES", 1)
+    monkeypatch.setattr(sealing, "GROUP_LEAVES", 8)
+    monkeypatch.setattr(sealing.os, "cpu_count", lambda: 2)
+    assert store.seal().root == twin.seal().root
+
+
+def test_an_empty_log_is_sealed_by_no_checkpoint(store: Any) -> None:
+    sealed = store.seal()
+    assert (sealed.state, sealed.tree_size, sealed.root, sealed.checkpoint_file) == ("sealed", 0, None, None)
+    assert EMPTY_ROOT not in store.execute("SELECT root FROM am_attestation_checkpoint")
+
+
+# --- keys -------------------------------------------------------------------------------------------
+
+
+def test_without_a_key_nothing_is_written_and_the_rows_are_counted(
+    sealed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PROVENANCE_CHECKPOINT_PRIVATE_KEY")
+    sealed.attest("new")
+    before = sealed.path.read_bytes()
+    result = sealed.seal()
+    assert (result.state, result.tree_size, result.unsealed_rows, result.checkpoint_file) == ("no_key", 23, 1, None)
+    assert sealed.path.read_bytes() == before
+    assert "UNSEALED" in result.words() and "1 rows" in result.words()
+
+
+def test_the_key_of_the_rows_never_signs_a_checkpoint(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTONOMATH_FACT_SIGN_PRIVATE_KEY", bytes(range(32, 64)).hex())
+    with pytest.raises(SigningKeyError, match="a key of their own"):
+        store.seal()
+
+
+def test_a_malformed_key_stops_the_sealing_before_it_writes(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(store, 1)
+    monkeypatch.setenv("PROVENANCE_CHECKPOINT_PRIVATE_KEY", "ab" * 31)
+    with pytest.raises(SigningKeyError, match="62 hex digits"):
+        store.seal()
+    assert store.execute("SELECT count(*) FROM am_attestation_tile") == [(0,)]
+
+
+# --- what was published -----------------------------------------------------------------------------
+
+
+def test_a_lost_file_comes_back_from_the_database(sealed: Any) -> None:
+    before = sealed.checkpoints
+    for path in (sealed.folder / "state" / "checkpoints").rglob("*.checkpoint"):
+        path.unlink()
+    sealed.seal()
+    assert sealed.checkpoints == before
+
+
+def test_a_file_that_says_something_else_is_shouted_about_and_kept(sealed: Any) -> None:
+    path = sorted((sealed.folder / "state" / "checkpoints").rglob("*.checkpoint"))[0]
+    path.write_text("something else\n")
+    with pytest.raises(SealError, match=r"ATTENTION.*two different checkpoints"):
+        sealed.seal()
+    assert path.read_text() == "something else\n"
+
+
+def test_a_database_restored_from_a_backup_is_not_sealed_into_a_second_history(sealed: Any) -> None:
+    sealed.execute("DELETE FROM am_attestation_tile WHERE first_leaf >= 15")
+    sealed.execute("DELETE FROM am_attestation_checkpoint WHERE tree_size > 15")
+    with pytest.raises(SealError, match=r"ATTENTION: a checkpoint of 23 leaves was published.*second history"):
+        sealed.seal()
+
+
+@pytest.mark.parametrize("column", ["frontier", "root", "note", "tree_size"])
+def test_an_altered_checkpoint_is_not_gone_on_from(sealed: Any, column: str) -> None:
+    new = {"frontier": bytes(40), "root": bytes(32), "note": "no note\n", "tree_size": 24}[column]
+    sealed.execute(f"UPDATE am_attestation_checkpoint SET {column} = ? WHERE tree_size = 23", (new,))
+    with pytest.raises(SealError, match=r"provenance audit|ATTENTION"):
+        sealed.seal()
+
+
+def test_a_log_keeps_its_name(sealed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = sealed.settings
+    renamed = settings.model_copy(update={"sealing": settings.sealing.model_copy(update={"origin": "another/log"})})
+    with pytest.raises(SealError, match="A log keeps its name"):
+        seal_log(renamed, run_id=None)
+
+
+def test_a_new_key_goes_on_from_a_published_checkpoint_of_the_old_one(
+    sealed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROVENANCE_CHECKPOINT_PRIVATE_KEY", bytes(range(64, 96)).hex())
+    sealed.attest("new")
+    assert sealed.seal().tree_size == 24
+    for path in (sealed.folder / "state" / "checkpoints").rglob("*24.checkpoint"):
+        path.unlink()
+    monkeypatch.setenv("PROVENANCE_CHECKPOINT_PRIVATE_KEY", bytes(range(96, 128)).hex())
+    with pytest.raises(SealError, match="no known key"):
+        sealed.seal()
+
+
+# --- what the session may do ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("purpose", "sql"),
+    [
+        ("seal", "INSERT INTO am_fact_attestation_log (fact_id, attester, signature_hex) VALUES ('1', 'x', 'y')"),
+        ("seal", "UPDATE am_attestation_tile SET leaves = 1"),
+        ("seal", "DELETE FROM am_attestation_checkpoint"),
+        ("seal", "UPDATE am_fact_metadata SET source_doc = NULL"),
+        ("rotate", "INSERT INTO am_attestation_checkpoint (tree_size) VALUES (1)"),
+        ("rotate", "UPDATE am_fact_attestation_log SET notes = ''"),
+        ("read", "INSERT INTO am_attestation_tile (first_leaf) VALUES (0)"),
+    ],
+)
+def test_a_session_can_write_what_it_is_for_and_nothing_else(sealed: Any, purpose: Any, sql: str) -> None:
+    with open_log_session(sealed.settings, purpose=purpose) as session, pytest.raises(apsw.AuthError):
+        session._connection.execute(sql)
+
+
+def test_ids_that_are_no_integers_of_sqlite_are_refused_by_name(store: Any) -> None:
+    store.execute("DROP VIEW v_am_fact_explainability; DROP VIEW v_am_fact_attestation_latest")
+    store.execute("DROP TABLE am_fact_attestation_log")
+    store.execute(
+        "CREATE TABLE am_fact_attestation_log (attestation_id TEXT PRIMARY KEY, fact_id TEXT, attester TEXT, "
+        "signed_at TEXT, signature_hex TEXT, notes TEXT); CREATE INDEX i ON am_fact_attestation_log (fact_id)"
+    )
+    with pytest.raises(DriftError, match='"attestation_id" is not its INTEGER PRIMARY KEY'):
+        store.seal()
+
+
+def test_rows_that_vanish_while_they_are_hashed_are_an_error(store: Any) -> None:
+    fill(store, 3)
+    with pytest.raises(SealError, match="append-only"):
+        hash_group((store.settings, Group(0, 5, FIRST_ID, 5)))
+
+
+def test_a_missing_database_is_an_error(store: Any) -> None:
+    store.path.unlink()
+    with pytest.raises(DatabaseError, match="no such file"):
+        store.seal()

@@ -1,0 +1,154 @@
+"""What the tests of verification, re-signing and explanation share: stores that were attested, and registries."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.attestation.keyring import RegisteredKey, entry_for, load_registry
+from tasks.attestation.notes import VerifierKey
+from tasks.attestation.signing import Signer
+from tasks.engine import points
+from tasks.engine.verifying import findings_in, plan_verification, read_findings, verify_in_process
+from tasks.reporting.verification import Verification, summarize_verification
+
+KEY_VARIABLE = "AUTONOMATH_FACT_SIGN_PRIVATE_KEY"
+KEY_NAME = "provenance-backfill/sample"
+
+
+class Keys:
+    """The key that runs are signed with here, and another one."""
+
+    seed = bytes(range(100, 132))
+    other_seed = bytes(range(7, 39))
+
+    def signer(self, seed: bytes = seed, name: str = KEY_NAME) -> Signer:
+        return Signer(key_name=name, seed=seed)
+
+    def entry(self, seed: bytes = seed, use: Any = "rows", name: str = KEY_NAME, **changes: Any) -> RegisteredKey:
+        """A registry's entry of the key of that seed."""
+        made = entry_for(VerifierKey(name, self.signer(seed, name).public_key), use)
+        return made.model_copy(update=changes)
+
+
+@pytest.fixture
+def keys() -> Keys:
+    return Keys()
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Callable[..., Path]:
+    """`registry(*entries)` writes keys.yaml; without entries it holds the tests' signing key."""
+
+    def write(*entries: RegisteredKey) -> Path:
+        path = tmp_path / "keys.yaml"
+        path.write_text("keys:\n" + "".join(one.as_yaml() for one in entries or (Keys().entry(),)), encoding="utf-8")
+        return path
+
+    return write
+
+
+@dataclass
+class Verified:
+    """A report, with all facts that are not valid as {fact id: (state, detail)}."""
+
+    report: Verification
+    facts: dict[Any, tuple[str, str]]
+
+    @property
+    def states(self) -> dict[Any, str]:
+        return {fact_id: state for fact_id, (state, _) in self.facts.items()}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The states that occur."""
+        return {state: count for state, count in self.report.states.items() if count}
+
+
+@pytest.fixture
+def verified(tmp_path: Path, registry: Callable[..., Path]) -> Callable[..., Verified]:
+    """`verified(settings, *entries, workers=1, allow_unsigned=False)` verifies every row of the store."""
+
+    def verify(settings: Any, *entries: Any, workers: int = 1, allow_unsigned: bool = False) -> Verified:
+        known = load_registry(registry(*entries))
+        plan = plan_verification(settings, known, run_id="verify", created_at="2026-11-22T00:00:00.000Z", workers=2)
+        verdicts = list(verify_in_process(settings, known, plan, workers=workers, folder=tmp_path / "findings"))
+        report = summarize_verification(
+            settings, known, plan, verdicts, allow_unsigned=allow_unsigned, finished_at="2026-11-22T00:00:01.000Z"
+        )
+        files = [findings_in(tmp_path / "findings", chunk.chunk) for chunk in plan.chunks]
+        facts = [(f["fact_id"], (f["state"], f["detail"])) for f in read_findings(files)]
+        assert len(facts) == report.rows - report.states["valid"]
+        return Verified(report, {str(fact_id) if isinstance(fact_id, dict) else fact_id: why for fact_id, why in facts})
+
+    return verify
+
+
+def facts(count: int) -> Iterable[dict[str, Any]]:
+    """Sound facts with ids from 1."""
+    for number in range(1, count + 1):
+        yield {"id": number, "source_url": f"https://例え.jp/{number % 3}", "confidence": number % 10 / 10,
+               "created_at": f"2026-05-{number % 28 + 1:02d} 01:02:03"}  # fmt: skip
+
+
+@pytest.fixture
+def attested(store: Any, settings: Any, run: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, Any]]:
+    """`attested(count=12, signed=True)` gives (store, settings) after a run over so many facts.
+
+    The signing key stays configured only where the run was signed.
+    """
+
+    def make(count: int = 12, *, signed: bool = True, mutate: Any = None, **sections: Any) -> tuple[Any, Any]:
+        made = store(*([mutate] if mutate else []))
+        made.add_facts(facts(count))
+        loaded = settings(made, small=True, **sections)
+        if signed:
+            monkeypatch.setenv(KEY_VARIABLE, Keys.seed.hex())
+        report = run(loaded)
+        assert report["rows"]["inserted"] == count
+        return made, loaded
+
+    return make
+
+
+@pytest.fixture
+def sign_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
+    """Configure the signing key of a seed."""
+    return lambda seed: monkeypatch.setenv(KEY_VARIABLE, seed.hex())
+
+
+@pytest.fixture
+def dies_at() -> Callable[..., None]:
+    """`dies_at(point, nth, action)` runs the action in a process that is killed the nth time it comes to the point."""
+
+    def fork(point: str, nth: int, action: Callable[[], None]) -> None:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                _set_trap(point, nth)
+                action()
+            finally:
+                os._exit(70)  # the point was not reached
+        _, status = os.waitpid(pid, 0)
+        assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, (
+            f"{point!r} was not reached {nth} times"
+        )
+
+    return fork
+
+
+def _set_trap(point: str, nth: int) -> None:
+    left = [nth]
+
+    def reach(name: str) -> None:
+        left[0] -= name == point
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    points.reach = reach

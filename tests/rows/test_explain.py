@@ -1,0 +1,196 @@
+"""What is known of facts: the envelope to the letter, attached without ever raising, writing or asking twice."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+import tasks.explain
+from tasks.engine.errors import DatabaseError, JobFileError
+from tasks.explain import attach, lookup
+
+
+@pytest.fixture
+def known(attested: Any) -> Any:
+    """A store of twelve attested facts."""
+    store, settings = attested(12)
+    return store, settings
+
+
+def job(settings: Any) -> dict[str, Any]:
+    return {"job": settings.job_file}
+
+
+def test_the_envelope_of_a_fact_to_the_letter(known: Any) -> None:
+    store, settings = known
+    store.execute("UPDATE am_fact_attestation_log SET signed_at = '2026-11-22T01:02:03.004Z'")
+    assert attach({"fact_id": "1", "value": 42}, **job(settings)) == {
+        "fact_id": "1",
+        "value": 42,
+        "provenance": {
+            "@context": "https://schema.org/",
+            "@type": "Dataset",
+            "facts": [
+                {
+                    "fact_id": "1",
+                    "source_doc": "https://例え.jp/1",
+                    "extracted_at": "2026-05-02T01:02:03.000Z",
+                    "verified_by": "etl_prov_backfill_v2",
+                    "confidence": {"lower": 0.05, "upper": pytest.approx(0.15)},
+                    "attestation_count": 1,
+                    "latest_signed_at": "2026-11-22T01:02:03.004Z",
+                    "ed25519_sig_present": True,
+                }
+            ],
+        },
+    }
+
+
+def test_confidence_is_left_out_only_where_no_bound_is_known(known: Any) -> None:
+    store, settings = known
+    store.execute("UPDATE am_fact_metadata SET confidence_lower = NULL WHERE fact_id = '1'")
+    store.execute("UPDATE am_fact_metadata SET confidence_lower = NULL, confidence_upper = NULL WHERE fact_id = '2'")
+    one, two = lookup(["1", "2"], **job(settings))
+    assert one["confidence"]["lower"] is None and one["confidence"]["upper"] is not None
+    assert "confidence" not in two
+
+
+def test_a_placeholder_is_no_signature(attested: Any) -> None:
+    _, settings = attested(1, signed=False)
+    assert lookup(["1"], **job(settings))[0]["ed25519_sig_present"] is False
+
+
+def test_attestations_are_counted_and_the_latest_is_told(known: Any) -> None:
+    store, settings = known
+    store.execute("INSERT INTO am_fact_attestation_log (fact_id, attester, signed_at, signature_hex) VALUES "
+                  f"('1', 'x', '2099-01-01T00:00:00.000Z', '{'0' * 128}')")  # fmt: skip
+    store.add_metadata("never logged")
+    one, other = lookup(["1", "never logged"], **job(settings))
+    assert (one["attestation_count"], one["latest_signed_at"]) == (2, "2099-01-01T00:00:00.000Z")
+    assert (other["attestation_count"], other["latest_signed_at"]) == (0, None)
+
+
+def test_ids_are_found_everywhere_in_order_without_duplicates(known: Any) -> None:
+    _, settings = known
+    payload = {
+        "fact_id": "5",
+        "fact_ids": ["3", "5", "nobody", "1", None, 7, True, 1.5, "", ["2"]],
+        "results": [{"fact_id": "9"}, {"fact_id": "3"}, {}, "2", None, {"fact_id": {"a": 1}}, {"fact_id": "2"}],
+    }
+    before = copy.deepcopy(payload)
+    found = attach(payload, **job(settings))
+    assert [fact["fact_id"] for fact in found["provenance"]["facts"]] == ["5", "3", "1", "7", "9", "2"]
+    assert payload == before
+    assert {name: found[name] for name in payload} == before
+
+
+def test_ids_that_are_given_go_before_those_of_the_payload(known: Any) -> None:
+    _, settings = known
+    found = attach({"fact_id": "1"}, ["4", "2", "4"], **job(settings))
+    assert [fact["fact_id"] for fact in found["provenance"]["facts"]] == ["4", "2"]
+    assert attach({"fact_id": "1"}, [], **job(settings)) == {"fact_id": "1"}
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [{}, {"fact_id": "nobody"}, {"fact_id": None}, {"fact_ids": "12"}, {"results": {"fact_id": "1"}},
+     {"fact_id": "\ud800"}, {"fact_id": "1\x00"}, {"results": [[{"fact_id": "1"}]]}],
+)  # fmt: skip
+def test_a_payload_of_which_nothing_is_known_comes_back_as_it_was(payload: dict[str, Any], known: Any) -> None:
+    _, settings = known
+    found = attach(payload, **job(settings))
+    assert found == payload
+    assert found is not payload
+
+
+def test_a_provenance_that_is_there_is_replaced_in_the_new_dict_only(known: Any) -> None:
+    _, settings = known
+    payload = {"fact_id": "1", "provenance": "old"}
+    assert attach(payload, **job(settings))["provenance"]["@type"] == "Dataset"
+    assert payload["provenance"] == "old"
+
+
+@pytest.mark.parametrize("table", ["am_fact_metadata", "am_fact_attestation_log"])
+def test_missing_tables_are_no_error(table: str, known: Any) -> None:
+    store, settings = known
+    store.execute("DROP VIEW v_am_fact_explainability")
+    store.execute("DROP VIEW v_am_fact_attestation_latest")
+    store.execute(f"DROP TABLE {table}")
+    assert lookup(["1"], **job(settings)) == []
+    assert attach({"fact_id": "1"}, **job(settings)) == {"fact_id": "1"}
+
+
+def test_a_missing_database_is_no_error_and_is_not_created(tmp_path: Path) -> None:
+    missing = tmp_path / "none.db"
+    assert attach({"fact_id": "1"}, database=missing, job=tmp_path / "none.yaml") == {"fact_id": "1"}
+    assert not missing.exists()
+
+
+def test_without_job_file_and_database_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert attach({"fact_id": "1"}) == {"fact_id": "1"}
+
+
+def test_an_empty_file_has_no_tables(tmp_path: Path) -> None:
+    (tmp_path / "empty.db").touch()
+    assert lookup(["1"], database=tmp_path / "empty.db", job=tmp_path / "none.yaml") == []
+
+
+def test_a_database_alone_is_read_by_the_canonical_names(known: Any, tmp_path: Path) -> None:
+    store, settings = known
+    assert lookup(["1"], database=store.path, job=tmp_path / "none.yaml") == lookup(["1"], **job(settings))
+
+
+def test_names_of_the_job_file_are_followed(store: Any, settings: Any) -> None:
+    made = store(lambda schema: schema.rename_table("am_fact_metadata", "provenance"))
+    made.insert("provenance", [{"fact_id": "1", "ed25519_sig": bytes(64)}])
+    loaded = settings(made, tables={"metadata": {"name": "provenance"}})
+    assert [fact["fact_id"] for fact in lookup(["1"], **job(loaded))] == ["1"]
+
+
+def test_what_is_there_and_wrong_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "no.db").write_text("this is no database, whatever its name says" * 100)
+    with pytest.raises(DatabaseError, match="not a SQLite database"):
+        lookup(["1"], database=tmp_path / "no.db", job=tmp_path / "none.yaml")
+    (tmp_path / "job.yaml").write_text("databse: x")
+    with pytest.raises(JobFileError):
+        lookup(["1"], job=tmp_path / "job.yaml")
+
+
+def test_values_that_are_not_text_still_make_json(known: Any) -> None:
+    store, settings = known
+    store.execute("UPDATE am_fact_metadata SET source_doc = CAST(x'61ff' AS TEXT), verified_by = x'00ff' "
+                  "WHERE fact_id = '1'")  # fmt: skip
+    found = attach({"fact_id": "1"}, **job(settings))
+    fact = json.loads(json.dumps(found))["provenance"]["facts"][0]
+    assert (fact["source_doc"], fact["verified_by"]) == ("a\ufffd", "00ff")
+
+
+def test_the_database_is_asked_once_however_many_ids_there_are(known: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, settings = known
+    asked: list[str] = []
+
+    def hook(connection: apsw.Connection) -> None:
+        connection.trace_v2(apsw.SQLITE_TRACE_STMT, lambda event: asked.append(event["sql"]))
+
+    monkeypatch.setattr(apsw, "connection_hooks", [hook])
+    found = lookup([str(number) for number in range(5000)], **job(settings))
+    assert len(found) == 12
+    questions = [sql for sql in asked if "am_fact_metadata" in sql and not sql.startswith(("EXPLAIN", "PRAGMA", "--"))]
+    assert len(questions) == 1
+
+
+def test_nothing_is_written(known: Any, dump: Any) -> None:
+    store, settings = known
+    before = dump(store.path)
+    attach({"fact_id": "1"}, **job(settings))
+    assert dump(store.path) == before
+
+
+def test_only_two_names_are_public() -> None:
+    assert tasks.explain.__all__ == ["attach", "lookup"]

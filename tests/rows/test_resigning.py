@@ -1,0 +1,404 @@
+"""Signing placeholders: everything that is what was logged, nothing else, once, whatever dies on the way."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections import Counter
+from hashlib import sha256
+from typing import Any
+
+import pytest
+from nacl.signing import SigningKey
+
+from tasks.attestation.payload import encode
+from tasks.engine import points
+from tasks.engine.chunk_runs import all_chunks_done, chunk_is_done
+from tasks.engine.derivation import Record
+from tasks.engine.errors import SigningKeyError, StateError
+from tasks.engine.paths import sign_paths
+from tasks.engine.resigning import REFUSALS, plan_signing, run_chunk
+from tasks.reporting.signing import close_signing, signing_is_done
+from tasks.stores.resigning import SealedDigests, TileDigests
+
+FACTS = 25  # three chunks of 10, batches of 4
+
+
+@pytest.fixture
+def sign(sign_with: Any, keys: Any) -> Any:
+    """`sign(settings, run_id="run-1")` signs what is pending, without Luigi; gives the content of sign.json."""
+
+    def whole(settings: Any, run_id: str = "run-1", seed: bytes = keys.seed) -> dict[str, Any]:
+        sign_with(seed)
+        paths = sign_paths(settings.state_dir, run_id)
+        plan = plan_signing(settings, paths)
+        for chunk in plan.chunks:
+            if not chunk_is_done(settings, paths, chunk.chunk):
+                run_chunk(settings, paths, chunk.chunk, progress=lambda _: None)
+        assert all_chunks_done(plan, paths)
+        close_signing(settings, paths)
+        return dict(json.loads(paths.report.read_text(encoding="utf-8")))
+
+    return whole
+
+
+def check_signed(store: Any, expected: int, keys: Any) -> None:
+    """By a verifier and a query that know nothing of the program: each fact signed once, and logged so once."""
+    verify_key = SigningKey(keys.seed).verify_key
+    log = store.rows("SELECT attestation_id, fact_id, signature_hex, notes FROM am_fact_attestation_log ORDER BY 1")
+    signed = [row for row in log if row[2].strip("0")]
+    placeholders = {
+        fact_id: attestation_id for attestation_id, fact_id, hex_digits, _ in log if not hex_digits.strip("0")
+    }
+    assert Counter(row[1] for row in signed) == Counter({row[1]: 1 for row in signed})
+    assert len(signed) == expected
+    rows = store.metadata()
+    for attestation_id, fact_id, hex_digits, notes in signed:
+        row = rows[fact_id]
+        assert row["ed25519_sig"][8:72].hex() == hex_digits
+        record = {name: row[name] for name in ("fact_id", "source_doc", "extracted_at", "verified_by",
+                                               "confidence_lower", "confidence_upper")}  # fmt: skip
+        text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        verify_key.verify(text.encode(), bytes.fromhex(hex_digits))
+        assert json.loads(notes) == {"supersedes": placeholders[fact_id], "type": "re-signed"}
+        assert placeholders[fact_id] < attestation_id
+
+
+def test_every_placeholder_is_signed_and_then_valid(attested: Any, sign: Any, verified: Any, keys: Any) -> None:
+    store, settings = attested(FACTS, signed=False)
+    before = store.metadata()
+    report = sign(settings)
+    assert report["rows"] == {"pending": FACTS, "signed": FACTS, "refused": 0}
+    assert report["remaining"] == 0
+    assert report["key_id"] == keys.signer().key_id.hex()
+    assert [chunk["pending"] for chunk in report["chunks"]] == [10, 10, 5]
+    check_signed(store, FACTS, keys)
+    assert verified(settings).counts == {"valid": FACTS}
+    for fact_id, row in store.metadata().items():
+        changed = {name for name in row if row[name] != before[fact_id][name]}
+        assert {"ed25519_sig"} <= changed <= {"ed25519_sig", "updated_at"}
+
+
+def test_the_log_still_shows_when_the_rows_were_unsigned(attested: Any, sign: Any) -> None:
+    store, settings = attested(5, signed=False)
+    before = store.rows("SELECT * FROM am_fact_attestation_log ORDER BY 1")
+    sign(settings)
+    after = store.rows("SELECT * FROM am_fact_attestation_log ORDER BY 1")
+    assert after[:5] == before
+    assert len(after) == 10
+
+
+def test_signed_rows_are_left_as_they_are(attested: Any, sign: Any, run: Any, dump: Any, keys: Any) -> None:
+    store, settings = attested(5)
+    before = {table: rows for table, rows in dump(store.path).items() if table.startswith("am_fact")}
+    assert sign(settings)["rows"] == {"pending": 0, "signed": 0, "refused": 0}
+    assert {table: rows for table, rows in dump(store.path).items() if table.startswith("am_fact")} == before
+
+
+def test_signing_twice_signs_nothing_twice(attested: Any, sign: Any, keys: Any) -> None:
+    store, settings = attested(FACTS, signed=False)
+    sign(settings)
+    assert sign(settings, "run-2")["rows"]["pending"] == 0
+    assert sign(settings)["rows"]["signed"] == FACTS  # the report of the first one, made again
+    check_signed(store, FACTS, keys)
+
+
+def test_without_a_key_nothing_is_planned_or_written(attested: Any, dump: Any) -> None:
+    store, settings = attested(3, signed=False)
+    before = dump(store.path)
+    with pytest.raises(SigningKeyError, match="without a key nothing can be signed"):
+        plan_signing(settings, sign_paths(settings.state_dir, "run-1"))
+    assert dump(store.path) == before
+
+
+def test_another_key_in_the_middle_is_refused(attested: Any, sign: Any, sign_with: Any, keys: Any) -> None:
+    _, settings = attested(FACTS, signed=False)
+    paths = sign_paths(settings.state_dir, "run-1")
+    sign_with(keys.seed)
+    plan_signing(settings, paths)
+    run_chunk(settings, paths, 1, progress=lambda _: None)
+    sign_with(keys.other_seed)
+    with pytest.raises(StateError, match="was started with the signing key"):
+        run_chunk(settings, paths, 2, progress=lambda _: None)
+
+
+def test_a_signing_does_not_stand_in_the_way_of_a_backfill_of_the_same_run_id(
+    attested: Any, sign: Any, run: Any, verified: Any
+) -> None:
+    store, settings = attested(5, signed=False)
+    sign(settings, "run-2")
+    store.add_fact(6, source_url="https://new")
+    assert run(settings, "run-2")["rows"]["inserted"] == 1
+    assert {row[0] for row in store.rows("SELECT run_id FROM am_backfill_run")} == {
+        "run-1", "run-2", "sign-pending:run-2"
+    }  # fmt: skip
+    assert verified(settings).counts == {"valid": 6}
+
+
+LOG = "INSERT INTO am_fact_attestation_log (fact_id, attester, signature_hex) VALUES"
+
+
+def of(fact: int, change: str) -> str:
+    return f"UPDATE am_fact_metadata SET {change} WHERE fact_id = '{fact}'"
+
+
+REFUSED = {
+    "malformed": of(7, "source_doc = CAST(x'ff' AS TEXT)"),
+    "downgraded": f"{LOG} ('7', 'x', '{'ab' * 64}')",
+    "unlogged": "DELETE FROM am_fact_attestation_log WHERE fact_id = '7'",
+    "attester_missing": of(7, "verified_by = NULL"),
+    "attester_differs": of(7, "verified_by = 'someone'"),
+    "changed_after_logging": of(7, "updated_at = '2099-01-01T00:00:00.000Z'"),
+    "fact_missing": "DELETE FROM am_entity_facts WHERE id = 7",
+    "differs_from_fact": of(7, "source_doc = 'https://elsewhere'"),
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_a_row_that_is_not_what_was_logged_is_refused_and_the_rest_goes_on(
+    reason: str, attested: Any, sign: Any, keys: Any
+) -> None:
+    store, settings = attested(FACTS, signed=False)
+    store.execute(REFUSED[reason])
+    before = store.rows("SELECT * FROM am_fact_metadata WHERE fact_id = '7'") if reason != "malformed" else None
+    report = sign(settings)
+    assert report["rows"] == {"pending": FACTS, "signed": FACTS - 1, "refused": 1}
+    assert report["refused"] == {reason: 1}
+    assert report["refused_sample"][0]["fact_id"] == "7"
+    assert report["remaining"] == 1
+    assert before is None or store.rows("SELECT * FROM am_fact_metadata WHERE fact_id = '7'") == before
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ("source_doc = NULL", "source_doc"),
+        ("extracted_at = '2026-05-01T00:00:00.000Z'", "extracted_at"),
+        ("confidence_upper = 1.0", "band"),
+        ("confidence_lower = NULL", "band"),
+    ],
+)
+def test_every_field_is_compared_with_the_fact_where_the_log_is_not_sealed(
+    change: str, field: str, attested: Any, sign: Any
+) -> None:
+    store, settings = attested(9, signed=False)
+    store.execute(of(7, change))
+    report = sign(settings)
+    assert report["refused"] == {"differs_from_fact": 1}
+    assert report["refused_sample"][0]["detail"].startswith(field)
+
+
+def test_a_row_without_a_band_says_less_than_its_fact_and_is_signed(attested: Any, sign: Any) -> None:
+    store, settings = attested(9, signed=False)
+    store.execute(of(7, "confidence_lower = NULL, confidence_upper = NULL"))
+    assert sign(settings)["refused"] == {}
+
+
+def test_the_time_is_not_compared_where_the_fact_has_none(store: Any, settings: Any, run: Any, sign: Any) -> None:
+    made = store()
+    made.add_fact(1, source_url="https://a")
+    loaded = settings(made, small=True)
+    run(loaded)
+    assert sign(loaded)["rows"] == {"pending": 1, "signed": 1, "refused": 0}
+
+
+def payload_of(row: dict[str, Any]) -> bytes:
+    return encode(Record(row["fact_id"], row["source_doc"], row["extracted_at"], row["confidence_lower"],
+                         row["confidence_upper"]), row["verified_by"])  # fmt: skip
+
+
+def seal(store: Any, *, gap: bool, unknown: str | None = None) -> None:
+    """Tiles as the sealer writes them, as far as signing reads them; `gap` packs the ids."""
+    store.execute("DROP TABLE am_attestation_tile")
+    store.execute("CREATE TABLE am_attestation_tile (first_leaf INTEGER PRIMARY KEY, leaves, first_attestation_id, "
+                  "last_attestation_id, subtree_roots, attestation_ids, leaf_marks, payload_digests)")  # fmt: skip
+    log = store.rows("SELECT attestation_id, fact_id FROM am_fact_attestation_log ORDER BY 1")
+    rows = store.metadata()
+    for first in range(0, len(log), 8):
+        part = log[first : first + 8]
+        digests = b"".join(
+            bytes(32) if fact_id == unknown else sha256(payload_of(rows[fact_id])).digest() for _, fact_id in part
+        )
+        packed = b"".join(one.to_bytes(8, "little") for one, _ in part) if gap else None
+        store.execute("INSERT INTO am_attestation_tile VALUES (?, ?, ?, ?, x'', ?, x'', ?)",
+                      first, len(part), part[0][0], part[-1][0], packed, digests)  # fmt: skip
+
+
+@pytest.mark.parametrize("gap", [False, True])
+def test_what_was_sealed_decides_whatever_the_fact_says_now(gap: bool, attested: Any, sign: Any, verified: Any) -> None:
+    store, settings = attested(FACTS, signed=False)
+    if gap:
+        for factor in (-1, -3):  # by way of ids that no row has
+            store.execute(f"UPDATE am_fact_attestation_log SET attestation_id = attestation_id * {factor}")
+    seal(store, gap=gap)
+    store.execute("UPDATE am_entity_facts SET source_url = 'https://changed', confidence = 0.1")
+    store.execute("UPDATE am_fact_metadata SET updated_at = '2099-01-01T00:00:00.000Z'")
+    store.execute(of(7, "source_doc = 'https://changed'"))
+    report = sign(settings)
+    assert report["refused"] == {"payload_differs": 1}
+    assert report["refused_sample"][0]["fact_id"] == "7"
+    assert verified(settings).states == {"7": "unsigned"}
+
+
+def test_a_row_that_was_sealed_without_its_payload_is_refused(attested: Any, sign: Any) -> None:
+    store, settings = attested(9, signed=False)
+    seal(store, gap=False, unknown="7")
+    assert sign(settings)["refused"] == {"payload_not_sealed": 1}
+
+
+def test_every_refusal_has_its_test() -> None:
+    assert {*REFUSED, "payload_differs", "payload_not_sealed"} == set(REFUSALS)
+
+
+def test_a_digest_is_found_by_its_id_alone() -> None:
+    ids = b"".join(one.to_bytes(8, "little") for one in (7, 9))
+    tiles = {0: TileDigests(None, b"".join(bytes([one]) * 32 for one in (1, 2, 3))),
+             3: TileDigests(ids, b"\x07" * 32 + b"\x09" * 32)}  # fmt: skip
+    sealed = SealedDigests([(0, 3, 1, 3), (3, 2, 7, 9)], tiles.__getitem__)
+    found = {attestation_id: sealed.digest(attestation_id) for attestation_id in range(12)}
+    assert {one: digest[0] for one, digest in found.items() if digest} == {1: 1, 2: 2, 3: 3, 7: 7, 9: 9}
+
+
+def test_a_column_notes_that_is_missing_is_done_without(attested: Any, sign: Any, verified: Any) -> None:
+    _, settings = attested(
+        5, signed=False, mutate=lambda schema: schema.drop_column("am_fact_attestation_log", "notes")
+    )
+    assert sign(settings)["rows"]["signed"] == 5
+    assert verified(settings).counts == {"valid": 5}
+
+
+def test_text_keys_of_every_kind_are_signed(store: Any, settings: Any, run: Any, sign: Any, verified: Any) -> None:
+    made = store(lambda schema: schema.change_column("am_entity_facts", "id", "id TEXT PRIMARY KEY"))
+    keys = ["", "0012", "12", "-5", "事実-7", "z" * 300, "1e5", *(f"k{n:03d}" for n in range(20))]
+    made.add_facts({"id": key, "source_url": "https://a", "created_at": "2026-05-01"} for key in keys)
+    loaded = settings(made, small=True)
+    run(loaded)
+    assert sign(loaded)["rows"]["signed"] == len(keys)
+    assert verified(loaded).counts == {"valid": len(keys)}
+
+
+def test_an_integer_goes_before_a_text_key_that_reads_the_same(
+    store: Any, settings: Any, run: Any, sign: Any, verified: Any
+) -> None:
+    made = store(lambda schema: schema.change_column("am_entity_facts", "id", "id PRIMARY KEY"))
+    made.add_facts([{"id": 7, "source_url": "https://int"}, {"id": "8", "source_url": "https://text"}])
+    loaded = settings(made, small=True)
+    run(loaded)
+    assert sign(loaded)["rows"] == {"pending": 2, "signed": 2, "refused": 0}
+    assert verified(loaded).counts == {"valid": 2}
+
+
+# -- whatever happens on the way ---------------------------------------------------------------------
+
+POINTS = [
+    (point, nth)
+    for point in ("before the write lock", "before commit", "after commit")
+    for nth in (1, 4, 7)
+] + [
+    (point, nth)
+    for point in ("after the last commit, before the marker", "while a file is written", "before the rename of a file")
+    for nth in (1, 3)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("point", "nth"), POINTS)
+def test_killed_anywhere_the_same_command_ends_it(
+    point: str, nth: int, attested: Any, sign: Any, dies_at: Any, verified: Any, keys: Any
+) -> None:
+    store, settings = attested(FACTS, signed=False)
+    store.execute(REFUSED["attester_differs"])
+    dies_at(point, nth, lambda: sign(settings))
+    report = sign(settings)
+    assert report["rows"] == {"pending": FACTS, "signed": FACTS - 1, "refused": 1}
+    check_signed(store, FACTS - 1, keys)
+    assert verified(settings).counts == {"valid": FACTS - 1, "unsigned": 1}
+    assert [row[1] for row in store.rejects()] == ["attester_differs"]
+    sums = store.rows("SELECT sum(eligible), sum(updated), sum(signed), sum(rejected) FROM am_backfill_chunk "
+                      "WHERE run_id = 'sign-pending:run-1'")  # fmt: skip
+    assert sums == [(FACTS, FACTS - 1, FACTS - 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("change", "signed"),
+    [
+        (of(2, "source_doc = 'https://meanwhile'"), 3),
+        (of(2, "confidence_upper = NULL, confidence_lower = NULL"), 4),
+        (of(2, "extracted_at = '2026-01-01T00:00:00.000Z'"), 3),
+        (of(2, "verified_by = 'meanwhile'"), 3),
+        (of(2, "ed25519_sig = randomblob(80)"), 3),
+        (f"{LOG} ('2', 'etl_prov_backfill_v2', '{'0' * 128}')", 4),
+        (f"{LOG} ('2', 'etl_prov_backfill_v2', '{'ab' * 64}')", 3),
+        ("DELETE FROM am_fact_metadata WHERE fact_id = '2'", 3),
+    ],
+)
+def test_a_row_that_moves_between_reading_and_writing_is_read_again(
+    change: str, signed: int, attested: Any, sign: Any, monkeypatch: pytest.MonkeyPatch, verified: Any
+) -> None:
+    """The change comes after the batch was read and signed: a signature over the old fields must not be written."""
+    store, settings = attested(4, signed=False)
+    done = []
+
+    def meddle(name: str) -> None:
+        if name == "before the write lock" and not done:
+            done.append(name)
+            store.execute(change)
+
+    monkeypatch.setattr(points, "reach", meddle)
+    report = sign(settings)
+    assert done
+    assert report["rows"]["signed"] == signed
+    states = verified(settings).states
+    assert set(states) <= {"2"}, states
+    if signed == 4:
+        assert not states
+
+
+def test_a_ledger_that_another_worker_advanced_makes_the_batch_stale(
+    attested: Any, sign: Any, monkeypatch: pytest.MonkeyPatch, keys: Any, sign_with: Any
+) -> None:
+    """A second worker does the whole chunk while the first stands before its first write."""
+    store, settings = attested(10, signed=False)
+    paths = sign_paths(settings.state_dir, "run-1")
+    sign_with(keys.seed)
+    plan_signing(settings, paths)
+    nested = []
+
+    def second_worker(name: str) -> None:
+        if name == "before the write lock" and not nested:
+            nested.append(name)
+            thread = threading.Thread(target=run_chunk, args=(settings, paths, 1), kwargs={"progress": lambda _: None})
+            thread.start()
+            thread.join()
+
+    monkeypatch.setattr(points, "reach", second_worker)
+    run_chunk(settings, paths, 1, progress=lambda _: None)
+    assert sign(settings)["rows"] == {"pending": 10, "signed": 10, "refused": 0}
+    check_signed(store, 10, keys)
+
+
+def test_a_lost_state_folder_comes_back_from_the_ledger(
+    attested: Any, sign: Any, sign_with: Any, keys: Any, tmp_path: Any
+) -> None:
+    store, settings = attested(FACTS, signed=False)
+    paths = sign_paths(settings.state_dir, "run-1")
+    sign_with(keys.seed)
+    plan = plan_signing(settings, paths)
+    run_chunk(settings, paths, 2, progress=lambda _: None)
+    shutil.rmtree(paths.run)
+    assert plan_signing(settings, paths) == plan
+    assert sign(settings)["rows"]["signed"] == FACTS
+    check_signed(store, FACTS, keys)
+
+
+def test_a_database_that_was_restored_from_before_is_not_called_signed(attested: Any, sign: Any) -> None:
+    store, settings = attested(FACTS, signed=False)
+    paths = sign_paths(settings.state_dir, "run-1")
+    before = store.path.read_bytes()
+    sign(settings)
+    assert signing_is_done(settings, paths)
+    store.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    store.path.write_bytes(before)
+    assert not signing_is_done(settings, paths)
+    with pytest.raises(StateError, match="the ledger of the database does not know it"):
+        close_signing(settings, paths)
