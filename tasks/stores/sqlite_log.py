@@ -32,20 +32,26 @@ from tasks.stores.sqlite_log_sql import build_log_statements
 from tasks.stores.sqlite_open import close_quietly, open_connection, translated
 from tasks.stores.sqlite_verify import CompiledStatement, SidecarVerification, verify_sidecar
 
-Purpose = Literal["read", "seal", "rotate"]
+Purpose = Literal["read", "rehearse", "seal", "rotate"]
 
 
 @contextmanager
 def open_log_session(settings: Settings, *, purpose: Purpose) -> Iterator[SqliteLogSession]:
-    """A verified connection for one purpose, closed when the block ends.
+    """A verified connection for one purpose, closed when the block ends. "rehearse" reads, and is verified to seal.
 
     Raises DriftError if the tables are not what the contract says, DatabaseError if the file cannot be used.
     """
     path = settings.database_path
-    connection = open_connection(path, pacing=settings.pacing, write=purpose != "read")
+    connection = open_connection(path, pacing=settings.pacing, write=purpose in ("seal", "rotate"))
     try:
         with translated(path, "its schema was verified", lock_timeout=settings.pacing.lock_timeout_seconds):
-            verification = verify_sidecar(connection, settings, build=build_log_statements, guard=_compiling)
+            verification = verify_sidecar(
+                connection,
+                settings,
+                build=build_log_statements,
+                guard=_compiling,
+                seals=purpose in ("seal", "rehearse"),
+            )
             connection.authorizer = _guard(verification.binding, purpose)
         yield SqliteLogSession(connection, settings, verification)
     finally:
@@ -53,14 +59,15 @@ def open_log_session(settings: Settings, *, purpose: Purpose) -> Iterator[Sqlite
 
 
 def log_statements(settings: Settings) -> tuple[CompiledStatement, ...]:
-    """Pass the gate of the sealed log and say what was compiled. Writes nothing."""
-    with open_log_session(settings, purpose="read") as session:
+    """Pass the gate of the sealed log, as a sealer has to, and say what was compiled. Writes nothing."""
+    with open_log_session(settings, purpose="rehearse") as session:
         return session.verification.compiled
 
 
 def _guard(binding: SidecarBinding, purpose: Purpose) -> Guard:
     tables = {
         "read": (),
+        "rehearse": (),
         "seal": (binding.ledger.tile, binding.ledger.checkpoint),
         "rotate": (binding.log.table,),
     }

@@ -10,20 +10,33 @@ What SQLite refuses or changes on the way is drift of the real table.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
 import apsw
 
-from tasks.engine.contract import Binding, Catalogue, Drift
+from tasks.engine.contract import Binding, Catalogue, Drift, SidecarBinding
 from tasks.stores.base import Counts
 from tasks.stores.sqlite_guard import Guard
+from tasks.stores.sqlite_log_sql import build_log_statements
 from tasks.stores.sqlite_sql import build_statements, quoted, setup_statements
 
 _NOW = "2026-05-12T01:23:45.000Z"
 _SIGNED = b"\x01" + bytes(7) + bytes(range(64)) + bytes(8)
 _PLACEHOLDER = bytes(64)
+_TILE_COLUMNS = (
+    "first_leaf", "leaves", "first_attestation_id", "last_attestation_id", "subtree_roots", "attestation_ids",
+    "leaf_marks", "payload_digests",
+)  # fmt: skip
+_TILES = (
+    (0, 1, -5, -5, bytes(32), None, bytes(8), bytes(32)),
+    (1, 2, 1, 2**62, bytes(32) + b"\xff" * 32, bytes(16), bytes(16), bytes(64)),
+)
+_CHECKPOINT: dict[str, Any] = {
+    "tree_size": 3, "root": bytes(32), "frontier": bytes(72), "last_attestation_id": 2**62,
+    "note": "法令\n3\n\n— a b\n", "run_id": None, "now": _NOW,
+}  # fmt: skip
 _CHUNK = {"run_id": "rehearsal", "chunk": 1, "plan_id": "rehearsal", "now": _NOW, "host": "localhost", "pid": 1}
 _MEND = "Compare the table with config/schema/sqlite.sql."
 
@@ -53,7 +66,11 @@ def rehearse(binding: Binding, catalogue: Catalogue, guard: Guard) -> list[Drift
 
 
 def _declare(copy: apsw.Connection, binding: Binding, catalogue: Catalogue) -> None:
-    for name in binding.writable:
+    _declare_all(copy, binding.writable, catalogue)
+
+
+def _declare_all(copy: apsw.Connection, names: Iterable[str], catalogue: Catalogue) -> None:
+    for name in names:
         table = catalogue.table(name)
         for sql in table.sql if table else ():
             copy.execute(sql).fetchall()
@@ -147,3 +164,26 @@ def _differences(
             if column not in seen and (type(wanted) is not type(got) or wanted != got):
                 seen.add(column)
                 yield Drift(table, f'"{column}" turns {wanted!r} into {got!r}', "", _MEND)
+
+
+def rehearse_sealing(binding: SidecarBinding, catalogue: Catalogue, guard: Guard) -> list[Drift]:
+    """Write a tile of each kind and a checkpoint to empty copies of their tables, and read them back."""
+    tables = (binding.ledger.tile, binding.ledger.checkpoint)
+    sql = {statement.name: statement.sql for statement in build_log_statements(binding)}
+    with closing(apsw.Connection(":memory:")) as copy:
+        name = tables[0]
+        try:
+            _declare_all(copy, tables, catalogue)
+            copy.authorizer = guard
+            for tile in _TILES:
+                copy.execute(sql["append_tile"], tile).fetchall()
+            name = tables[1]
+            copy.execute(sql["append_checkpoint"], _CHECKPOINT).fetchall()
+        except apsw.Error as error:
+            return [Drift(name, f"a row of this job would be refused: {error}", "", _MEND)]
+        checkpoint = ("tree_size", "root", "frontier", "last_attestation_id", "note")
+        expected = [tuple(_CHECKPOINT[column] for column in checkpoint)]
+        return [
+            *_differences(copy, tables[0], _TILE_COLUMNS, list(_TILES)),
+            *_differences(copy, tables[1], checkpoint, expected),
+        ]

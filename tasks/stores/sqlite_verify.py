@@ -34,7 +34,7 @@ from tasks.engine.settings import Settings
 from tasks.stores.schema_file import ledger_columns
 from tasks.stores.sqlite_catalogue import read_catalogue
 from tasks.stores.sqlite_guard import Guard
-from tasks.stores.sqlite_rehearsal import rehearse
+from tasks.stores.sqlite_rehearsal import rehearse, rehearse_sealing
 from tasks.stores.sqlite_sql import CATALOGUE_STATEMENTS, STAGING, Statement, build_statements, setup_statements
 
 
@@ -162,8 +162,11 @@ def verify_sidecar(
     *,
     build: Callable[[SidecarBinding], Iterable[Statement]],
     guard: Callable[[SidecarBinding], Guard],
+    seals: bool,
 ) -> SidecarVerification:
     """The gate for sessions that need the attestations but not the facts. Leaves the guard installed.
+
+    One that `seals` has its writes rehearsed on an empty copy in memory too.
 
     Raises DriftError with everything that is wrong.
     """
@@ -179,9 +182,16 @@ def verify_sidecar(
     tables = LargeTables({"l": resolved.log.table, "m": resolved.metadata.table}, lambda _: resolved.log.table)
     compiled, problems = compile_statements(connection, build(resolved), installed, tables)
     drift += problems + _refuse_other_ids(settings, catalogue, resolved)
+    if seals and not drift:
+        drift += _rehearse_sealing_cached(resolved, catalogue)
     if drift:
         raise drift_error(drift)
     return SidecarVerification(resolved, schema_version, tuple(compiled))
+
+
+@lru_cache(maxsize=4)
+def _rehearse_sealing_cached(binding: SidecarBinding, catalogue: Catalogue) -> tuple[Drift, ...]:
+    return tuple(rehearse_sealing(binding, catalogue, Guard(insert=(binding.ledger.tile, binding.ledger.checkpoint))))
 
 
 def _refuse_other_ids(settings: Settings, catalogue: Catalogue, binding: SidecarBinding) -> list[Drift]:

@@ -63,6 +63,25 @@ def test_many_at_once_are_what_each_is_alone(rows: list[AttestedRow]) -> None:
         assert hasher.sealed_hashes([row[:6] for row in rows], digests) == hashes  # type: ignore[misc]
 
 
+def attested(*, lower: Any = 0.45, signature: bytes = bytes(64), latest: int | None = 1) -> AttestedRow:
+    values = (lower, 0.55, "2026-05-11T12:36:49.000Z", "17", None, None, signature, latest)
+    return AttestedRow(1, "a", "17", None, signature.hex(), "s", *values)
+
+
+def test_of_all_placeholders_only_the_latest_stands_for_the_metadata() -> None:
+    latest, older = attested(), attested(latest=0)
+    assert sealed_digest(latest) != NO_DIGEST == sealed_digest(older)
+    assert LeafHasher().new_leaves([latest, older]).digests == [sealed_digest(latest), NO_DIGEST]
+
+
+def test_bounds_that_are_equal_and_spelt_differently_are_not_mixed_up() -> None:
+    rows = [attested(lower=lower) for lower in (0.0, -0.0, 0, 1.0, 1, True, 0.5)]
+    hasher = LeafHasher()
+    for row in (*rows, *rows):
+        assert hasher.new_leaves([row]).digests == [sealed_digest(row)]
+    assert len({sealed_digest(row) for row in rows}) == 5  # those of 0, 1 and True are none
+
+
 @given(
     st.integers(),
     st.tuples(texts, texts, st.none() | texts, texts, st.none() | texts),

@@ -9,11 +9,19 @@ import pytest
 
 from tasks.attestation import notes
 from tasks.attestation.checkpoints import Checkpoint
+from tasks.attestation.keyring import KeyRegistry, entry_for
 from tasks.attestation.leaves import LogRow, leaf_data
 from tasks.attestation.merkle import leaf_hash
+from tasks.attestation.notes import VerifierKey
 from tasks.attestation.signing import PLACEHOLDER, Signer
+from tasks.engine.auditing import AuditOrder, audit
 
 Agree = Callable[..., set[Any]]
+KEYS = [
+    VerifierKey(name, Signer(key_name=name, seed=bytes(range(start, start + 32))).public_key)
+    for name, start in (("provenance-backfill/sample", 0), ("provenance-backfill/sample-log", 32))
+]
+REGISTRY = KeyRegistry((entry_for(KEYS[0], "rows"), entry_for(KEYS[1], "checkpoints")))
 STRANGER = Signer(key_name="somebody/else", seed=bytes(range(100, 132)))
 
 
@@ -130,6 +138,24 @@ def test_the_signature_of_the_checkpoint_comes_first(sealed: Any, agree: Agree) 
         assert agree(sealed, data) == {(verdict, None, None)}
 
 
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        ({"state": "revoked"}, "checkpoint_unknown_key"),
+        ({"state": "revoked", "revoked_at_leaf": 23}, "clean"),
+        ({"state": "revoked", "revoked_at_leaf": 22}, "checkpoint_unknown_key"),
+        ({"state": "superseded", "until_leaf": 22}, "clean"),
+        ({"state": "superseded", "until_leaf": 21}, "checkpoint_unknown_key"),
+        ({"from_leaf": 8}, "stored_checkpoint_damaged"),
+    ],
+)
+def test_a_key_signs_checkpoints_of_its_leaves_only(sealed: Any, change: dict[str, Any], verdict: str) -> None:
+    rows, log = REGISTRY.keys
+    registry = KeyRegistry((rows, log.model_copy(update=change)))
+    order = AuditOrder(checkpoint=sealed.checkpoints[-1], allow_unsigned=True)
+    assert audit(sealed.settings, registry, order).verdict == verdict
+
+
 def test_a_checkpoint_of_another_log_is_not_compared(sealed: Any, agree: Agree) -> None:
     text = Checkpoint("another/log", 3, bytes(32)).text
     other = notes.sign(text, Signer(key_name="provenance-backfill/sample-log", seed=bytes(range(32, 64)))).encode()
@@ -170,13 +196,16 @@ def test_tiles_that_make_no_log_are_named_by_the_leaf_where_they_break(sealed: A
 @pytest.mark.parametrize(
     "change",
     [
-        "SET root = x'" + "00" * 32 + "'", "SET frontier = x'00'", "SET note = replace(note, 'A', 'B')",
+        "SET root = x'" + "00" * 32 + "'",
+        "SET frontier = substr(frontier, 1, 8) || zeroblob(32)",
+        "SET note = (SELECT note FROM am_attestation_checkpoint WHERE tree_size = 15)",
+        "SET frontier = x'00'", "SET note = replace(note, 'A', 'B')",
         "SET note = x'ff'", "SET last_attestation_id = 7", "SET tree_size = 9",
     ],
 )  # fmt: skip
 def test_a_stored_checkpoint_that_is_not_what_was_signed_is_named(sealed: Any, agree: Agree, change: str) -> None:
     sealed.execute(f"UPDATE am_attestation_checkpoint {change} WHERE tree_size = 8")
-    size = 9 if "tree_size" in change else 8
+    size = 9 if change.startswith("SET tree_size") else 8
     assert agree(sealed) == {("stored_checkpoint_damaged", size, None)}
 
 

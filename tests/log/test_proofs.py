@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import sys
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -12,8 +13,11 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tasks.attestation import notes
+from tasks.attestation.checkpoints import Checkpoint, InclusionProof
+from tasks.attestation.merkle import leaf_hash
 from tasks.attestation.notes import VerifierKey
-from tasks.attestation.proofs import check_proof
+from tasks.attestation.proofs import check_proof, encode_extra
 from tasks.attestation.signing import Signer
 from tasks.cli import main
 from tasks.engine.errors import ProofError
@@ -83,8 +87,6 @@ def test_parts_of_two_proofs_do_not_make_one(sealed: Any, member: str) -> None:
 
 def test_a_record_that_was_altered_consistently_is_not_in_the_log(sealed: Any) -> None:
     """Payload, leaf and signature fit each other, signed by the row's own key: only the log tells."""
-    from hashlib import sha256
-
     proof = prove(sealed.settings, "5")
     extra = extra_of(proof)
     payload = extra["payload"].replace("0.45", "0.40")
@@ -159,3 +161,59 @@ def test_the_commands_prove_and_check(sealed: Any, tmp_path: Any, monkeypatch: p
     assert result.exit_code == 1 and json.loads(result.output)["verdict"] == "row_missing"
     sealed.attest("late")
     assert run.invoke(main, ["seal", *job]).exit_code == 0
+
+
+# --- a log that lies: whoever holds its key can put any leaf in it ------------------------------------
+
+
+PAYLOAD = (
+    '{"confidence_lower":null,"confidence_upper":null,"extracted_at":"x","fact_id":"5","source_doc":null,'
+    '"verified_by":"y"}'
+)
+
+
+def lying_log(*, blob: bytes, payload: str = PAYLOAD, **leaf: Any) -> bytes:
+    """A proof from a log of one leaf, properly signed, in which `leaf` can be anything."""
+    fields = {
+        "attestation_id": 1, "attester": "y", "fact_id": "5", "notes": None, "signed_at": "z",
+        "payload_sha256": sha256(payload.encode()).hexdigest(),
+        "signature_hex": (blob if len(blob) == 64 else blob[8:72]).hex(), **leaf,
+    }  # fmt: skip
+    data = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    signer = Signer(key_name="provenance-backfill/sample-log", seed=bytes(range(32, 64)))
+    checkpoint = notes.sign(Checkpoint("provenance-backfill/sample-log", 1, leaf_hash(data)).text, signer).encode()
+    return InclusionProof(0, (), checkpoint, encode_extra(blob=blob, leaf=data, payload=payload.encode())).encode()
+
+
+def signed(payload: str = PAYLOAD, *, seed: int = 0, name: str = "provenance-backfill/sample") -> bytes:
+    return Signer(key_name=name, seed=bytes(range(seed, seed + 32))).blob(payload.encode())
+
+
+def test_what_is_true_of_a_lying_log_holds() -> None:
+    proof = lying_log(blob=signed())
+    assert check_proof(proof, [ROWS], [LOG]).holds and second_check(proof)
+
+
+LIES = {
+    "another fact": lying_log(blob=signed(), fact_id="6"),
+    "another payload": lying_log(blob=signed(), payload_sha256="00" * 32),
+    "no payload": lying_log(blob=signed(), payload_sha256=None),
+    "another signature": lying_log(blob=signed(), signature_hex="ab" * 64),
+    "another key's signature": lying_log(
+        blob=signed(seed=100, name="somebody/else"), signature_hex=signed()[8:72].hex()
+    ),
+    "a signature of something else": lying_log(blob=signed("something else")),
+    "another version": lying_log(blob=b"\x02" + signed()[1:]),
+    "a placeholder in a signature's clothes": lying_log(blob=signed()[:8] + bytes(64) + signed()[72:]),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_no_lie_of_a_log_makes_a_proof_hold(lie: str) -> None:
+    assert not check_proof(LIES[lie], [ROWS, OTHER], [LOG]).holds
+    assert not second_check(LIES[lie])
+
+
+def test_an_unsigned_row_is_no_proof_of_what_it_does_not_say() -> None:
+    proof = lying_log(blob=bytes(64), payload_sha256="00" * 32)
+    assert check_proof(proof, [ROWS], [LOG]).signature == "malformed"

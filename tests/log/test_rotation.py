@@ -44,11 +44,12 @@ def test_both_opinions_agree_on_rotations(sealed: Any, agree: Any) -> None:
     assert agree(sealed) == {("rotation_invalid", 23, fact)}  # the new key is not in the tests' registry
 
 
-def test_a_rotation_that_one_key_did_not_sign_is_named(sealed: Any) -> None:
+@pytest.mark.parametrize("halves", ["substr(s, 129) || substr(s, 129)", "substr(s, 1, 128) || substr(s, 1, 128)"])
+def test_a_rotation_that_one_key_did_not_sign_is_named(sealed: Any, halves: str) -> None:
     rotate(sealed.settings, OLD, NEW, now=NOW)
     sealed.execute(
-        "UPDATE am_fact_attestation_log SET signature_hex = substr(signature_hex, 129) || "
-        "substr(signature_hex, 1, 128) WHERE fact_id LIKE 'key-rotation/%'"
+        f"UPDATE am_fact_attestation_log SET signature_hex = {halves.replace('s,', 'signature_hex,')} "
+        "WHERE fact_id LIKE 'key-rotation/%'"
     )
     keys = (entry_for(OLD_KEY, "rows"), entry_for(NEW_KEY, "rows"), entry_for(LOG_KEY, "checkpoints"))
     order = AuditOrder(checkpoint=sealed.checkpoints[-1], allow_unsigned=True)

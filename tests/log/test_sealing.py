@@ -265,3 +265,27 @@ def test_a_missing_database_is_an_error(store: Any) -> None:
     store.path.unlink()
     with pytest.raises(DatabaseError, match="no such file"):
         store.seal()
+
+
+@pytest.mark.parametrize(
+    ("table", "old", "new", "said"),
+    [
+        ("am_attestation_tile", "leaf_marks            BLOB", "leaf_marks BLOB CHECK (0)", "would be refused"),
+        (
+            "am_attestation_checkpoint",
+            "note                 TEXT",
+            "note INTEGER CHECK (typeof(note) = 'integer')",
+            "refused",
+        ),
+    ],
+)
+def test_tables_that_would_refuse_a_seal_are_named_before_it_is_made(
+    tmp_path: Path, store: Any, table: str, old: str, new: str, said: str
+) -> None:
+    declared = store.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (table,))[0][0]
+    assert old in declared
+    store.execute(f"DROP TABLE {table}")
+    store.execute(declared.replace(old, new, 1))
+    fill(store, 1)
+    with pytest.raises(DriftError, match=said):
+        store.seal()
