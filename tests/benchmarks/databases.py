@@ -19,13 +19,20 @@ _READ_BYTES = 1 << 20
 _COMPANIONS = ("", "-wal", "-shm")
 
 
-def cached_database(work_dir: Path, *, facts: int, profile: str) -> Path:
-    """The database of so many clean facts, built unless it is there. Remove the file when the sample changes."""
-    path = work_dir / f"facts-{facts}-{profile}.db"
-    if not path.exists():
-        # In a process of its own, which keeps this one small: what it starts inherits its peak memory.
-        subprocess.run([sys.executable, __file__, str(path), str(facts), profile], check=True)
-    return path
+def cached_path(work_dir: Path, *, facts: int, profile: str) -> Path:
+    """Where the database of so many facts is kept. Remove it when the sample changes."""
+    return work_dir / f"facts-{facts}-{profile}.db"
+
+
+def build(path: Path, *, facts: int, profile: str) -> None:
+    """Build a database of clean facts, in a process of its own: what this one starts inherits its peak memory."""
+    subprocess.run([sys.executable, __file__, str(path), str(facts), profile], check=True)
+
+
+def fold_log(path: Path) -> None:
+    """Leave all of the database in its one file: the last connection that may write takes the log along."""
+    with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 @contextmanager

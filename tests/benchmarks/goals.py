@@ -83,6 +83,8 @@ def table(content: dict[str, Any]) -> str:
     lines.append(f"facts: {content['facts']:,} ({content['profile']}), {content['workers']} workers")
     for number, results in enumerate(content["rounds"], start=1):
         lines += ["", f"round {number}", *_columns(_HEAD, (_figures(name, r) for name, r in results.items()))]
+    lines += ["", "seconds: wall time of the whole command; others: cores that everything else on the machine took."]
+    lines += [_DISTURBED] if _worst_disturbance(content) > _QUIET else []
     rows = [
         (name, f"{c['value']:.3f}", _bound(c["goal"]), _bound(c["stretch"]), c["verdict"], _pairs(c))
         for name, c in {**content["ratios"], **content["limits"]}.items()
@@ -92,7 +94,15 @@ def table(content: dict[str, Any]) -> str:
     return "\n".join([*lines, *(f"\nFAILED {failure}" for failure in content["failures"])])
 
 
-_HEAD = ("step", "", "seconds", "CPU s", "rows/s", "peak MB", "planning s")
+_QUIET = 0.1
+_DISTURBED = "The machine was NOT QUIET: ratios of wall times say little. Run again when nothing else runs."
+
+
+def _worst_disturbance(content: dict[str, Any]) -> float:
+    return max((result["disturbance"] for results in content["rounds"] for result in results.values()), default=0.0)
+
+
+_HEAD = ("step", "", "seconds", "CPU s", "rows/s", "peak MB", "planning s", "others")
 
 
 def _figures(name: str, result: dict[str, Any]) -> tuple[str, ...]:
@@ -100,6 +110,7 @@ def _figures(name: str, result: dict[str, Any]) -> tuple[str, ...]:
     return (
         name, STEPS[name].title, f"{result['seconds']:.1f}", f"{result['cpu_seconds']:.1f}",
         f"{result['rows_per_second']:,.0f}", f"{result['peak_mb']:.0f}", "" if planning is None else f"{planning:.1f}",
+        f"{result['disturbance']:.2f}",
     )  # fmt: skip
 
 
@@ -121,5 +132,5 @@ def _columns(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str
 
 def _aligned(column: list[str]) -> list[str]:
     width = max(map(len, column))
-    figures = all(cell[:1] in "0123456789≤" for cell in column[1:])
+    figures = all(not cell or cell[0] in "0123456789≤" for cell in column[1:])
     return [cell.rjust(width) if figures else cell.ljust(width) for cell in column]

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import Any
 
 import apsw
 
-_TOLD_LINES = 15
+_TOLD_LINES = 30
 
 
 class StepError(Exception):
@@ -28,12 +29,14 @@ class Measured:
     """`seconds` from start to exit; `cpu_seconds` and `peak_mb` of the command and all its descendants.
 
     `peak_mb` is that of the largest single process (MB = 10^6 bytes). The kernel keeps it, so no peak is missed; a
-    process cannot show less than this program held when it started it, about 40 MB.
+    process cannot show less than this program held when it started it, about 40 MB. `disturbance` is how many cores
+    everything else on the machine took meanwhile, on average.
     """
 
     seconds: float
     cpu_seconds: float
     peak_mb: float
+    disturbance: float
     output: str
 
     def result(self) -> dict[str, Any]:
@@ -45,17 +48,30 @@ class Measured:
 def measure(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> Measured:
     """Run a command to its end, its output going to `log`. Raises StepError if it does not exit with 0."""
     with log.open("wb") as output:
-        started = time.monotonic()
-        child = subprocess.Popen(command, env=dict(env), cwd=cwd, stdout=output, stderr=subprocess.STDOUT)
-        # wait4 counts the child and every descendant that it waited for; Luigi waits for its workers.
-        _, status, usage = os.wait4(child.pid, 0)
-        seconds = time.monotonic() - started
+        busy_before, started = _busy_seconds(), time.monotonic()
+        child = subprocess.Popen(
+            command, env=dict(env), cwd=cwd, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            # wait4 counts the child and every descendant that it waited for; Luigi waits for its workers.
+            _, status, usage = os.wait4(child.pid, 0)
+        except BaseException:
+            os.killpg(child.pid, signal.SIGKILL)  # it leads a group of its own: none of its workers is left behind
+            raise
+        seconds, busy = time.monotonic() - started, _busy_seconds() - busy_before
         child.returncode = os.waitstatus_to_exitcode(status)
     text = log.read_text(errors="replace")
     if child.returncode != 0:
         tail = "\n".join(text.splitlines()[-_TOLD_LINES:])
         raise StepError(f"exit code {child.returncode}, expected 0. Its output ends with:\n{tail}")
-    return Measured(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6, text)
+    cpu_seconds = usage.ru_utime + usage.ru_stime
+    return Measured(seconds, cpu_seconds, usage.ru_maxrss * 1024 / 1e6, max(0.0, busy - cpu_seconds) / seconds, text)
+
+
+def _busy_seconds() -> float:
+    """CPU time that the whole machine has spent on anything since it started, what its host withheld included."""
+    user, nice, system, _idle, _iowait, irq, softirq, steal, *_ = Path("/proc/stat").read_text().split()[1:]
+    return sum(map(int, (user, nice, system, irq, softirq, steal))) / os.sysconf("SC_CLK_TCK")
 
 
 def machine() -> dict[str, str]:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -28,7 +29,7 @@ from typing import Any
 import databases
 import goals
 from measuring import StepError, machine
-from steps import PROJECT, SLOW, STEPS, Bench, Result
+from steps import PROJECT, SLOW, STEPS, Bench, Result, original_database
 
 
 @dataclass
@@ -135,13 +136,19 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _stop(*_: object) -> None:
+    """A SIGTERM ends like Ctrl-C: what was started is stopped, the copies are removed."""
+    raise KeyboardInterrupt
+
+
 def main() -> int:
     options = _options()
+    signal.signal(signal.SIGTERM, _stop)
     work_dir: Path = options.work_dir.absolute()
     work_dir.mkdir(parents=True, exist_ok=True)
-    original = databases.cached_database(work_dir, facts=options.facts, profile=options.profile)
     with tempfile.TemporaryDirectory(prefix="run-", dir=work_dir) as folder:
         bench = Bench(options.facts, options.workers, Path(folder), os.urandom(32).hex())
+        original = original_database(bench, work_dir, profile=options.profile)
         outcome = run_rounds(bench, original, options.only, options.repeat)
     content = _content(options, outcome)
     if options.json:
@@ -151,4 +158,9 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except StepError as error:
+        sys.exit(f"the database of the benchmark: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; nothing is left but the database")

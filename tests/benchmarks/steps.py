@@ -50,11 +50,12 @@ class Bench:
 
 @dataclass(frozen=True)
 class Result:
-    """One step's figures. `planning_seconds` and `digest` where there are any (see databases.digest)."""
+    """One step's figures (see measuring.Measured); `digest` and `planning_seconds` where there are any."""
 
     seconds: float
     cpu_seconds: float
     peak_mb: float
+    disturbance: float
     rows_per_second: float
     planning_seconds: float | None = None
     digest: str | None = None
@@ -63,9 +64,10 @@ class Result:
         return {name: round(value, 3) if isinstance(value, float) else value for name, value in asdict(self).items()}
 
 
-def _result(bench: Bench, measured: Measured, **more: Any) -> Result:
-    rate = bench.facts / measured.seconds
-    return Result(measured.seconds, measured.cpu_seconds, measured.peak_mb, rate, **more)
+def _result(bench: Bench, measured: Measured, *, rate: float | None = None, **more: Any) -> Result:
+    """Rows per second over the whole step, unless the step itself says better."""
+    rate = rate or bench.facts / measured.seconds
+    return Result(measured.seconds, measured.cpu_seconds, measured.peak_mb, measured.disturbance, rate, **more)
 
 
 # -- the hand-written contenders ---------------------------------------------------------------------
@@ -106,11 +108,28 @@ def _row_converged(bench: Bench, database: Path) -> Result:
 def _signing_rate(bench: Bench, database: Path) -> Result:
     measured = _script(bench, "signing_rate", str(min(bench.facts, _MOST_SIGNATURES)))
     found = measured.result()
-    rate = found["signatures"] / found["seconds"]
-    return Result(measured.seconds, measured.cpu_seconds, measured.peak_mb, rate)
+    return _result(bench, measured, rate=found["signatures"] / found["seconds"])
 
 
 # -- this job, through its command line --------------------------------------------------------------
+
+
+def _luigi(bench: Bench, database: Path, *arguments: str, log: str, signed: bool = False) -> Measured:
+    env = bench.environment(signed=signed)
+    env |= {"AUTONOMATH_DB_PATH": str(database), "PROVENANCE_STATE_DIR": str(bench.folder / "state")}
+    command = [str(Path(sys.executable).with_name("luigi")), "--module", "tasks", *arguments, "--local-scheduler"]
+    return measure(command, env=env, cwd=PROJECT, log=bench.folder / f"{log}.log")
+
+
+def original_database(bench: Bench, work_dir: Path, *, profile: str) -> Path:
+    """The database that every step gets a copy of: built once, then kept. What the schema gained since is added."""
+    path = databases.cached_path(work_dir, facts=bench.facts, profile=profile)
+    if path.exists():
+        _luigi(bench, path, "ApplySchema", log="apply-schema")
+        databases.fold_log(path)
+    else:
+        databases.build(path, facts=bench.facts, profile=profile)
+    return path
 
 
 class _Run(NamedTuple):
@@ -122,15 +141,9 @@ class _Run(NamedTuple):
 
 
 def _run_job(bench: Bench, database: Path, run_id: str, *, signed: bool, workers: int, dry_run: bool = False) -> _Run:
-    state_dir = bench.folder / "state"
-    command = [
-        str(Path(sys.executable).with_name("luigi")), "--module", "tasks", "Report", "--local-scheduler",
-        "--workers", str(workers), "--run-id", run_id, *(["--dry-run"] if dry_run else []),
-    ]  # fmt: skip
-    env = bench.environment(signed=signed)
-    env |= {"AUTONOMATH_DB_PATH": str(database), "PROVENANCE_STATE_DIR": str(state_dir)}
-    measured = measure(command, env=env, cwd=PROJECT, log=bench.folder / f"{run_id}.log")
-    folder = state_dir / run_id
+    options = ("--workers", str(workers), "--run-id", run_id, *(["--dry-run"] if dry_run else []))
+    measured = _luigi(bench, database, "Report", *options, log=run_id, signed=signed)
+    folder = bench.folder / "state" / run_id
     report = json.loads((folder / ("dry-run" if dry_run else "live") / "report.json").read_text())
     plan = json.loads((folder / "plan.json").read_text())
     return _Run(measured, report, plan["planning_seconds"])

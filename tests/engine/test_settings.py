@@ -116,7 +116,11 @@ def test_something_that_only_looks_like_a_variable_is_refused_with_its_line(load
         ("pacing:\n  bach_rows: 5\n", 4, 'unknown key "pacing.bach_rows", did you mean "batch_rows"?'),
         ("tables:\n  facts:\n    kye: id\n", 5, 'unknown key "tables.facts.kye", did you mean "key"?'),
         ("tabels:\n  facts:\n", 3, 'unknown key "tabels", did you mean "tables"?'),
-        ("tables:\n  ledger:\n    zzz: x\n", 5, 'unknown key "tables.ledger.zzz" (known here: run, chunk, reject)'),
+        (
+            "tables:\n  ledger:\n    zzz: x\n",
+            5,
+            'unknown key "tables.ledger.zzz" (known here: run, chunk, reject, tile, checkpoint)',
+        ),
         ("job_file: x\n", 3, 'unknown key "job_file"'),
         ("key_lines: {}\n", 3, 'unknown key "key_lines"'),
     ],

@@ -17,6 +17,7 @@ EVERYTHING = {
     "index ix_am_fact_metadata_source_doc", "table am_fact_attestation_log", "index ix_am_fact_attestation_log_fact_id",
     "index ix_am_fact_attestation_log_attester", "view v_am_fact_attestation_latest", "view v_am_fact_explainability",
     "table am_backfill_run", "table am_backfill_chunk", "table am_backfill_reject",
+    "table am_attestation_tile", "table am_attestation_checkpoint",
     "index ix_am_backfill_reject_run_id_chunk", "index ix_am_backfill_reject_fact_id",
 }  # fmt: skip
 
