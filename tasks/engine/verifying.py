@@ -39,6 +39,7 @@ LISTED = 20
 """Findings of one state that are shown to people."""
 
 _CHUNKS_PER_WORKER = 4
+_MOST_BATCH_ROWS = 2_000  # about 2 MB: still in the processor's cache when the last one is judged
 _NO_KEY = Finding(None, "malformed", "fact_id: NULL, expected text")
 
 
@@ -146,8 +147,9 @@ def _findings(
             yield from (_NO_KEY for _ in range(null_keys))
         judge = Judge(registry, first_id_of_leaf=reader.first_id_of_leaf, logged_before=reader.logged_before)
         after, exhausted = chunk.after, chunk.through is None
+        limit = min(settings.pacing.batch_rows, _MOST_BATCH_ROWS)
         while not exhausted:
-            batch = reader.read_rows(after=after, through=chunk.through, limit=settings.pacing.batch_rows)
+            batch = reader.read_rows(after=after, through=chunk.through, limit=limit)
             counts["rows"] += len(batch.rows)
             yield from judge.findings(batch.rows)
             after, exhausted = batch.last, batch.exhausted
