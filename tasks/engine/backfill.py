@@ -137,20 +137,20 @@ def _key_words(key_id: str | None) -> str:
 def _run_batches(session: Session, run: ChunkRun, row: LedgerRow, write_next_batch: WriteBatch) -> LedgerRow:
     """Steps 2 and 3 until the ledger says done."""
     started = time.monotonic()
-    mark, stale, before = started, 0, _settled(row.counts)
+    epoch = started - row.seconds  # so that the ledger's seconds count on from earlier attempts, writing included
+    stale, before = 0, _settled(row.counts)
     while row.state != "done":
         try:
             session.check_schema()
-            committed = write_next_batch(row, mark)
+            committed = write_next_batch(row, epoch + row.seconds)
         except (DatabaseError, SchemaChangedError) as error:
             raise _stopped(error, run, row) from None
         stale = 0 if committed else stale + 1
         if stale > MAX_STALE_READS:
             raise _stopped(DatabaseError(f"{stale} reads in a row were overtaken by other writers"), run, row)
-        mark = time.monotonic()
         row = _reread(session, run)
         settled = _settled(row.counts)
-        run.progress(Progress(settled, run.chunk.residual, settled - before, mark - started))
+        run.progress(Progress(settled, run.chunk.residual, settled - before, time.monotonic() - started))
         if row.state != "done" and run.settings.pacing.batch_pause_seconds:
             time.sleep(run.settings.pacing.batch_pause_seconds)
     return row
@@ -185,7 +185,7 @@ def _prepare(run: ChunkRun, row: LedgerRow, batch: BatchRead, mark: float) -> Ba
         expected_cursor=row.cursor,
         cursor=batch.last,
         state="done" if batch.exhausted else "running",
-        seconds=time.monotonic() - mark,
+        seconds=max(0.0, time.monotonic() - mark),
     )
 
 
