@@ -31,6 +31,7 @@ from tasks.engine.settings import Settings
 from tasks.stores.base import BatchRead, BatchWrite, Counts, LedgerRow, Session
 
 SAMPLE_ROWS = 5
+READ_FOR_SAMPLE = 500
 MAX_STALE_READS = 100
 
 
@@ -204,7 +205,8 @@ def _derive(run: ChunkRun, batch: BatchRead) -> Derivation:
 
 def _count(batch: BatchRead, derivation: Derivation, *, signed: bool) -> Counts:
     """What the batch comes to. Facts of its range that are not residual are the unchanged ones."""
-    inserted, updated = len(derivation.inserts), len(derivation.updates)
+    inserted = len(derivation.inserts) + batch.plain.inserted
+    updated = len(derivation.updates) + batch.plain.updated
     rejected = len(derivation.rejects) + batch.null_keys
     eligible = batch.eligible + batch.null_keys
     return Counts(
@@ -215,7 +217,7 @@ def _count(batch: BatchRead, derivation: Derivation, *, signed: bool) -> Counts:
         rejected=rejected,
         signed=inserted + updated if signed else 0,
         placeholder=0 if signed else inserted + updated,
-        created_at_missing=derivation.created_at_missing,
+        created_at_missing=derivation.created_at_missing + batch.plain.created_at_missing,
         confidence_not_numeric=derivation.confidence_not_numeric,
     )
 
@@ -252,17 +254,22 @@ def live_marker(plan: Plan, row: LedgerRow, key_id: str | None) -> dict[str, Any
 
 
 def rehearse_chunk(session: Session, run: ChunkRun) -> None:
-    """The dry run of one chunk: the same reading and derivation, counted and sampled, nothing written but a marker."""
+    """The dry run of one chunk: the same classification, counted and sampled, nothing written but a marker.
+
+    The chunk's first facts are read and derived for the sample, as a live run would; of the others, only those that
+    are not plain.
+    """
     started, started_at = time.monotonic(), run.now()
     totals, reasons, sample = Counts(), Counter[str](), list[dict[str, Any]]()
     cursor: Key = run.chunk.after
     exhausted = False
+    read, limit = session.read_batch, min(READ_FOR_SAMPLE, run.settings.pacing.batch_rows)
     while not exhausted:
         session.check_schema()
-        batch = session.read_batch(
-            after=cursor, through=run.chunk.through, limit=run.settings.pacing.batch_rows,
-            with_null_keys=run.plan.null_keys > 0,
+        batch = read(
+            after=cursor, through=run.chunk.through, limit=limit, with_null_keys=run.plan.null_keys > 0,
         )  # fmt: skip
+        read, limit = session.tally_batch, run.settings.pacing.batch_rows
         derivation = _derive(run, batch)
         totals += _count(batch, derivation, signed=run.signer is not None)
         reasons.update(reject.reason for reject in derivation.rejects)

@@ -111,6 +111,15 @@ class Table:
         column = self.column(self.primary_key[0])
         return column.name if column and column.declared_type.upper() == "INTEGER" else None
 
+    @property
+    def rowid_name(self) -> str | None:
+        """What the rowid can be called: the first of its three names that is no column's.
+
+        Source: https://sqlite.org/lang_createtable.html#rowid
+        """
+        names = () if self.without_rowid else ("rowid", "oid", "_rowid_")
+        return next((name for name in names if self.column(name) is None), None)
+
     def is_unique(self, column: str) -> bool:
         """True if the database itself guarantees that `column` never repeats."""
         return self.rowid_alias == column or any(index.is_unique_on(column) for index in self.indexes)
@@ -166,6 +175,8 @@ class SourceBinding:
 
 @dataclass(frozen=True)
 class MetadataBinding:
+    """`rowid` is a name that the numbers of its rows go by, None where they have none."""
+
     table: str
     fact_id: str
     source_doc: str
@@ -176,6 +187,7 @@ class MetadataBinding:
     ed25519_sig: str
     created_at: str | None
     updated_at: str | None
+    rowid: str | None
 
 
 @dataclass(frozen=True)
@@ -417,7 +429,13 @@ def _metadata(found: _Findings, names: MetadataTable) -> MetadataBinding | None:
     bound = {role: name for role, name in required.items() if name is not None}
     if len(bound) < len(roles):
         return None
-    return MetadataBinding(table.name, created_at=optional["created_at"], updated_at=optional["updated_at"], **bound)
+    return MetadataBinding(
+        table.name,
+        rowid=table.rowid_name,
+        created_at=optional["created_at"],
+        updated_at=optional["updated_at"],
+        **bound,
+    )
 
 
 def _log(found: _Findings) -> LogBinding | None:

@@ -1,7 +1,10 @@
 """Residual keys to chunks.
 
-1. Walk the residual facts once, in key order, as one snapshot.
-2. Cut after every `chunk_rows` of them; where that would pass 500 chunks, double the size and drop every other cut.
+As one snapshot:
+
+1. Count the residual facts.
+2. Walk over them in key order and cut after every `chunk_rows` of them; where that would pass 500 chunks, double the
+   size and drop every other cut.
 3. Count the unchanged facts that lie outside all chunks.
 
 Bounds come from the data alone, so sparse, huge, negative or text keys still give even chunks.
@@ -14,7 +17,7 @@ import logging
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, count, islice
 
@@ -42,27 +45,30 @@ logger = logging.getLogger("luigi-interface")
 MAX_CHUNKS = 500
 
 
+Walk = Callable[[int], tuple[int, Key]]
+"""Passes the next so many residual keys: how many there were, and the last of them. Fewer than asked is the end."""
+
+
 @dataclass
 class Cuts:
     """The cuts of a walk over residual keys, however long it turns out to be. Memory: at most MAX_CHUNKS keys."""
 
     size: int
-    first: Key = None
     last: Key = None
     count: int = 0
     bounds: list[Key] = field(default_factory=list)
 
-    def walk(self, keys: Iterable[Key]) -> None:
-        """Take every key, in key order. From cut to cut the keys pass without a step of Python each."""
-        left = iter(keys)
-        first = tuple(islice(left, 1))
-        self.first = first[0] if first else None
-        left = chain(first, left)
-        while passed := deque(zip(count(1), islice(left, self.size - self.count % self.size)), maxlen=1):
-            taken, self.last = passed[0]
-            self.count += taken
-            if self.count % self.size == 0:
-                self._cut()
+    def take(self, walk: Walk) -> None:
+        """Walk to the end, from cut to cut."""
+        while True:
+            wanted = self.size - self.count % self.size
+            passed, last = walk(wanted)
+            if passed:
+                self.count += passed
+                self.last = last
+            if passed < wanted:
+                return
+            self._cut()
 
     def _cut(self) -> None:
         self.bounds.append(self.last)
@@ -91,10 +97,10 @@ def make_plan(session: Session, settings: Settings, *, run_id: str, max_rows: in
     if max_rows is not None and max_rows < 1:
         raise ParameterError(f"--max-rows {max_rows}: expected 1 or more. Nothing was written.")
     started = time.monotonic()
-    with session.snapshot():
+    with session.counting_snapshot():
         null_keys = session.count_null_keys() if max_rows is None else 0
-        cuts, stop_reason = _walk(session, settings, max_rows, created_at)
-        chunks = _chunks(session, cuts, null_keys)
+        cuts, first, stop_reason = _cut(session, settings, max_rows, created_at)
+        chunks = _chunks(session, cuts, first, null_keys)
         outside = 0 if max_rows is not None else _count_outside(session, chunks, null_keys)
     plan = Plan(
         run_id=run_id,
@@ -112,16 +118,49 @@ def make_plan(session: Session, settings: Settings, *, run_id: str, max_rows: in
     return with_seconds(plan, time.monotonic() - started)
 
 
-def _walk(session: Session, settings: Settings, max_rows: int | None, created_at: str) -> tuple[Cuts, StopReason]:
-    """Cut the residual keys, all of them or as many as the budget allows."""
+def _cut(session: Session, settings: Settings, max_rows: int | None, created_at: str) -> tuple[Cuts, Key, StopReason]:
+    """Cut the residual keys, all of them or as many as the budget allows. Also: the first of them, and why it ends."""
     cuts = Cuts(settings.pacing.chunk_rows)
     if max_rows is None:
-        cuts.walk(session.residual_keys())
-        return cuts, "complete"
+        residual = session.count_residual() - session.count_null_keys()
+        first_key = session.residual_key(after=None, skip=0) if residual else None
+        cuts.take(_stored(session, first_key, residual))
+        return cuts, first_key, "complete"
     rules = Rules(confidence_width=settings.derivation.confidence_width, default_extracted_at=created_at)
     counted = _countable_keys(session, rules)
-    cuts.walk(islice(counted, min(max_rows, sys.maxsize)))
-    return cuts, "row_budget" if next(counted, None) is not None else "complete"
+    first = tuple(islice(counted, 1))
+    cuts.take(streamed(chain(first, islice(counted, min(max_rows, sys.maxsize) - 1))))
+    stop_reason: StopReason = "row_budget" if next(counted, None) is not None else "complete"
+    return cuts, first[0] if first else None, stop_reason
+
+
+def _stored(session: Session, first_key: Key, residual: int) -> Walk:
+    """Over all residual keys of a store, in which so many were counted. What lies between two cuts is not even read."""
+    left, last = residual, first_key
+    ahead = min(1, residual)  # keys that were found but not passed yet
+
+    def walk(wanted: int) -> tuple[int, Key]:
+        nonlocal left, last, ahead
+        passed = min(wanted, left)
+        if passed > ahead:
+            last = session.residual_key(after=last, skip=passed - ahead - 1)
+            ahead = 0
+        ahead -= min(ahead, passed)
+        left -= passed
+        return passed, last
+
+    return walk
+
+
+def streamed(keys: Iterable[Key]) -> Walk:
+    """Over keys that come one by one. From cut to cut they pass without a step of Python each."""
+    left = iter(keys)
+
+    def walk(wanted: int) -> tuple[int, Key]:
+        passed = deque(zip(count(1), islice(left, wanted)), maxlen=1)
+        return passed[0] if passed else (0, None)
+
+    return walk
 
 
 def _countable_keys(session: Session, rules: Rules) -> Iterator[Key]:
@@ -132,11 +171,11 @@ def _countable_keys(session: Session, rules: Rules) -> Iterator[Key]:
             yield fact[0]
 
 
-def _chunks(session: Session, cuts: Cuts, null_keys: int) -> tuple[PlannedChunk, ...]:
+def _chunks(session: Session, cuts: Cuts, first_key: Key, null_keys: int) -> tuple[PlannedChunk, ...]:
     """The cuts as chunks; facts without a key go with the first, which then begins at the very start."""
     if not cuts.count:
         return (PlannedChunk(1, None, None, null_keys),) if null_keys else ()
-    after = None if null_keys else session.key_before(cuts.first)
+    after = None if null_keys else session.key_before(first_key)
     first, *rest = cuts.chunks(after)
     return (PlannedChunk(1, after, first.through, first.residual + null_keys), *rest)
 

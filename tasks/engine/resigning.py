@@ -40,7 +40,7 @@ from tasks.engine.derivation import Fact, Reject, Rules, derive
 from tasks.engine.errors import SigningKeyError
 from tasks.engine.keys import describe
 from tasks.engine.paths import PartPaths
-from tasks.engine.planning import Cuts
+from tasks.engine.planning import Cuts, streamed
 from tasks.engine.plans import (
     Plan,
     freeze,
@@ -94,7 +94,7 @@ def plan_signing(settings: Settings, paths: PartPaths) -> Plan:
 def _make_plan(session: ResigningSession, settings: Settings, run_id: str) -> Plan:
     started = time.monotonic()
     cuts = Cuts(settings.pacing.chunk_rows)
-    cuts.walk(session.pending_keys())
+    cuts.take(streamed(session.pending_keys()))
     plan = Plan(
         run_id=run_id,
         created_at=now_text(),

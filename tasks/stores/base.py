@@ -48,12 +48,22 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class PlainCounts:
+    """Facts that were judged by the shape of their values alone: each would be attested, none rejected."""
+
+    inserted: int = 0
+    updated: int = 0
+    created_at_missing: int = 0
+
+
+@dataclass(frozen=True)
 class BatchRead:
     """The residual facts of `(after, last]` as one snapshot shows them.
 
-    `facts` are tuples in the order of derivation.Fact; `eligible` counts all facts of the range, residual or
-    not; `last` is None only if the chunk holds nothing but NULL keys; `exhausted` means the chunk ends here.
-    `null_keys` counts the facts without a key, where the range begins at the very start and they were asked for.
+    `facts` are tuples in the order of derivation.Fact; those counted in `plain` are not among them. `eligible` counts
+    all facts of the range, residual or not; `last` is None only if the chunk holds nothing but NULL keys; `exhausted`
+    means the chunk ends here. `null_keys` counts the facts without a key, where the range begins at the very start and
+    they were asked for.
     """
 
     facts: Sequence[tuple[Any, ...]]
@@ -61,6 +71,7 @@ class BatchRead:
     eligible: int
     exhausted: bool
     null_keys: int = 0
+    plain: PlainCounts = PlainCounts()
 
 
 @dataclass(frozen=True)
@@ -133,8 +144,11 @@ class Session(Protocol):
     def check_schema(self) -> None:
         """Raise SchemaChangedError if the schema is no longer the verified one. Costs one small read."""
 
-    def residual_keys(self) -> Iterator[Key]:
-        """Keys of all residual facts in key order, except NULL keys. Streams."""
+    def residual_key(self, *, after: Key, skip: int) -> Key:
+        """The residual key that lies `skip` residual keys beyond the next one after `after`, NULL keys left out.
+
+        Raises DatabaseError if there are not so many.
+        """
 
     def residual_facts(self) -> Iterator[tuple[Any, ...]]:
         """All residual facts but those with a NULL key, in key order, as tuples like derivation.Fact. Streams."""
@@ -152,17 +166,27 @@ class Session(Protocol):
 
     def count_beyond(self, key: Key) -> int: ...
 
-    def count_residual(self) -> int: ...
+    def count_residual(self) -> int:
+        """How many facts are residual, NULL keys included: counted afresh, as one snapshot shows them."""
 
     def top_sources(self) -> list[tuple[str, int]]: ...
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Everything read inside the block is the same moment's."""
 
+    def counting_snapshot(self) -> AbstractContextManager[None]:
+        """The same, prepared for `count_residual`: it may use a second core."""
+
     def read_batch(self, *, after: Key, through: Key, limit: int, with_null_keys: bool) -> BatchRead:
         """Read at most `limit` residual facts of `(after, through]`, in key order, as one snapshot.
 
         `with_null_keys` counts the facts without a key too; it has no effect unless `after` is None.
+        """
+
+    def tally_batch(self, *, after: Key, through: Key, limit: int, with_null_keys: bool) -> BatchRead:
+        """Like `read_batch`, but plain facts are counted instead of read: all that a dry run needs, and much faster.
+
+        A fact may be read although it is plain, but none is counted that `derive` would reject.
         """
 
     def old_metadata(self, fact_id: str) -> Record | None: ...

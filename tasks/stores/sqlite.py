@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
-from itertools import starmap
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from operator import itemgetter
 from typing import Any
 
@@ -15,14 +15,16 @@ import apsw
 from tasks.engine import points
 from tasks.engine.contract import Binding
 from tasks.engine.derivation import KEY_NOT_TEXT_OR_INTEGER, NotUtf8, Record
-from tasks.engine.errors import SchemaChangedError, StateError
-from tasks.engine.keys import Key, decoded
+from tasks.engine.errors import DatabaseError, SchemaChangedError, StateError
+from tasks.engine.keys import Key, decoded, describe
 from tasks.engine.settings import Settings
-from tasks.stores.base import BatchRead, BatchWrite, Counts, LedgerRow, RunRow
+from tasks.stores.base import BatchRead, BatchWrite, Counts, LedgerRow, PlainCounts, RunRow
+from tasks.stores.sqlite_guard import Guard
 from tasks.stores.sqlite_open import close_quietly, open_connection, translated
 from tasks.stores.sqlite_verify import Verification, verify
 
 NULL_KEY_DETAIL = "the key is NULL"
+_TRIES_FOR_ONE_MOMENT = 10
 
 
 @contextmanager
@@ -50,6 +52,7 @@ class SqliteSession:
         self._settings = settings
         self._verification = verification
         self._sql = {c.statement.name: c.statement.sql for c in verification.compiled}
+        self._helper: apsw.Connection | None = None  # shares the snapshot that is open, if there is one
 
     @property
     def binding(self) -> Binding:
@@ -66,8 +69,11 @@ class SqliteSession:
 
     def _run(self, name: str, **parameters: Any) -> list[Any]:
         """Execute a verified statement by name and fetch everything it returns."""
+        return self._run_on(self._connection, name, **parameters)
+
+    def _run_on(self, connection: apsw.Connection, name: str, **parameters: Any) -> list[Any]:
         with self._translated(name):
-            return self._connection.execute(self._sql[name], parameters).fetchall()
+            return connection.execute(self._sql[name], parameters).fetchall()
 
     def _stream(self, name: str, **parameters: Any) -> Iterator[Any]:
         with self._translated(name):
@@ -98,9 +104,16 @@ class SqliteSession:
 
     # -- planning ------------------------------------------------------------------------------------
 
-    def residual_keys(self) -> Iterator[Key]:
-        rows = self._stream("residual_keys")
-        return map(itemgetter(0), rows) if self.binding.facts.key_is_rowid else starmap(decoded, rows)
+    def residual_key(self, *, after: Key, skip: int) -> Key:
+        first = "_first" if after is None else ""
+        rows = self._run(f"residual_key{first}", skip=skip, **(bound("after", after) if after is not None else {}))
+        if not rows:
+            raise DatabaseError(
+                f"database {self._settings.database_path}: there are fewer residual facts after {describe(after)} than "
+                f"were counted: an index does not agree with its table. Nothing was written. Look at the database "
+                f"with the sqlite3 shell, or restore a backup."
+            )
+        return decoded(*rows[0])
 
     def residual_facts(self) -> Iterator[tuple[Any, ...]]:
         return map(_decode_raw, self._stream("residual_facts"))
@@ -109,23 +122,42 @@ class SqliteSession:
         return bool(self._run("was_rejected", fact_id=fact_id, reason=reason))
 
     def count_null_keys(self) -> int:
-        return int(self._run("count_null_keys")[0][0]) if self.binding.facts.key_may_be_null else 0
+        return self._count("count_null_keys") if self.binding.facts.key_may_be_null else 0
 
     def key_before(self, key: Key) -> Key:
         rows = self._run("key_before", **bound("through", key))
         return decoded(*rows[0]) if rows else None
 
     def count_facts(self) -> int:
-        return int(self._run("count_facts")[0][0])
+        return self._count("count_facts")
 
     def count_through(self, key: Key) -> int:
-        return int(self._run("count_through", **bound("through", key))[0][0])
+        return self._count("count_through", **bound("through", key))
 
     def count_beyond(self, key: Key) -> int:
-        return int(self._run("count_beyond", **bound("after", key))[0][0])
+        return self._count("count_beyond", **bound("after", key))
 
     def count_residual(self) -> int:
-        return int(self._run("count_residual")[0][0])
+        if not self.binding.facts.key_is_rowid:
+            return self._count("count_residual")
+        with nullcontext() if self._connection.in_transaction else self.counting_snapshot():
+            attested, without_source = self._count_attested()
+            return self.count_facts() - attested + without_source
+
+    def _count_attested(self) -> tuple[int, int]:
+        """Facts that have metadata, and how many of them could gain a source there."""
+        helper = self._helper if self.binding.metadata.rowid else None
+        if helper is None:
+            halves = [self._run("count_attested")]
+        else:
+            middle = self._run("metadata_middle")[0][0]
+            with ThreadPoolExecutor(max_workers=1) as thread:
+                beyond = thread.submit(self._run_on, helper, "count_attested_beyond", middle=middle)
+                halves = [self._run("count_attested_through", middle=middle), beyond.result()]
+        return sum(int(rows[0][0]) for rows in halves), sum(int(rows[0][1]) for rows in halves)
+
+    def _count(self, name: str, **parameters: Any) -> int:
+        return int(self._run(name, **parameters)[0][0])
 
     def top_sources(self) -> list[tuple[str, int]]:
         try:
@@ -138,9 +170,36 @@ class SqliteSession:
     def snapshot(self) -> AbstractContextManager[None]:
         return self._transaction("begin_read")
 
+    @contextmanager
+    def counting_snapshot(self) -> Iterator[None]:
+        """A snapshot that a second connection shares, so that two threads can count in it.
+
+        The helper's snapshot is taken first, this connection's after it. If this one's data_version is then still what
+        it was before both, nothing was committed in between, and both are the same. Else it is tried again; on a
+        database that is never still, this connection counts alone.
+        Source: https://sqlite.org/pragma.html#pragma_data_version
+        """
+        helper = open_connection(self._settings.database_path, pacing=self._settings.pacing, write=False)
+        helper.authorizer = Guard()
+        try:
+            for _ in range(_TRIES_FOR_ONE_MOMENT):
+                before = self._run("data_version")
+                self._run_on(helper, "begin_read")
+                self._run_on(helper, "schema_version")
+                with self.snapshot():
+                    if self._run("data_version") == before:
+                        self._helper = helper
+                        yield
+                        return
+                self._run_on(helper, "rollback")
+            with self.snapshot():
+                yield
+        finally:
+            self._helper = None
+            close_quietly(helper)
+
     def read_batch(self, *, after: Key, through: Key, limit: int, with_null_keys: bool) -> BatchRead:
-        first = "_first" if after is None else ""
-        bounds = {**bound("through", through), **(bound("after", after) if after is not None else {})}
+        first, bounds = _range(after, through)
         with self.snapshot():
             try:
                 facts = self._run(f"read_batch{first}", limit=limit, **bounds)
@@ -148,10 +207,33 @@ class SqliteSession:
                 facts = [_decode_raw(row) for row in self._run(f"read_batch{first}_raw", limit=limit, **bounds)]
             exhausted = len(facts) < limit
             last: Key = through if exhausted else facts[-1][0]
-            bounds |= bound("through", last)
-            eligible = int(self._run(f"count_batch{first}", **bounds)[0][0])
-            null_keys = self.count_null_keys() if with_null_keys and after is None else 0
+            eligible, null_keys = self._count_range(after, last, with_null_keys=with_null_keys)
         return BatchRead(facts, last, eligible, exhausted, null_keys)
+
+    def tally_batch(self, *, after: Key, through: Key, limit: int, with_null_keys: bool) -> BatchRead:
+        first, bounds = _range(after, through)
+        with self.snapshot():
+            try:
+                residual, is_text, last, plain, updated, timeless, *_ = self._run(
+                    f"tally_batch{first}", limit=limit, **bounds
+                )[0]
+            except UnicodeDecodeError:
+                residual = None
+            if residual is not None:
+                exhausted = residual < limit
+                last = through if exhausted else decoded(is_text, last)
+                of_range = _range(after, last)[1]
+                odd = self._run(f"read_odd_facts{first}", **of_range) if plain < residual else []
+                eligible, null_keys = self._count_range(after, last, with_null_keys=with_null_keys)
+                counts = PlainCounts(int(plain - updated), int(updated), int(timeless))
+                return BatchRead([_decode_raw(row) for row in odd], last, eligible, exhausted, null_keys, counts)
+        return self.read_batch(after=after, through=through, limit=limit, with_null_keys=with_null_keys)
+
+    def _count_range(self, after: Key, through: Key, *, with_null_keys: bool) -> tuple[int, int]:
+        """The facts of `(after, through]`, residual or not, and those without a key where they go with it."""
+        first, bounds = _range(after, through)
+        null_keys = self.count_null_keys() if with_null_keys and after is None else 0
+        return self._count(f"count_batch{first}", **bounds), null_keys
 
     def old_metadata(self, fact_id: str) -> Record | None:
         try:
@@ -224,12 +306,12 @@ class SqliteSession:
         return True
 
     def _stage(self, batch: BatchWrite) -> int:
-        """Sorted by fact_id, the order of the index that costs most to keep."""
-        self._run("clear_staging")
+        """Sorted by fact_id, the order of the index that costs most to keep. Locks nothing: staging is temporary."""
         rows = [(*record, signature, 0) for record, signature in batch.inserts]
         rows += [(*record, signature, 1) for record, signature in batch.updates]
-        rows.sort()
-        with self._translated("stage_row"):
+        rows.sort(key=itemgetter(0))
+        with self._transaction("begin_read"), self._translated("stage_row"):
+            self._run("clear_staging")
             self._connection.executemany(self._sql["stage_row"], rows)
         return len(rows)
 
@@ -284,6 +366,12 @@ def bound(name: str, key: Key) -> dict[str, Any]:
     if isinstance(key, NotUtf8):
         return {name: bytes(key), f"{name}_is_text": 1}
     return {name: key, f"{name}_is_text": 0}
+
+
+def _range(after: Key, through: Key) -> tuple[str, dict[str, Any]]:
+    """The ending of a statement's name for a range, and its parameters."""
+    through_values = bound("through", through)
+    return ("_first", through_values) if after is None else ("", {**bound("after", after), **through_values})
 
 
 def _decode_raw(row: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -13,11 +13,13 @@ A statement's `scale` says how often it runs and so what its query plan may do:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from tasks.engine.contract import Binding
 from tasks.engine.derivation import WHITESPACE
+from tasks.stores.sqlite_plain import confidence_is_plain, key_is_plain, source_is_plain, time_is_plain
 
 Scale = Literal["once", "chunk", "batch"]
 STAGING = "backfill_batch"
@@ -89,6 +91,7 @@ def build_statements(binding: Binding) -> tuple[Statement, ...]:
 
 _TRANSACTION = (
     Statement("schema_version", "PRAGMA schema_version", "batch"),
+    Statement("data_version", "PRAGMA data_version", "once"),
     Statement("begin_read", "BEGIN", "batch"),
     Statement("begin_write", "BEGIN IMMEDIATE", "batch", writes=True),
     Statement("commit", "COMMIT", "batch"),
@@ -114,6 +117,13 @@ def raw_value(expression: str) -> str:
     return (
         f"typeof({expression}) = 'text', "
         f"CASE typeof({expression}) WHEN 'text' THEN CAST({expression} AS BLOB) ELSE {expression} END"
+    )
+
+
+def _all_plain(key: str, source: str, created_at: str, confidence: str) -> str:
+    return (
+        f"({key_is_plain(key)} AND {source_is_plain(source)} AND {time_is_plain(created_at)} "
+        f"AND {confidence_is_plain(confidence)})"
     )
 
 
@@ -147,9 +157,13 @@ class RunSql:
     def derivable(self) -> str:
         """True if a source can be derived: one of the two is there and not blank."""
         blank = "char(" + ", ".join(str(ord(c)) for c in WHITESPACE) + ")"
-        parts = [self._fact_column(self.b.facts.source_url), self.source_lookup]
-        tests = [f"coalesce(trim({part}, {blank}), '') <> ''" for part in parts if part != "NULL"]
+        tests = [f"coalesce(trim({part}, {blank}), '') <> ''" for part in self._sources]
         return f"({' OR '.join(tests)})" if tests else "0"
+
+    @property
+    def _sources(self) -> list[str]:
+        """Where a source can come from, the first before the second, as far as this store has them."""
+        return [part for part in (self._fact_column(self.b.facts.source_url), self.source_lookup) if part != "NULL"]
 
     @property
     def fact_values(self) -> list[str]:
@@ -196,10 +210,12 @@ class RunSql:
     # -- planning ------------------------------------------------------------------------------------
 
     def planning(self) -> tuple[Statement, ...]:
-        key = raw_value(self.key) if self.odd_keys else self.key
+        key = raw_value(self.key)
         walk = f"FROM {self.joined} WHERE {self.key} IS NOT NULL AND {self.residual} ORDER BY {self.key}"
+        onwards = f"FROM {self.joined} WHERE {self.key} > {self.after} AND {self.residual} ORDER BY {self.key}"
         return (
-            Statement("residual_keys", f"SELECT {key} {walk}", "once"),
+            Statement("residual_key_first", f"SELECT {key} {walk} LIMIT 1 OFFSET :skip", "once"),
+            Statement("residual_key", f"SELECT {key} {onwards} LIMIT 1 OFFSET :skip", "once"),
             Statement("residual_facts", f"SELECT {self.fact_columns_raw} {walk}", "once"),
             Statement(
                 "was_rejected",
@@ -242,6 +258,8 @@ class RunSql:
             )
 
         return (
+            *self._tally(from_start, "_first"),
+            *self._tally(onwards, ""),
             Statement("read_batch_first", batch(plain, from_start), "batch"),
             Statement("read_batch", batch(plain, onwards), "batch"),
             Statement("read_batch_first_raw", batch(raw, from_start), "batch"),
@@ -254,6 +272,36 @@ class RunSql:
                 "batch",
             ),
         )
+
+    def _tally(self, where: str, suffix: str) -> Iterator[Statement]:
+        """Counts a batch without reading its plain facts, and reads the others.
+
+        The LIMITs keep each SELECT a step of its own, so that a source is looked up and judged once per fact. The
+        texts are put together to be decoded: whoever reads them learns whether they are UTF-8.
+        """
+        source = f"coalesce({', '.join([*self._sources, 'NULL', 'NULL'])})"
+        created_at = self._fact_column(self.b.facts.created_at)
+        confidence = self._fact_column(self.b.facts.confidence)
+        residual = f"FROM {self.joined} WHERE {where} AND {self.residual}"
+        values = (
+            f"SELECT {self.key} AS key, {source} AS source, {created_at} AS created_at, {confidence} AS confidence, "
+            f"{self._has_metadata} AS has_metadata {residual} ORDER BY {self.key} LIMIT :limit"
+        )
+        judged = (
+            f"SELECT key, source, has_metadata, created_at IS NULL AS is_timeless, "
+            f"{_all_plain('key', 'source', 'created_at', 'confidence')} AS is_plain FROM ({values}) LIMIT -1"
+        )
+        keys = ", group_concat(key, char(10))" if self.odd_keys else ""
+        yield Statement(
+            f"tally_batch{suffix}",
+            f"SELECT count(*), {raw_value('max(key)')}, total(is_plain), total(is_plain AND has_metadata), "
+            f"total(is_plain AND is_timeless), group_concat(source, char(10)){keys} FROM ({judged})", "batch",
+        )  # fmt: skip
+        yield Statement(
+            f"read_odd_facts{suffix}",
+            f"SELECT {self.fact_columns_raw} {residual} "
+            f"AND {_all_plain(self.key, source, created_at, confidence)} IS NOT TRUE ORDER BY {self.key}", "batch",
+        )  # fmt: skip
 
     # -- the ledger ----------------------------------------------------------------------------------
 
@@ -381,12 +429,34 @@ class RunSql:
     def closing(self) -> tuple[Statement, ...]:
         source_doc = quoted(self.b.metadata.source_doc)
         return (
-            Statement(
-                "count_residual", f"SELECT count(*) FROM {self.joined} WHERE {self.residual}", "once",
-            ),
+            *self._count_residual(),
             Statement(
                 "top_sources",
                 f"SELECT {source_doc}, count(*) FROM {self.metadata} WHERE {source_doc} IS NOT NULL "
                 f"GROUP BY {source_doc} ORDER BY count(*) DESC, {source_doc} LIMIT 10", "once",
             ),
         )  # fmt: skip
+
+    def _count_residual(self) -> Iterator[Statement]:
+        """Residual facts: those without metadata, and those whose metadata could gain a source.
+
+        Where keys are rowids, the metadata's side is the cheaper one to start from: its neighbours are neighbours among
+        the facts too, and SQLite steps from one rowid to the next without a search. There, what has metadata is
+        counted, in two halves if its rows have numbers.
+        """
+        if self.odd_keys:
+            yield Statement("count_residual", f"SELECT count(*) FROM {self.joined} WHERE {self.residual}", "once")
+            return
+        m = self.b.metadata
+        fact_id, rowid = f"m.{quoted(m.fact_id)}", f"m.{m.rowid}"
+        attested = (
+            f"SELECT count(*), total(CASE WHEN m.{quoted(m.source_doc)} IS NULL THEN {self.derivable} ELSE 0 END) "
+            f"FROM {self.metadata} AS m NOT INDEXED CROSS JOIN {self.facts} AS f "
+            f"WHERE {self.key} = CAST({fact_id} AS INTEGER) AND CAST({self.key} AS TEXT) = {fact_id}"
+        )
+        yield Statement("count_attested", attested, "once")
+        if m.rowid:
+            lowest, highest = (f"(SELECT {end}({m.rowid}) FROM {self.metadata})" for end in ("min", "max"))
+            yield Statement("metadata_middle", f"SELECT {lowest} / 2 + {highest} / 2", "once")
+            yield Statement("count_attested_through", f"{attested} AND {rowid} <= :middle", "once")
+            yield Statement("count_attested_beyond", f"{attested} AND {rowid} > :middle", "once")

@@ -292,12 +292,16 @@ class _Anything(dict[str, None]):
         return None
 
 
+_SMALL = (f"temp.{STAGING}", STAGING, "b", "CONSTANT", "(subquery-")
+"""What may be scanned: the staged batch, and the rows of a subquery, whose own scans have lines of their own."""
+
+
 def _expensive(plan: tuple[str, ...], names: dict[str, str]) -> list[str]:
     """What this plan does that grows with the size of the store, in words."""
     found = []
     for line in plan:
         words = line.split()
-        if words[0] == "SCAN" and words[1] not in (f"temp.{STAGING}", STAGING, "b", "CONSTANT"):
+        if words[0] == "SCAN" and not words[1].startswith(_SMALL):
             found.append(f"scan {names.get(words[1], words[1])} from end to end")
         elif "AUTOMATIC" in words:
             found.append(f"build an index over {names.get(words[1], words[1])}")

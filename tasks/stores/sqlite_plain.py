@@ -1,0 +1,58 @@
+"""Which facts are plain, as SQL: those that need not be read to know what becomes of them.
+
+A fact is plain if the shape of its values alone promises that it is attested, not rejected: a key that is an
+integer or text, a source that begins with a visible ASCII character, a time to the second in one of the usual
+spellings, a number for a confidence. Whether its texts are UTF-8 is the one thing that SQL cannot say; the
+reader of these expressions has to decode them. Everything else, right or wrong, is for engine.derivation to judge.
+
+Every expression is true only if it is sure (tests/stores/test_sqlite_plain.py holds it against `derive`); it
+may be false or NULL for a fact that is all right.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_DATE_AND_TIME: Final = 19  # YYYY-MM-DD HH:MM:SS
+
+_FRACTIONS: Final = {
+    20: "= 'Z'",
+    23: "GLOB '.[0-9][0-9][0-9]'",
+    24: "GLOB '.[0-9][0-9][0-9]Z'",
+    25: "= '+00:00'",
+    26: "GLOB '.[0-9][0-9][0-9][0-9][0-9][0-9]'",
+    27: "GLOB '.[0-9][0-9][0-9][0-9][0-9][0-9]Z'",
+    32: "GLOB '.[0-9][0-9][0-9][0-9][0-9][0-9]+00:00'",
+}
+"""Bytes of a whole time -> what may follow its seconds."""
+
+
+def key_is_plain(key: str) -> str:
+    return f"typeof({key}) IN ('integer', 'text')"
+
+
+def source_is_plain(source: str) -> str:
+    """For text that begins visibly, and for no source at all. Numbers sort before text, BLOBs after it."""
+    return f"coalesce({source}, '!') COLLATE BINARY BETWEEN '!' AND '~'"
+
+
+def time_is_plain(created_at: str) -> str:
+    """For NULL, and for text that SQLite reads as a time and writes back unchanged.
+
+    That is no leap second, no 24 o'clock, no 30 February: SQLite moves those on. The bytes are counted because
+    most functions stop at a NUL.
+    """
+    start = f"substr({created_at}, 1, {_DATE_AND_TIME})"
+    rest = f"substr({created_at}, {_DATE_AND_TIME + 1})"
+    endings = " ".join(f"WHEN {length} THEN {rest} {test}" for length, test in _FRACTIONS.items())
+    return (
+        f"({created_at} IS NULL OR (typeof({created_at}) = 'text' "
+        f"AND datetime({start}) = replace({start}, 'T', ' ') AND substr({created_at}, 1, 4) <> '0000' "
+        f"AND CASE octet_length({created_at}) WHEN {_DATE_AND_TIME} THEN 1 {endings} ELSE 0 END))"
+    )
+
+
+def confidence_is_plain(confidence: str) -> str:
+    return (
+        f"({confidence} IS NULL OR (typeof({confidence}) IN ('real', 'integer') AND {confidence} BETWEEN 0.0 AND 1.0))"
+    )

@@ -1,0 +1,120 @@
+"""Counting what is residual: exact, afresh, and on two cores only where both see the same moment."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import apsw
+import pytest
+
+from tasks.stores.sqlite import SqliteSession, open_session
+
+BY_HAND = """
+    SELECT count(*) FROM am_entity_facts AS f LEFT JOIN am_source AS s ON s.id = f.source_id
+     WHERE NOT EXISTS (SELECT 1 FROM am_fact_metadata AS m WHERE m.fact_id = CAST(f.id AS TEXT))
+        OR ((SELECT m.source_doc FROM am_fact_metadata AS m WHERE m.fact_id = CAST(f.id AS TEXT)) IS NULL
+            AND (trim(coalesce(f.source_url, '')) <> '' OR trim(coalesce(s.source_url, '')) <> ''))"""
+
+
+def fill(made: Any, seed: int) -> None:
+    """Facts with and without metadata, and metadata of facts that are not, with keys that only look alike."""
+    dice = random.Random(seed)
+    keys = [*dice.sample(range(-300, 900), 400), 2**63 - 1, -(2**63)]
+    for source in (1, 2):
+        made.add_source(source, f"https://source.test/{source}")
+    made.add_facts(
+        {"id": key, "source_id": dice.choice([None, 1, 2, 3]), "source_url": dice.choice([None, "", "https://a.test/"])}
+        for key in keys
+    )
+    others = ["007", "7.0", " 7", "+7", "seven", "", "9223372036854775808", "-0", "1e2", "０"]
+    fact_ids = [str(key) for key in [*dice.sample(keys, 250), *range(2000, 2040)]] + others
+    made.insert(
+        "am_fact_metadata", [metadata(fact_id, dice.choice([None, "https://old.test/"])) for fact_id in fact_ids]
+    )
+
+
+def metadata(fact_id: str, source_doc: str | None) -> dict[str, Any]:
+    return {"fact_id": fact_id, "source_doc": source_doc, "extracted_at": "2026-01-01T00:00:00.000Z",
+            "verified_by": "etl_prov_backfill_v1", "ed25519_sig": bytes(64)}  # fmt: skip
+
+
+@pytest.fixture
+def session(store: Any, settings: Any) -> Iterator[Callable[..., SqliteSession]]:
+    """`session(seed, *mutations)` is an open session on a store full of facts, and the store."""
+    opened: list[AbstractContextManager[SqliteSession]] = []
+
+    def make(seed: int, *mutations: Any, **options: Any) -> tuple[SqliteSession, Any]:
+        made = store(*mutations, name=f"counting-{seed}.db", **options)
+        fill(made, seed)
+        opened.append(open_session(settings(made), write=False))
+        return opened[-1].__enter__(), made
+
+    yield make
+    for context in opened:
+        context.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("journal_mode", ["wal", "delete"])
+def test_the_count_is_that_of_the_plain_query(session: Any, seed: int, journal_mode: str) -> None:
+    opened, made = session(seed, journal_mode=journal_mode)
+    expected = made.execute(BY_HAND)[0][0]
+    assert expected > 100
+    assert opened.count_residual() == expected
+    with opened.snapshot():
+        assert opened.count_residual() == expected
+
+
+def test_every_residual_key_can_be_found_by_its_number(session: Any) -> None:
+    opened, _ = session(1)
+    with opened.counting_snapshot():
+        count = opened.count_residual()
+        keys = [opened.residual_key(after=None, skip=skip) for skip in range(count)]
+        assert keys == sorted(set(keys))
+        assert [opened.residual_key(after=key, skip=0) for key in keys[:-1]] == keys[1:]
+
+
+def test_metadata_whose_rows_have_no_number_is_counted_in_one_piece(session: Any) -> None:
+    columns = ("rowid", "oid", "_rowid_")
+    opened, made = session(2, *(lambda schema, c=c: schema.add("am_fact_metadata", f"{c} TEXT") for c in columns))
+    assert opened.binding.metadata.rowid is None
+    assert opened.count_residual() == made.execute(BY_HAND)[0][0]
+
+
+def test_two_threads_count_only_where_both_see_the_same_moment(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An application brings a fact its metadata between the two snapshots, `busy` times."""
+    opened, made = session(3)
+    plain_snapshot, busy, seen = opened.snapshot, 2, []
+    made.add_facts({"id": key} for key in range(5000, 5100))
+
+    @contextmanager
+    def disturbed() -> Iterator[None]:
+        nonlocal busy
+        if busy:
+            busy -= 1
+            made.insert("am_fact_metadata", [metadata(str(5000 + busy), None)])
+        with plain_snapshot():
+            yield
+
+    monkeypatch.setattr(opened, "snapshot", disturbed)
+    with opened.counting_snapshot():
+        seen.append(opened._helper is not None)
+        assert opened.count_residual() == made.execute(BY_HAND)[0][0]
+    busy = 50
+    with opened.counting_snapshot():
+        seen.append(opened._helper is not None)
+        assert opened.count_residual() == made.execute(BY_HAND)[0][0]
+    assert seen == [True, False]
+    assert opened._helper is None
+
+
+def test_the_helper_can_write_nothing(session: Any) -> None:
+    opened, _ = session(4)
+    with opened.counting_snapshot():
+        assert opened._helper is not None
+        for sql in ("DELETE FROM am_fact_metadata", "CREATE TABLE t (x)", "PRAGMA query_only = 0"):
+            with pytest.raises(apsw.AuthError):
+                opened._helper.execute(sql)

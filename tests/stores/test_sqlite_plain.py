@@ -1,0 +1,127 @@
+"""A fact that SQL calls plain is one that `derive` attests; the usual spellings are plain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import apsw
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tasks.engine.derivation import Fact, NotUtf8, Record, Rules, derive
+from tasks.stores.sqlite_plain import confidence_is_plain, key_is_plain, source_is_plain, time_is_plain
+
+RULES = Rules(confidence_width=0.05, default_extracted_at="2026-01-01T00:00:00.000Z")
+
+USUAL_TIMES = [
+    None,
+    "2026-05-11 12:36:49",
+    "2026-05-11T12:36:49",
+    "2024-02-29T23:59:59Z",
+    "0001-01-01 00:00:00",
+    "9999-12-31T23:59:59.999Z",
+    "2026-05-11 12:36:49.123",
+    "2026-05-11T12:36:49+00:00",
+    "2026-05-11T12:36:49.123456",
+    "2026-05-11T12:36:49.123456Z",
+    "2026-05-11T12:36:49.123456+00:00",
+]
+NO_TIMES = [
+    "", "now", "2026", "2460000.5", "2026-02-29 00:00:00", "2026-05-11 24:00:00", "2026-05-11 12:60:00",
+    "2026-05-11 12:36:60", "0000-05-11 12:36:49", "2026-13-11 12:36:49", "2026-05-11 12:36:49\0",
+    "2026-05-11 12:36:49 ", "2026-05-11 12:36:49Z\0", "2026-05-11 12:36:49.12\0Z", "2026-05-11x12:36:49",
+    "2026-05-11TT2:36:49", 1234567890123456789, "1234567890123456789", "1234567890123.45678",
+    b"2026-05-11 12:36:49", 2460000.5, "2026-05-11 12:36:49.１23",
+]  # fmt: skip
+A_TIME = "2026-05-11 12:36:49"
+
+
+@pytest.fixture(scope="module")
+def is_plain() -> Iterator[Any]:
+    """`is_plain(expression, value)` is what SQLite says of one value, in a column without affinity."""
+    connection = apsw.Connection(":memory:")
+    connection.execute("CREATE TABLE given (value)")
+
+    def ask(expression: Any, value: Any) -> bool:
+        connection.execute("DELETE FROM given")
+        if isinstance(value, NotUtf8):
+            connection.execute("INSERT INTO given VALUES (CAST(? AS TEXT))", (bytes(value),))
+        else:
+            connection.execute("INSERT INTO given VALUES (?)", (value,))
+        return bool(connection.execute(f"SELECT {expression('value')} FROM given").get)
+
+    yield ask
+    connection.close()
+
+
+def damaged(texts: list[str]) -> st.SearchStrategy[str]:
+    """A text of the list with a few characters replaced, removed or added."""
+    edit = st.tuples(st.integers(0, 32), st.integers(0, 2), st.sampled_from("0123456789 T:-+.Z\0x４é"))
+
+    def apply(text: str, edits: list[tuple[int, int, str]]) -> str:
+        for place, removed, added in edits:
+            text = text[:place] + added + text[place + removed :]
+        return text
+
+    return st.builds(apply, st.sampled_from(texts), st.lists(edit, max_size=3))
+
+
+odd_values = st.none() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text() | st.binary()
+not_utf8 = st.builds(NotUtf8, st.sampled_from([b"\xff", b"https://\xe3\x81", b"2026-05-11 12:36:49\x80"]))
+times = odd_values | not_utf8 | damaged([text for text in USUAL_TIMES if text]) | st.sampled_from(NO_TIMES)
+sources = odd_values | not_utf8 | st.text("!~ \t\x7f\u3000h").map(str)
+confidences = odd_values | not_utf8 | st.floats(-0.5, 1.5) | st.sampled_from(["0.5", " 1 ", "high", -0.0, 0, 1, 2])
+
+
+def rejected_for(**values: Any) -> bool:
+    """Whether `derive` rejects a fact that has nothing odd but these values."""
+    fact = {"key": 1, "own_url": "https://a.test/", "source_url": None, "created_at": A_TIME, "confidence": 0.5}
+    return not isinstance(derive(Fact(**{**fact, **values}, has_metadata=0), RULES), Record)
+
+
+@pytest.mark.parametrize("created_at", USUAL_TIMES)
+def test_the_usual_spellings_of_a_time_are_plain(is_plain: Any, created_at: Any) -> None:
+    assert is_plain(time_is_plain, created_at)
+    assert not rejected_for(created_at=created_at)
+
+
+@pytest.mark.parametrize("created_at", NO_TIMES)
+def test_what_is_no_time_is_not_plain(is_plain: Any, created_at: Any) -> None:
+    assert not is_plain(time_is_plain, created_at)
+
+
+@given(created_at=times)
+def test_a_plain_time_is_never_rejected(is_plain: Any, created_at: Any) -> None:
+    if is_plain(time_is_plain, created_at):
+        assert not rejected_for(created_at=created_at)
+
+
+@given(source=sources)
+@example(source=" https://a.test/")
+def test_a_plain_source_is_rejected_for_its_encoding_at_most(is_plain: Any, source: Any) -> None:
+    if is_plain(source_is_plain, source):
+        assert isinstance(source, NotUtf8) or not rejected_for(own_url=source)
+        assert source is None or derive(Fact(1, source, "other", None, None, 0), RULES)[1] in (source, "not_utf8")
+
+
+@given(confidence=confidences)
+def test_a_plain_confidence_is_a_number_in_range(is_plain: Any, confidence: Any) -> None:
+    plain = is_plain(confidence_is_plain, confidence)
+    in_range = confidence is None or (isinstance(confidence, (int, float)) and 0 <= confidence <= 1)
+    assert plain == in_range
+    if plain:
+        assert not rejected_for(confidence=confidence)
+
+
+@given(key=odd_values | not_utf8)
+def test_a_plain_key_is_an_integer_or_text(is_plain: Any, key: Any) -> None:
+    assert is_plain(key_is_plain, key) == isinstance(key, (int, str, NotUtf8))
+
+
+def test_visible_sources_are_plain_and_blank_or_foreign_ones_are_left_to_be_read(is_plain: Any) -> None:
+    for source in (None, "https://a.test/", "!", "x", "law:1 法令"):
+        assert is_plain(source_is_plain, source), source
+    for source in ("", " ", "\t", "　", "法令", "\x7f", 7, 1.5, b"https://a.test/"):
+        assert not is_plain(source_is_plain, source), source
