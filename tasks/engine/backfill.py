@@ -22,7 +22,7 @@ from typing import Any
 from tasks.attestation.payload import encoder
 from tasks.attestation.signing import PLACEHOLDER, Signer
 from tasks.engine import markers, points
-from tasks.engine.derivation import KEY_NOT_TEXT_OR_INTEGER, Derivation, Record, Rules, derive_batch, now_iso
+from tasks.engine.derivation import KEY_NOT_TEXT_OR_INTEGER, Derivation, Memo, Record, Rules, derive_batch, now_iso
 from tasks.engine.errors import DatabaseError, ProvenanceError, SchemaChangedError, StateError
 from tasks.engine.keys import Key, describe, to_json
 from tasks.engine.paths import RunPaths
@@ -72,7 +72,8 @@ def backfill_chunk(session: Session, run: ChunkRun) -> None:
     Raises StateError if ledger and plan do not belong together; LockedError, DatabaseError or SchemaChangedError
     with the cursor and the rows written so far if the chunk had to stop.
     """
-    work_through(session, run, lambda row, mark: _write_next_batch(session, run, row, mark))
+    preparation = _Preparation(run)
+    work_through(session, run, lambda row, mark: _write_next_batch(session, preparation, row, mark))
 
 
 WriteBatch = Callable[[LedgerRow, float], bool]
@@ -87,13 +88,14 @@ def work_through(session: Session, run: ChunkRun, write_next_batch: WriteBatch) 
     markers.write_durably(run.paths.marker(run.chunk.chunk), markers.to_text(marker))
 
 
-def _write_next_batch(session: Session, run: ChunkRun, row: LedgerRow, mark: float) -> bool:
+def _write_next_batch(session: Session, preparation: _Preparation, row: LedgerRow, mark: float) -> bool:
     """Steps 2 and 3 for one batch of residual facts."""
+    run = preparation.run
     batch = session.read_batch(
         after=row.cursor, through=run.chunk.through, limit=run.settings.pacing.batch_rows,
         with_null_keys=run.plan.null_keys > 0,
     )  # fmt: skip
-    return session.write_batch(_prepare(run, row, batch, mark))
+    return session.write_batch(preparation.prepare(row, batch, mark))
 
 
 def _claim(session: Session, run: ChunkRun) -> LedgerRow:
@@ -168,26 +170,38 @@ def _reread(session: Session, run: ChunkRun) -> LedgerRow:
     return row
 
 
-def _prepare(run: ChunkRun, row: LedgerRow, batch: BatchRead, mark: float) -> BatchWrite:
-    """Derive and sign one batch: everything that is slow and needs no lock."""
-    derivation = _derive(run, batch)
-    sign = _signing(run)
-    return BatchWrite(
-        run_id=run.plan.run_id,
-        plan_id=run.plan.plan_id,
-        chunk=run.chunk.chunk,
-        attester=run.settings.derivation.attester,
-        now=run.now(),
-        inserts=sign(derivation.inserts),
-        updates=sign(derivation.updates),
-        rejects=derivation.rejects,
-        null_keys=batch.null_keys,
-        counts=_count(batch, derivation, signed=run.signer is not None),
-        expected_cursor=row.cursor,
-        cursor=batch.last,
-        state="done" if batch.exhausted else "running",
-        seconds=max(0.0, time.monotonic() - mark),
-    )
+class _Preparation:
+    """Derives and signs the batches of one chunk: everything that is slow and needs no lock."""
+
+    def __init__(self, run: ChunkRun) -> None:
+        self.run = run
+        width = run.settings.derivation.confidence_width
+        self._rules = Rules(confidence_width=width, default_extracted_at=run.plan.created_at)
+        self._memo = Memo(self._rules)
+        self._sign = _signing(run)
+
+    def derive(self, batch: BatchRead) -> Derivation:
+        return derive_batch(batch.facts, self._rules, self._memo)
+
+    def prepare(self, row: LedgerRow, batch: BatchRead, mark: float) -> BatchWrite:
+        """What is to be committed; its seconds count from `mark`."""
+        run, derivation = self.run, self.derive(batch)
+        return BatchWrite(
+            run_id=run.plan.run_id,
+            plan_id=run.plan.plan_id,
+            chunk=run.chunk.chunk,
+            attester=run.settings.derivation.attester,
+            now=run.now(),
+            inserts=self._sign(derivation.inserts),
+            updates=self._sign(derivation.updates),
+            rejects=derivation.rejects,
+            null_keys=batch.null_keys,
+            counts=_count(batch, derivation, signed=run.signer is not None),
+            expected_cursor=row.cursor,
+            cursor=batch.last,
+            state="done" if batch.exhausted else "running",
+            seconds=max(0.0, time.monotonic() - mark),
+        )
 
 
 def _signing(run: ChunkRun) -> Callable[[Sequence[Record]], list[tuple[Record, bytes]]]:
@@ -196,11 +210,6 @@ def _signing(run: ChunkRun) -> Callable[[Sequence[Record]], list[tuple[Record, b
         return lambda records: [(record, PLACEHOLDER) for record in records]
     encode, blob = encoder(run.settings.derivation.attester), run.signer.blob
     return lambda records: [(record, blob(encode(record))) for record in records]
-
-
-def _derive(run: ChunkRun, batch: BatchRead) -> Derivation:
-    rules = Rules(confidence_width=run.settings.derivation.confidence_width, default_extracted_at=run.plan.created_at)
-    return derive_batch(batch.facts, rules)
 
 
 def _count(batch: BatchRead, derivation: Derivation, *, signed: bool) -> Counts:
@@ -263,6 +272,7 @@ def rehearse_chunk(session: Session, run: ChunkRun) -> None:
     totals, reasons, sample = Counts(), Counter[str](), list[dict[str, Any]]()
     cursor: Key = run.chunk.after
     exhausted = False
+    preparation = _Preparation(run)
     read, limit = session.read_batch, min(READ_FOR_SAMPLE, run.settings.pacing.batch_rows)
     while not exhausted:
         session.check_schema()
@@ -270,7 +280,7 @@ def rehearse_chunk(session: Session, run: ChunkRun) -> None:
             after=cursor, through=run.chunk.through, limit=limit, with_null_keys=run.plan.null_keys > 0,
         )  # fmt: skip
         read, limit = session.tally_batch, run.settings.pacing.batch_rows
-        derivation = _derive(run, batch)
+        derivation = preparation.derive(batch)
         totals += _count(batch, derivation, signed=run.signer is not None)
         reasons.update(reject.reason for reject in derivation.rejects)
         if batch.null_keys:

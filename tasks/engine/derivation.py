@@ -180,13 +180,15 @@ def derive(fact: Fact, rules: Rules) -> Record | Reject:
     return Record(str(fact.key), source, extracted_at, *band)
 
 
-def derive_batch(facts: Iterable[FactRow], rules: Rules) -> Derivation:
+def derive_batch(facts: Iterable[FactRow], rules: Rules, memo: Memo | None = None) -> Derivation:
     """The outcomes of many facts: the same as `stays_unchanged` and `derive` give one by one.
 
-    About a microsecond a fact. The memos live as long as the batch, so its size bounds their memory.
+    About a microsecond a fact. `memo` carries what was derived from equal values over to the next batch.
     """
     result = Derivation()
-    times, bands = _Times(rules), _Bands(rules)
+    memo = memo or Memo(rules)
+    times, bands = memo.times, memo.bands
+    minutes, rests = times.minutes, times.rests
     insert, update = result.inserts.append, result.updates.append
     new_tuple = tuple.__new__  # half the time of Record(...)
     created_at_missing = 0
@@ -195,7 +197,14 @@ def derive_batch(facts: Iterable[FactRow], rules: Rules) -> Derivation:
         key, source_doc, source_url, created_at, confidence, has_metadata = row
         if source_doc is None:
             source_doc = source_url
-        extracted_at = times[created_at]
+        if (
+            type(created_at) is str
+            and (minute := minutes.get(created_at[:_MINUTE])) is not None
+            and (rest := rests.get(created_at[_MINUTE:])) is not None
+        ):
+            extracted_at: str | None = minute + rest
+        else:
+            extracted_at = times[created_at]
         band = bands[confidence]
         if (
             extracted_at is not None
@@ -218,36 +227,57 @@ def derive_batch(facts: Iterable[FactRow], rules: Rules) -> Derivation:
             _settle(Fact._make(row), rules, result)
 
     result.created_at_missing += created_at_missing
+    memo.shrink()
     return result
+
+
+_MINUTE = 16  # characters of YYYY-MM-DD HH:MM
+_MOST_REMEMBERED = 100_000
+
+
+class Memo:
+    """Times and bands that were derived before, for one set of rules. Between batches some ten megabytes at most."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self.times = _Times(rules)
+        self.bands = _Bands(rules)
+
+    def shrink(self) -> None:
+        """Begin anew where more than _MOST_REMEMBERED values are remembered."""
+        if max(len(self.times), len(self.times.minutes), len(self.times.rests)) > _MOST_REMEMBERED:
+            self.times = _Times(self._rules)
+        if len(self.bands) > _MOST_REMEMBERED:
+            self.bands = _Bands(self._rules)
 
 
 class _Times(dict[Value, "str | None"]):
     """created_at -> extracted_at; None where `derive` has to judge.
 
-    Times mostly differ from one another in a few places, so the two halves of a time in UTC, up to the
-    minute and from the seconds on, are remembered too: any two halves that were valid make a valid whole.
+    Few times are equal, but neighbours differ in a few places. So the two halves of a time in UTC, up to the minute and
+    from the seconds on, are remembered instead of the whole: any two halves that were valid make a valid time.
     """
 
     def __init__(self, rules: Rules) -> None:
         super().__init__({None: rules.default_extracted_at})
-        self._minutes: dict[str, str] = {}
-        self._rests: dict[str, str] = {}
+        self.minutes: dict[str, str] = {}
+        self.rests: dict[str, str] = {}
 
     def __missing__(self, created_at: Value) -> str | None:
         if type(created_at) is not str:
             return None
-        minute, rest = self._minutes.get(created_at[:16]), self._rests.get(created_at[16:])
-        if minute is not None and rest is not None:
-            return minute + rest
-        extracted_at = self[created_at] = parse_created_at(created_at)
-        if extracted_at is not None and len(created_at) >= 16 and _is_same_minute(created_at, extracted_at):
-            self._minutes[created_at[:16]], self._rests[created_at[16:]] = extracted_at[:16], extracted_at[16:]
+        extracted_at = parse_created_at(created_at)
+        if extracted_at is not None and len(created_at) >= _MINUTE and _is_same_minute(created_at, extracted_at):
+            self.minutes[created_at[:_MINUTE]] = extracted_at[:_MINUTE]
+            self.rests[created_at[_MINUTE:]] = extracted_at[_MINUTE:]
+        else:
+            self[created_at] = extracted_at
         return extracted_at
 
 
 def _is_same_minute(created_at: str, extracted_at: str) -> bool:
     """Whether a time was in UTC already; any other offset moves it by 1 minute to 23:59 hours."""
-    return created_at[:10] == extracted_at[:10] and created_at[11:16] == extracted_at[11:16]
+    return created_at[:10] == extracted_at[:10] and created_at[11:_MINUTE] == extracted_at[11:_MINUTE]
 
 
 class _Bands(dict[Value, "Band | None"]):
@@ -261,7 +291,7 @@ class _Bands(dict[Value, "Band | None"]):
         self._width = rules.confidence_width
 
     def __missing__(self, confidence: Value) -> Band | None:
-        number = _number(confidence)
+        number = confidence if type(confidence) is float else _number(confidence)
         if number is None:
             return None
         band = self[confidence] = _band(number, self._width)
