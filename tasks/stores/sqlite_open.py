@@ -7,7 +7,8 @@ Settings of a connection, each with its reason, in the order in which they are a
     temp_store = MEMORY   the staging table of a batch never reaches a disk
     synchronous = EXTRA   a commit is on the disk before its marker is written. In WAL mode this is FULL; with a
                           rollback journal, FULL may bring a deleted journal, and so the time before the commit,
-                          back after a power cut: https://sqlite.org/pragma.html#pragma_synchronous
+                          back after a power cut: https://sqlite.org/pragma.html#pragma_synchronous. In WAL mode only
+                          the batch that ends a chunk waits for the disk (SqliteSession.write_batch)
     wal_autocheckpoint    seldom enough to be cheap, often enough to bound the log (WAL only)
     query_only            a dry run cannot write even by mistake
     the guard             see sqlite_guard.py; installed last, so that nothing above needs an exception

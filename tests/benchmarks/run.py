@@ -56,7 +56,9 @@ def run_rounds(bench: Bench, original: Path, names: list[str], repeat: int) -> O
 def _run_round(bench: Bench, original: Path, names: list[str], outcome: Outcome) -> None:
     """The steps that go on from the signed result share its copy; every other step has its own."""
     with tempfile.TemporaryDirectory(dir=bench.folder) as folder, ExitStack() as of_signed:
-        here = Bench(facts=bench.facts, workers=bench.workers, folder=Path(folder), seed=bench.seed)
+        here = Bench(
+            facts=bench.facts, workers=bench.workers, folder=Path(folder), seed=bench.seed, log_seed=bench.log_seed
+        )
         signed: Path | None = None
         for name in names:
             step = STEPS[name]
@@ -110,6 +112,8 @@ def _step_names(text: str) -> list[str]:
         raise argparse.ArgumentTypeError(f"no such step: {', '.join(unknown)}. There are {', '.join(STEPS)}")
     if any(STEPS[name].starts_from == "the signed result" for name in asked):
         asked.add("job-signed")
+    if "job-audit" in asked:
+        asked.add("job-seal")
     return [name for name in STEPS if name in asked]
 
 
@@ -147,7 +151,7 @@ def main() -> int:
     work_dir: Path = options.work_dir.absolute()
     work_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="run-", dir=work_dir) as folder:
-        bench = Bench(options.facts, options.workers, Path(folder), os.urandom(32).hex())
+        bench = Bench(options.facts, options.workers, Path(folder), os.urandom(32).hex(), os.urandom(32).hex())
         original = original_database(bench, work_dir, profile=options.profile)
         outcome = run_rounds(bench, original, options.only, options.repeat)
     content = _content(options, outcome)

@@ -11,6 +11,12 @@ job-dry        fresh facts       the same
 job-dry-1      fresh facts       the same, by one worker
 row-live       fresh facts       the rows of the reference, signed
 signing-rate   nothing           -
+
+job-seal       job-signed's end  every log row sealed
+job-audit      job-seal's end    the root rebuilt, nothing found
+job-verify     job-signed's end  every row valid
+job-explain    job-signed's end  every fact asked for is known and valid
+verify-rate    nothing           -
 """
 
 from __future__ import annotations
@@ -29,17 +35,20 @@ from measuring import Measured, StepError, measure
 PROJECT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 KEY_VARIABLE = "AUTONOMATH_FACT_SIGN_PRIVATE_KEY"
+LOG_KEY_VARIABLE = "PROVENANCE_CHECKPOINT_PRIVATE_KEY"
 _MOST_SIGNATURES = 200_000
+_MOST_EXPLAINED = 200
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What all steps share. `folder` is theirs alone and goes away at the end; `seed` is a throw-away key."""
+    """What all steps share. `folder` is theirs alone and goes away at the end; the seeds are throw-away keys."""
 
     facts: int
     workers: int
     folder: Path
     seed: str = field(repr=False)
+    log_seed: str = field(repr=False)
 
     def environment(self, *, signed: bool) -> dict[str, str]:
         """This program's environment without what could reach the job from outside."""
@@ -50,7 +59,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Result:
-    """One step's figures (see measuring.Measured); `digest` and `planning_seconds` where there are any."""
+    """One step's figures (see measuring.Measured), and a digest and figures of its own where there are any."""
 
     seconds: float
     cpu_seconds: float
@@ -59,6 +68,7 @@ class Result:
     rows_per_second: float
     planning_seconds: float | None = None
     digest: str | None = None
+    slowest_ms: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {name: round(value, 3) if isinstance(value, float) else value for name, value in asdict(self).items()}
@@ -105,8 +115,8 @@ def _row_converged(bench: Bench, database: Path) -> Result:
     return _result(bench, measured)
 
 
-def _signing_rate(bench: Bench, database: Path) -> Result:
-    measured = _script(bench, "signing_rate", str(min(bench.facts, _MOST_SIGNATURES)))
+def _bare_rate(bench: Bench, what: str, processes: int) -> Result:
+    measured = _script(bench, "bare_rate", what, str(min(bench.facts, _MOST_SIGNATURES)), str(processes))
     found = measured.result()
     return _result(bench, measured, rate=found["signatures"] / found["seconds"])
 
@@ -174,6 +184,51 @@ def _job_converged(bench: Bench, database: Path) -> Result:
     return _result(bench, run.measured, planning_seconds=run.planning_seconds)
 
 
+# -- what auditors and developers do with the result -------------------------------------------------
+
+
+def _provenance(bench: Bench, database: Path, *arguments: str, log: str, **keys: str) -> Measured:
+    env = bench.environment(signed=False) | keys
+    env |= {"AUTONOMATH_DB_PATH": str(database), "PROVENANCE_STATE_DIR": str(bench.folder / "state")}
+    command = [str(Path(sys.executable).with_name("provenance")), *arguments, "--json"]
+    return measure(command, env=env, cwd=PROJECT, log=bench.folder / f"{log}.log")
+
+
+def _vkey(bench: Bench, use: str) -> str:
+    """The public part of one of the throw-away keys, as an auditor would have got it."""
+    keys = {KEY_VARIABLE: bench.seed, LOG_KEY_VARIABLE: bench.log_seed}
+    printed = _provenance(bench, Path("unused"), "public-key", "--use", use, log=f"public-key-{use}", **keys)
+    return str(json.loads(printed.output)["vkey"])
+
+
+def _job_seal(bench: Bench, database: Path) -> Result:
+    measured = _provenance(bench, database, "seal", log="seal", **{LOG_KEY_VARIABLE: bench.log_seed})
+    _require({"new_leaves": bench.facts, "tree_size": bench.facts, "unsealed_rows": 0}, json.loads(measured.output))
+    return _result(bench, measured)
+
+
+def _job_audit(bench: Bench, database: Path) -> Result:
+    newest = max((bench.folder / "state" / "checkpoints").rglob("*.checkpoint"), key=lambda path: path.name)
+    options = ("--checkpoint", str(newest), "--root-only", "--workers", str(bench.workers))
+    key = ("--log-key", _vkey(bench, "checkpoints"))
+    measured = _provenance(bench, database, "audit", *options, *key, log="audit")
+    _require({"tree_size": bench.facts, "leaves": bench.facts}, json.loads(measured.output))
+    return _result(bench, measured)
+
+
+def _job_verify(bench: Bench, database: Path) -> Result:
+    key = ("--key", _vkey(bench, "rows"))
+    measured = _provenance(bench, database, "verify", "--workers", str(bench.workers), *key, log="verify")
+    _require({"valid": bench.facts}, json.loads(measured.output)["states"])
+    return _result(bench, measured)
+
+
+def _job_explain(bench: Bench, database: Path) -> Result:
+    count = min(bench.facts, _MOST_EXPLAINED)
+    measured = _script(bench, "explain_time", str(database), _vkey(bench, "rows"), str(count))
+    return _result(bench, measured, rate=count / measured.seconds, slowest_ms=measured.result()["slowest_ms"])
+
+
 # -- what must be true afterwards --------------------------------------------------------------------
 
 
@@ -213,13 +268,18 @@ STEPS = {
     "reference": Step("INSERT … SELECT, unsigned", _reference),
     "job-unsigned": Step("this job, unsigned", lambda b, d: _job_live(b, d, signed=False)),
     "job-signed": Step("this job, signed", lambda b, d: _job_live(b, d, signed=True)),
+    "job-seal": Step("sealing its log", _job_seal, "the signed result"),
+    "job-audit": Step("audit, root only", _job_audit, "the signed result"),
+    "job-verify": Step("verify every signature", _job_verify, "the signed result"),
+    "job-explain": Step("explain facts, one by one", _job_explain, "the signed result"),
     "job-converged": Step("this job, again", _job_converged, "the signed result"),
     "row-converged": Step("row at a time, again", _row_converged, "the signed result"),
     "row-dry": Step("row at a time, dry run", _row_dry),
     "job-dry": Step("this job, dry run", lambda b, d: _job_dry(b, d, workers=b.workers)),
     "job-dry-1": Step("this job, dry run, 1 worker", lambda b, d: _job_dry(b, d, workers=1)),
     "row-live": Step("row at a time, signed", _row_live),
-    "signing-rate": Step("signing alone, 1 core", _signing_rate, "nothing"),
+    "signing-rate": Step("signing alone, all workers", lambda b, d: _bare_rate(b, "sign", b.workers), "nothing"),
+    "verify-rate": Step("verifying alone, 1 core", lambda b, d: _bare_rate(b, "verify", 1), "nothing"),
 }
 """In the order in which a round takes them."""
 
