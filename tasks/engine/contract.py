@@ -1,6 +1,6 @@
 """The contract against one real database: a binding, or all drift at once.
 
-1. `Catalogue` is what the database says of itself (a store fills it in).
+1. A `Catalogue` is what the database says of itself.
 2. `resolve` looks every role of the job file up in it.
 3. What does not fit becomes a `Drift` with its mend; nothing is guessed in silence.
 4. What fits becomes a `Binding`, the only thing SQL is built from.
@@ -11,129 +11,26 @@ Pure functions: no database, no files.
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
+from tasks.engine.binding import (
+    AttestationBinding,
+    Binding,
+    FactsBinding,
+    LedgerBinding,
+    LogBinding,
+    MetadataBinding,
+    SidecarBinding,
+    SourceBinding,
+)
+from tasks.engine.catalogue import Catalogue, Table
+from tasks.engine.mends import mend_column, similar_column
 from tasks.engine.settings import FactsTable, MetadataTable, Settings
 
 _OTHER_JOBS_TABLE = "am_fact_signature"  # belongs to another job: never written, so never suggested
 _NO_TABLE = "no such table"
 APPLY_SCHEMA = "luigi --module tasks ApplySchema --local-scheduler"
-
-# What other stores call these columns; used to suggest, never to guess.
-_ALSO_CALLED: dict[str, tuple[str, ...]] = {
-    "key": ("id", "fact_id", "source_id", "uuid", "key"),
-    "source_id": ("source_id", "src_id", "source_ref", "source"),
-    "source_url": ("source_url", "url", "uri", "source_uri", "href", "link"),
-    "confidence": ("confidence", "confidence_score", "score"),
-    "created_at": ("created_at", "created", "inserted_at", "fetched_at", "observed_at"),
-    "fact_id": ("fact_id", "id", "entity_fact_id"),
-    "source_doc": ("source_doc", "source_document", "source_url", "source"),
-    "extracted_at": ("extracted_at", "extracted", "extracted_ts"),
-    "verified_by": ("verified_by", "attester", "verifier"),
-    "ed25519_sig": ("ed25519_sig", "ed25519_signature", "signature", "sig"),
-    "signature_hex": ("signature_hex", "sig_hex", "signature"),
-    "attester": ("attester", "verified_by", "signer"),
-    "attestation_id": ("attestation_id", "id"),
-    "signed_at": ("signed_at", "attested_at", "created_at"),
-    "notes": ("notes", "note", "comment", "remarks"),
-}
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column as declared. `has_default` is true for an explicit DEFAULT; generated ones are not writable."""
-
-    name: str
-    declared_type: str = ""
-    not_null: bool = False
-    has_default: bool = False
-    generated: bool = False
-
-    @property
-    def affinity(self) -> str:
-        """INTEGER, TEXT, BLOB (none), REAL or NUMERIC. Source: https://sqlite.org/datatype3.html section 3.1"""
-        declared = self.declared_type.upper()
-        if "INT" in declared:
-            return "INTEGER"
-        if any(word in declared for word in ("CHAR", "CLOB", "TEXT")):
-            return "TEXT"
-        if not declared or "BLOB" in declared:
-            return "BLOB"
-        return "REAL" if any(word in declared for word in ("REAL", "FLOA", "DOUB")) else "NUMERIC"
-
-
-@dataclass(frozen=True)
-class Index:
-    """One index. A column is None where the index holds an expression."""
-
-    name: str
-    unique: bool
-    partial: bool
-    columns: tuple[str | None, ...]
-    collations: tuple[str, ...] = ()
-    is_primary_key: bool = False
-
-    def is_unique_on(self, column: str) -> bool:
-        """True if this index alone guarantees that `column` never repeats, byte for byte."""
-        return self.unique and not self.partial and self.columns == (column,) and self.collations in ((), ("BINARY",))
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table as the catalogue shows it. `kind` is table, view, virtual or shadow; `sql` its CREATE text."""
-
-    name: str
-    kind: str
-    columns: tuple[Column, ...]
-    primary_key: tuple[str, ...] = ()
-    without_rowid: bool = False
-    indexes: tuple[Index, ...] = ()
-    triggers: tuple[str, ...] = ()
-    sql: tuple[str, ...] = ()
-
-    def column(self, name: str) -> Column | None:
-        """Look a column up as SQLite does: ASCII letters regardless of case."""
-        return next((c for c in self.columns if c.name.lower() == name.lower()), None)
-
-    @property
-    def rowid_alias(self) -> str | None:
-        """The INTEGER PRIMARY KEY column, which is the rowid itself, or None.
-
-        One declared `INTEGER PRIMARY KEY DESC` is not the rowid and has an index of its own instead.
-        Source: https://sqlite.org/lang_createtable.html#rowids_and_the_integer_primary_key
-        """
-        has_own_index = any(index.is_primary_key for index in self.indexes)
-        if self.without_rowid or len(self.primary_key) != 1 or has_own_index:
-            return None
-        column = self.column(self.primary_key[0])
-        return column.name if column and column.declared_type.upper() == "INTEGER" else None
-
-    @property
-    def rowid_name(self) -> str | None:
-        """What the rowid can be called: the first of its three names that is no column's.
-
-        Source: https://sqlite.org/lang_createtable.html#rowid
-        """
-        names = () if self.without_rowid else ("rowid", "oid", "_rowid_")
-        return next((name for name in names if self.column(name) is None), None)
-
-    def is_unique(self, column: str) -> bool:
-        """True if the database itself guarantees that `column` never repeats."""
-        return self.rowid_alias == column or any(index.is_unique_on(column) for index in self.indexes)
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """All tables and views of one database."""
-
-    tables: tuple[Table, ...]
-
-    def table(self, name: str) -> Table | None:
-        return next((t for t in self.tables if t.name.lower() == name.lower()), None)
-
 
 @dataclass(frozen=True)
 class Drift:
@@ -147,136 +44,6 @@ class Drift:
     def __str__(self) -> str:
         where = f" (contract: {self.where})" if self.where else ""
         return f"{self.table}: {self.problem}{where}. {self.mend}"
-
-
-@dataclass(frozen=True)
-class FactsBinding:
-    """`key_is_rowid`: keys are integers and never NULL. Otherwise any type may turn up in a row, and where
-    `key_is_untyped` (a column without affinity) even the integer 7 beside the text '7'.
-    """
-
-    table: str
-    key: str
-    key_is_rowid: bool
-    key_is_untyped: bool
-    key_may_be_null: bool
-    source_id: str | None
-    source_url: str | None
-    confidence: str | None
-    created_at: str | None
-
-
-@dataclass(frozen=True)
-class SourceBinding:
-    table: str
-    key: str
-    source_url: str
-
-
-@dataclass(frozen=True)
-class MetadataBinding:
-    """`rowid` is a name that the numbers of its rows go by, None where they have none."""
-
-    table: str
-    fact_id: str
-    source_doc: str
-    extracted_at: str
-    verified_by: str
-    confidence_lower: str
-    confidence_upper: str
-    ed25519_sig: str
-    created_at: str | None
-    updated_at: str | None
-    rowid: str | None
-
-
-@dataclass(frozen=True)
-class LogBinding:
-    table: str
-    attestation_id: str
-    fact_id: str
-    attester: str
-    signed_at: str | None
-    signature_hex: str
-    notes: str | None = None
-
-
-@dataclass(frozen=True)
-class LedgerBinding:
-    run: str
-    chunk: str
-    reject: str
-    tile: str
-    checkpoint: str
-
-
-@dataclass(frozen=True)
-class SidecarBinding:
-    """The part of the contract that an auditor's copy must honour: what was attested, not the facts."""
-
-    metadata: MetadataBinding
-    log: LogBinding
-    ledger: LedgerBinding
-    absences: tuple[str, ...] = ()
-
-    @property
-    def tables(self) -> tuple[str, ...]:
-        return (self.metadata.table, self.log.table, self.ledger.tile, self.ledger.checkpoint)
-
-
-@dataclass(frozen=True)
-class Binding:
-    """The contract with every role resolved to a name that exists. `absences` tells what is not there, in words."""
-
-    facts: FactsBinding
-    source: SourceBinding | None
-    metadata: MetadataBinding
-    log: LogBinding
-    ledger: LedgerBinding
-    absences: tuple[str, ...] = ()
-
-    @property
-    def sidecar(self) -> SidecarBinding:
-        """The part without the facts."""
-        return SidecarBinding(self.metadata, self.log, self.ledger, self.absences)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 over which names play which role: what a fact's record is derived from, and where it goes."""
-        roles = {name: value for name, value in asdict(self).items() if name != "absences"}
-        return hashlib.sha256(json.dumps(roles, sort_keys=True).encode()).hexdigest()
-
-    @property
-    def tables(self) -> tuple[str, ...]:
-        """Every table the job reads or writes."""
-        source = (self.source.table,) if self.source else ()
-        return (self.facts.table, *source, *self.writable, self.ledger.tile, self.ledger.checkpoint)
-
-    @property
-    def writable(self) -> tuple[str, ...]:
-        """The only tables that a chunk may ever write to."""
-        return (self.metadata.table, self.log.table, self.ledger.run, self.ledger.chunk, self.ledger.reject)
-
-
-@dataclass(frozen=True)
-class AttestationBinding:
-    """The two tables that verification reads, which is all that an auditor's copy needs to hold.
-
-    `tile` is the table of the sealed log; None if there is none, and then no log row has been sealed.
-    """
-
-    metadata: MetadataBinding
-    log: LogBinding
-    tile: str | None
-
-    @property
-    def tables(self) -> tuple[str, ...]:
-        return (self.metadata.table, self.log.table)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 over which names play which role."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
 @dataclass
@@ -359,13 +126,6 @@ def sidecar_binding(settings: Settings, catalogue: Catalogue, ledger_columns: di
     assert metadata and log and ledger, found.drift
     facts = FactsBinding("facts", "id", True, False, False, None, None, None, None)
     return Binding(facts, None, metadata, log, ledger)
-
-
-def fingerprint(catalogue: Catalogue, names: Iterable[str]) -> str:
-    """SHA-256 over the declared shape of the named tables, in name order."""
-    wanted = {name.lower() for name in names}
-    shapes = [asdict(t) for t in sorted(catalogue.tables, key=lambda t: t.name) if t.name.lower() in wanted]
-    return hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest()
 
 
 def _facts(found: _Findings, names: FactsTable) -> FactsBinding | None:
@@ -530,7 +290,7 @@ def _required(
     key = f"tables.{role}.{column_role}"
     column = table.column(name)
     if column is None:
-        mend = _mend_column(table, column_role, name, _taken(found, role, column_role))
+        mend = mend_column(table, column_role, name, _taken(found, role, column_role))
         found.drift.append(Drift(table.name, f'no column "{name}"', found.where(key), mend))
         return None
     if writable and column.generated:
@@ -551,7 +311,7 @@ def _optional(found: _Findings, table: Table, role: str, column_role: str, name:
     if name != model.model_fields[column_role].default:
         return _required(found, table, role, column_role, name)
     taken = _taken(found, role, column_role)
-    similar = _similar_column(table, column_role, name, taken, cutoff=0.8)
+    similar = similar_column(table, column_role, name, taken, cutoff=0.8)
     hint = f'; if "{similar}" is meant, set tables.{role}.{column_role}: {similar}' if similar else ""
     found.absences.append(f'{table.name} has no column "{name}", which is optional{hint}')
     return None
@@ -588,30 +348,6 @@ def _taken(found: _Findings, role: str, column_role: str) -> set[str]:
     """Columns of this table that play another role already."""
     names = getattr(found.settings.tables, role).model_dump()
     return {name.lower() for other, name in names.items() if other not in ("name", column_role) and name}
-
-
-def _mend_column(table: Table, column_role: str, name: str, taken: set[str]) -> str:
-    """What to write in the job file instead of `name`."""
-    single = table.primary_key[0] if len(table.primary_key) == 1 else None
-    if column_role == "key" and single is not None:
-        return f'Its primary key is "{single}": set {column_role}: {single}.'
-    similar = _similar_column(table, column_role, name, taken)
-    if similar is not None:
-        return f'Did you mean "{similar}"? Set {column_role}: {similar}.'
-    return f"Its columns are {', '.join(column.name for column in table.columns)}."
-
-
-def _similar_column(table: Table, column_role: str, name: str, taken: set[str], *, cutoff: float = 0.6) -> str | None:
-    """The column most likely meant, or None: a known other name, a near spelling, and at last a shared word."""
-    free = {c.name.lower(): c.name for c in table.columns if c.name.lower() not in taken}
-    for alias in _ALSO_CALLED.get(column_role, ()):
-        if alias in free and alias != name.lower():
-            return free[alias]
-    close = difflib.get_close_matches(name.lower(), free, n=1, cutoff=cutoff)
-    if close or cutoff > 0.6:
-        return free[close[0]] if close else None
-    words = set(name.lower().split("_")) - {"", "at", "by", "id"}
-    return next((free[low] for low in free if words & set(low.split("_"))), None)
 
 
 def _named_tables(found: _Findings) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tasks.engine import markers
-from tasks.engine.contract import Binding
+from tasks.engine.binding import Binding
 from tasks.engine.errors import StateError
 from tasks.engine.keys import Key, describe, from_json, to_json
 from tasks.engine.paths import RunPaths

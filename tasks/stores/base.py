@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from tasks.engine.contract import Binding
+from tasks.engine.binding import Binding
 from tasks.engine.derivation import Record, Reject
 from tasks.engine.keys import Key
 

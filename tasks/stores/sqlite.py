@@ -13,7 +13,7 @@ from typing import Any
 import apsw
 
 from tasks.engine import points
-from tasks.engine.contract import Binding
+from tasks.engine.binding import Binding
 from tasks.engine.derivation import KEY_NOT_TEXT_OR_INTEGER, NotUtf8, Record
 from tasks.engine.errors import DatabaseError, SchemaChangedError, StateError
 from tasks.engine.keys import Key, decoded, describe

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import apsw
 
-from tasks.engine.contract import Catalogue, Drift, sidecar_binding, sidecar_drift
+from tasks.engine.catalogue import Catalogue
+from tasks.engine.contract import Drift, sidecar_binding, sidecar_drift
 from tasks.engine.settings import Settings
 from tasks.stores.schema_file import LEDGER_TABLES, canonical_statements, ledger_columns
 from tasks.stores.sqlite_catalogue import read_catalogue

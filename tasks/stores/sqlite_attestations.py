@@ -9,7 +9,9 @@ from typing import Any
 
 import apsw
 
-from tasks.engine.contract import AttestationBinding, Catalogue, fingerprint, resolve_attestations
+from tasks.engine.binding import AttestationBinding
+from tasks.engine.catalogue import Catalogue, fingerprint
+from tasks.engine.contract import resolve_attestations
 from tasks.engine.keys import Key, decoded
 from tasks.engine.settings import Settings
 from tasks.stores.attestations import LogRow, Provenance, RowsRead

@@ -6,7 +6,7 @@ Both are looked up in the order of fact_id, so that neighbours in one index are 
 
 from __future__ import annotations
 
-from tasks.engine.contract import AttestationBinding
+from tasks.engine.binding import AttestationBinding
 from tasks.stores.sqlite_sql import Statement, key_value, quoted, raw_value
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import apsw
 
-from tasks.engine.contract import Catalogue, Column, Index, Table
+from tasks.engine.catalogue import Catalogue, Column, Index, Table
 from tasks.stores.sqlite_sql import CATALOGUE_STATEMENTS
 
 _SQL = {statement.name: statement.sql for statement in CATALOGUE_STATEMENTS}

@@ -15,7 +15,7 @@ import apsw
 from tasks.attestation.leaves import AttestedRow, LatestRow, LogRow, PayloadRow, Value
 from tasks.attestation.signing import PLACEHOLDER_HEX
 from tasks.engine import points
-from tasks.engine.contract import SidecarBinding
+from tasks.engine.binding import SidecarBinding
 from tasks.engine.derivation import NotUtf8
 from tasks.engine.errors import SchemaChangedError
 from tasks.engine.settings import Settings

@@ -6,7 +6,7 @@ text as its bytes) for each, which no stored value can break, and is read where 
 
 from __future__ import annotations
 
-from tasks.engine.contract import SidecarBinding
+from tasks.engine.binding import SidecarBinding
 from tasks.stores.sqlite_sql import CATALOGUE_STATEMENTS, Statement, quoted
 
 __all__ = ["CATALOGUE_STATEMENTS", "build_log_statements"]

@@ -16,7 +16,9 @@ from typing import Any
 
 import apsw
 
-from tasks.engine.contract import Binding, Catalogue, Drift, SidecarBinding
+from tasks.engine.binding import Binding, SidecarBinding
+from tasks.engine.catalogue import Catalogue
+from tasks.engine.contract import Drift
 from tasks.stores.base import Counts
 from tasks.stores.sqlite_guard import Guard
 from tasks.stores.sqlite_log_sql import build_log_statements

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.engine.contract import AttestationBinding, Binding
+from tasks.engine.binding import AttestationBinding, Binding
 from tasks.stores.sqlite_attestations_sql import AttestationSql
 from tasks.stores.sqlite_sql import RunSql, Statement, quoted, raw_value
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from tasks.engine.contract import Binding
+from tasks.engine.binding import Binding
 from tasks.engine.derivation import WHITESPACE
 from tasks.stores.sqlite_plain import confidence_is_plain, key_is_plain, source_is_plain, time_is_plain
 

@@ -20,15 +20,9 @@ from typing import Any
 
 import apsw
 
-from tasks.engine.contract import (
-    Binding,
-    Catalogue,
-    Drift,
-    SidecarBinding,
-    fingerprint,
-    resolve,
-    resolve_sidecar,
-)
+from tasks.engine.binding import Binding, SidecarBinding
+from tasks.engine.catalogue import Catalogue, fingerprint
+from tasks.engine.contract import Drift, resolve, resolve_sidecar
 from tasks.engine.errors import DriftError
 from tasks.engine.settings import Settings
 from tasks.stores.schema_file import ledger_columns

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.engine.contract import Column, Index, Table
+from tasks.engine.catalogue import Column, Index, Table
 
 OPTIONAL = [
     ("am_entity_facts", "source_id"),

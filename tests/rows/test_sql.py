@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tasks.engine.contract import AttestationBinding
+from tasks.engine.binding import AttestationBinding
 from tasks.stores.sqlite import open_session
 from tasks.stores.sqlite_attestations_sql import attestation_statements
 from tasks.stores.sqlite_resigning_sql import resigning_statements
