@@ -32,6 +32,7 @@ from tasks.attestation.signing import Signer
 from tasks.attestation.subtrees import grow, subtree_roots
 from tasks.engine import markers, points
 from tasks.engine.checkpoint_files import CheckpointFiles
+from tasks.engine.chunk_runs import patiently
 from tasks.engine.clock import now_text
 from tasks.engine.errors import DriftError, NoteError, SealError, StateError, UnverifiedNoteError
 from tasks.engine.paths import RunPaths
@@ -349,10 +350,17 @@ def _in_order(
 
 
 def seal_run(settings: Settings, paths: RunPaths) -> None:
-    """Seal the log at the end of a live run, and leave seal.json. A dry run never seals."""
+    """Seal the log at the end of a live run, and leave seal.json. A dry run never seals.
+
+    A lock or a full disk is waited out like that of a chunk.
+    """
     if not paths.dry_run:
-        sealed = seal_log(settings, run_id=paths.run_id)
-        markers.write_durably(paths.seal, markers.to_text(sealed.as_json()))
+        patiently(lambda: _seal_once(settings, paths))
+
+
+def _seal_once(settings: Settings, paths: RunPaths) -> None:
+    sealed = seal_log(settings, run_id=paths.run_id)
+    markers.write_durably(paths.seal, markers.to_text(sealed.as_json()))
 
 
 def is_sealed(settings: Settings, paths: RunPaths) -> bool:
