@@ -355,7 +355,7 @@ def _in_order(
 
 
 def seal_run(settings: Settings, paths: RunPaths) -> None:
-    """Seal the log at the end of a live run, and leave seal.json. A dry run never seals.
+    """Seal the log at the end of a live run or a signing, and leave seal.json. A dry run never seals.
 
     A lock or a full disk is waited out like that of a chunk.
     """

@@ -18,7 +18,7 @@ from tasks.engine.chunk_runs import all_chunks_done, chunk_is_done
 from tasks.engine.errors import SealError, SigningKeyError, StateError
 from tasks.engine.paths import checkpoint_folder, sign_paths
 from tasks.engine.resigning import REFUSALS, plan_signing, run_chunk
-from tasks.engine.sealing import seal_log
+from tasks.engine.sealing import seal_log, seal_run
 from tasks.reporting.signing import close_signing, signing_is_done
 
 FACTS = 25  # three chunks of 10, batches of 4
@@ -36,6 +36,7 @@ def sign(sign_with: Any, keys: Any) -> Any:
             if not chunk_is_done(settings, paths, chunk.chunk):
                 run_chunk(settings, paths, chunk.chunk, progress=lambda _: None)
         assert all_chunks_done(plan, paths)
+        seal_run(settings, paths)
         close_signing(settings, paths)
         return dict(json.loads(paths.report.read_text(encoding="utf-8")))
 
