@@ -10,14 +10,22 @@ from typing import Any
 
 import click
 
-from tasks.attestation.keyring import KeyRegistry, RegisteredKey, Use, entry_for, load_registry, parse_registry
+from tasks.attestation.keyring import (
+    KeyRegistry,
+    RegisteredKey,
+    Use,
+    entry_for,
+    load_registry,
+    parse_registry,
+    refuse_double_use,
+)
 from tasks.attestation.notes import VerifierKey
 from tasks.attestation.signing import Signer, load_signer
 from tasks.cli_common import NO, job_option, json_option, keys_option, use_option
 from tasks.engine import markers
 from tasks.engine.auditing import AuditOrder, AuditReport, audit
 from tasks.engine.clock import now_text
-from tasks.engine.errors import KeyRegistryError, ProvenanceError, SigningKeyError
+from tasks.engine.errors import KeyRegistryError, ProofError, ProvenanceError, SigningKeyError
 from tasks.engine.proving import check, prove
 from tasks.engine.rotation import Rotation, refuse_unfit, rotate
 from tasks.engine.sealing import seal_log
@@ -30,15 +38,21 @@ _SHOWN = 20
 
 def _registry(keys: Path, vkeys: tuple[str, ...], log_vkeys: tuple[str, ...]) -> KeyRegistry:
     """The keys given on the command line; those of the registry only where there are none for a use."""
-    given = [entry_for(VerifierKey.parse(vkey), "rows") for vkey in vkeys]
-    given += [entry_for(VerifierKey.parse(vkey), "checkpoints") for vkey in log_vkeys]
-    if vkeys and log_vkeys:
-        return KeyRegistry(tuple(given), "the command line")
-    if given and not keys.exists():
-        return KeyRegistry(tuple(given), "the command line")
+    given = _given(vkeys, log_vkeys)
+    if (vkeys and log_vkeys) or (given and not keys.exists()):
+        return KeyRegistry(given, "the command line")
     registry = load_registry(keys)
     uses = {key.use for key in given}
-    return KeyRegistry((*given, *(key for key in registry.keys if key.use not in uses)), str(keys))
+    trusted = (*given, *(key for key in registry.keys if key.use not in uses))
+    refuse_double_use(trusted)
+    return KeyRegistry(trusted, str(keys))
+
+
+def _given(vkeys: tuple[str, ...], log_vkeys: tuple[str, ...]) -> tuple[RegisteredKey, ...]:
+    rows = (entry_for(VerifierKey.parse(vkey), "rows") for vkey in vkeys)
+    given = (*rows, *(entry_for(VerifierKey.parse(vkey), "checkpoints") for vkey in log_vkeys))
+    refuse_double_use(given)
+    return given
 
 
 @click.command("audit")
@@ -107,7 +121,10 @@ def prove_command(fact_id: str, output: Path | None, job: Path) -> None:
         sys.stdout.buffer.write(proof)
         sys.stdout.buffer.flush()
     else:
-        output.write_bytes(proof)
+        try:
+            output.write_bytes(proof)
+        except OSError as error:
+            raise ProofError(f"{output}: cannot be written: {error.strerror}. There is no proof.") from None
         click.echo(f"proof: {output}", err=True)
 
 
@@ -118,9 +135,9 @@ def prove_command(fact_id: str, output: Path | None, job: Path) -> None:
 @json_option
 def check_command(proof: Path, row_keys: tuple[str, ...], log_keys: tuple[str, ...], as_json: bool) -> None:
     """Check a proof, with no database. Exit code 0 only if all that could be checked holds."""
-    result = check(
-        proof.read_bytes(), [VerifierKey.parse(vkey) for vkey in row_keys], [VerifierKey.parse(v) for v in log_keys]
-    )
+    trusted = KeyRegistry(_given(row_keys, log_keys), "the command line")
+    rows, log = trusted.of_use("rows"), trusted.of_use("checkpoints")
+    result = check(proof.read_bytes(), [one.key for one in rows], [one.key for one in log])
     click.echo(_json(result.as_json()) if as_json else result.words())
     sys.exit(0 if result.holds else NO)
 

@@ -13,7 +13,7 @@ The leaf of a signature is the number that its row of the log has, or will have,
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -126,6 +126,17 @@ class KeyRegistry:
 def entry_for(key: VerifierKey, use: Use, *, from_leaf: int = 0) -> RegisteredKey:
     """The entry of a key that begins to sign at `from_leaf`."""
     return RegisteredKey(name=key.name, vkey=str(key), key_id=key.key_id.hex(), use=use, from_leaf=from_leaf)
+
+
+def refuse_double_use(keys: Iterable[RegisteredKey]) -> None:
+    """Raise KeyRegistryError if one public key is given for rows and for checkpoints."""
+    uses: dict[bytes, Use] = {}
+    for entry in keys:
+        if uses.setdefault(entry.key.public_key, entry.use) != entry.use:
+            raise KeyRegistryError(
+                f"{entry.vkey}: this public key is given for rows and for checkpoints, and each has its own "
+                f"keys: give another. Nothing was verified."
+            )
 
 
 def load_registry(path: Path) -> KeyRegistry:

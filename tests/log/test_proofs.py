@@ -146,6 +146,11 @@ def test_the_commands_prove_and_check(sealed: Any, tmp_path: Any, monkeypatch: p
     run, proof = CliRunner(), str(tmp_path / "5.tlog-proof")
     assert run.invoke(main, ["prove", "5", "--output", proof, *job]).exit_code == 0
     assert run.invoke(main, ["prove", "nobody", *job]).exit_code == 3
+    assert "nothing was attested" in run.invoke(main, ["prove", "\udcff", *job]).output
+    unwritable = run.invoke(main, ["prove", "5", "--output", f"{proof}/5", *job])
+    assert unwritable.exit_code == 3 and "cannot be written: Not a directory. There is no proof." in unwritable.output
+    twice = run.invoke(main, ["check", proof, "--key", str(ROWS), "--log-key", str(ROWS)])
+    assert twice.exit_code == 3 and "is given for rows and for checkpoints" in twice.output
     assert run.invoke(main, ["check", proof, "--key", str(ROWS)]).exit_code == 0
     both = run.invoke(main, ["check", proof, "--key", str(ROWS), "--log-key", str(LOG), "--json"])
     assert json.loads(both.output)["inclusion"] == "proven"
@@ -153,6 +158,7 @@ def test_the_commands_prove_and_check(sealed: Any, tmp_path: Any, monkeypatch: p
     checkpoint = str(sorted((sealed.folder / "state").rglob("*.checkpoint"))[-1])
     keys = ["--key", str(ROWS), "--log-key", str(LOG)]
     audit = ["audit", "--checkpoint", checkpoint, *keys, *job]
+    assert run.invoke(main, [*audit, "--key", str(LOG)]).exit_code == 3
     assert run.invoke(main, [*audit, "--root-only"]).exit_code == 0
     assert run.invoke(main, [*audit, "--allow-unsigned"]).exit_code == 0
     assert run.invoke(main, audit).exit_code == 1
