@@ -313,14 +313,15 @@ def audit(
     database = Database(path)
     signed, frontiers = _signed(database, given, keys, found)
     digests: dict[int, tuple[int, bytes]] = {}
-    if _tables(database, given, signed, found):
+    whole = _tables(database, given, signed, found)
+    if whole:
         digests = _tree(database, signed, frontiers, found)
     if not root_only:
         _metadata(database, digests, found)
         _rotations(database, keys, found)
-        leaf_of = {attestation_id: leaf for attestation_id, (leaf, _) in digests.items()}
+        id_of = ids_by_leaf(database) if whole else None
         for row in database.metadata:
-            state = state_of(database, row, keys, leaf_of)
+            state = state_of(database, row, keys, id_of)
             if state != "valid" and not (state == "unsigned" and allow_unsigned):
                 found.add((f"signature_{state}", None, _name(row["fact_id"])))
     return found
@@ -573,7 +574,25 @@ def _is_rotation(row: dict[str, Any], keys: list[Key]) -> bool:
     )
 
 
-def state_of(database: Database, row: dict[str, Any], keys: list[Key], leaf_of: dict[int, int]) -> str:
+def ids_by_leaf(database: Database) -> list[int]:
+    """The attestation ids of the leaves, those that are not sealed yet behind the others."""
+    sealed = [one for tile in database.tiles for one in _ids(tile)]
+    behind = database.last_sealed
+    rest = sorted(row["attestation_id"] for row in database.log)
+    return sealed + [one for one in rest if behind is None or one > behind]
+
+
+def counts(key: Key, attestation_id: int, id_of: list[int] | None) -> bool:
+    """Whether the key is trusted in the leaf of this row of the log."""
+    if (key.first, key.end) == (0, float("inf")):
+        return True
+    if id_of is None or key.end <= key.first or key.first >= len(id_of):
+        return False
+    first = id_of[key.first] if key.first else -(2**63)
+    return first <= attestation_id and (key.end >= len(id_of) or attestation_id < id_of[int(key.end)])
+
+
+def state_of(database: Database, row: dict[str, Any], keys: list[Key], id_of: list[int] | None) -> str:
     """The state of a metadata row by its signature."""
     blob, payload = row["ed25519_sig"], payload_of(row)
     if not well_formed(blob) or payload is None:
@@ -591,9 +610,7 @@ def state_of(database: Database, row: dict[str, Any], keys: list[Key], leaf_of: 
         return "unlogged"
     if not key.verifies(payload, blob[8:72]):
         return "invalid"
-    leaf = leaf_of.get(logged[-1]["attestation_id"])
-    trusted = (key.first, key.end) == (0, float("inf")) or (leaf is not None and key.first <= leaf < key.end)
-    return "valid" if trusted else "revoked"
+    return "valid" if counts(key, logged[-1]["attestation_id"], id_of) else "revoked"
 
 
 # --- a proof of one fact ----------------------------------------------------------------------------

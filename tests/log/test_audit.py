@@ -300,3 +300,26 @@ def test_processes_find_the_same(sealed: Any) -> None:
 
 def verdicts(found: set[Any]) -> set[str]:
     return {verdict for verdict, _, _ in found}
+
+
+@pytest.mark.parametrize("part", [{"state": "superseded", "until_leaf": 23}, {"from_leaf": 9}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE am_attestation_tile SET attestation_ids = zeroblob(16) WHERE first_leaf = 7",
+        "UPDATE am_attestation_tile SET attestation_ids = zeroblob(length(attestation_ids)) WHERE first_leaf = 7",
+        "DELETE FROM am_attestation_tile WHERE first_leaf = 7",
+        "SELECT 1",
+    ],
+)
+def test_both_opinions_agree_on_the_leaves_of_a_key(
+    sealed: Any, agree: Agree, part: dict[str, Any], change: str
+) -> None:
+    for number in range(100, 103):  # leaves 23 to 25, not sealed yet
+        sealed.attest(str(number))
+    sealed.execute(change)
+    rows, log = REGISTRY.keys
+    found = agree(sealed, registry=KeyRegistry((rows.model_copy(update=part), log)))
+    revoked = {fact for verdict, _, fact in found if verdict == "signature_revoked"}
+    if change == "SELECT 1":
+        assert revoked == ({"101", "102"} if "until_leaf" in part else {"0", "1", "2", "4", "5", "6", "7"})

@@ -40,11 +40,11 @@ SELECT l."attestation_id" FROM "am_fact_attestation_log" AS l WHERE l."fact_id" 
 -- unsealed_id (once)
 SELECT l."attestation_id" FROM "am_fact_attestation_log" AS l WHERE l."attestation_id" > :last_sealed ORDER BY l."attestation_id" LIMIT 1 OFFSET :skip;
 
--- sealed (once)
-SELECT first_leaf + leaves, last_attestation_id FROM "am_attestation_tile" ORDER BY first_leaf DESC LIMIT 1;
+-- read_layout (once)
+SELECT first_leaf, CASE typeof(leaves) WHEN 'integer' THEN leaves END, CASE typeof(first_attestation_id) WHEN 'integer' THEN first_attestation_id END, CASE typeof(last_attestation_id) WHEN 'integer' THEN last_attestation_id END, CAST(subtree_roots AS BLOB), octet_length(attestation_ids), octet_length(leaf_marks), octet_length(payload_digests) FROM "am_attestation_tile" ORDER BY first_leaf;
 
--- tile_of_leaf (once)
-SELECT first_leaf, first_attestation_id, attestation_ids FROM "am_attestation_tile" WHERE first_leaf <= :leaf ORDER BY first_leaf DESC LIMIT 1;
+-- tile_ids (once)
+SELECT CAST(attestation_ids AS BLOB) FROM "am_attestation_tile" WHERE first_leaf = :first_leaf;
 
 -- chain (once)
 SELECT typeof(l."attestation_id") = 'text', CASE typeof(l."attestation_id") WHEN 'text' THEN CAST(l."attestation_id" AS BLOB) ELSE l."attestation_id" END, typeof(l."signed_at") = 'text', CASE typeof(l."signed_at") WHEN 'text' THEN CAST(l."signed_at" AS BLOB) ELSE l."signed_at" END, typeof(l."attester") = 'text', CASE typeof(l."attester") WHEN 'text' THEN CAST(l."attester" AS BLOB) ELSE l."attester" END, typeof(l."signature_hex") = 'text', CASE typeof(l."signature_hex") WHEN 'text' THEN CAST(l."signature_hex" AS BLOB) ELSE l."signature_hex" END, typeof(l."notes") = 'text', CASE typeof(l."notes") WHEN 'text' THEN CAST(l."notes" AS BLOB) ELSE l."notes" END FROM "am_fact_attestation_log" AS l WHERE l."fact_id" = :fact_id ORDER BY l."attestation_id";
