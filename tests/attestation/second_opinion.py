@@ -621,11 +621,13 @@ def check(proof: bytes, rows: Key, log: Key) -> bool:
     try:
         head, _, note = proof.partition(b"\n\n")
         lines = head.decode("ascii").split("\n")
-        spelt = unbase64(lines[1].removeprefix("extra "))
+        if not lines[1].startswith("extra ") or not re.fullmatch("index (0|[1-9][0-9]{0,18})", lines[2]):
+            return False
+        spelt = unbase64(lines[1][6:])
         extra = json.loads(spelt)
         if canonical(extra) != spelt or bytes.fromhex(extra["ed25519_sig"]).hex() != extra["ed25519_sig"]:
             return False
-        index = int(lines[2].removeprefix("index "))
+        index = int(lines[2][6:])
         path = [unbase64(line) for line in lines[3:]]
         checkpoint = open_checkpoint(note, [log])
         leaf, payload = extra["leaf"], extra["payload"]

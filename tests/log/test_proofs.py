@@ -77,6 +77,23 @@ def test_any_flipped_bit_breaks_a_proof(sealed_once: Any, at: int, bit: int) -> 
     assert not second_check(flipped)
 
 
+@pytest.mark.parametrize(
+    ("line", "instead"),
+    [
+        (b"\nindex 9\n", b"\nindex 09\n"),
+        (b"\nindex 9\n", b"\nindex +9\n"),
+        (b"\nindex 9\n", b"\n9\n"),
+        (b"\nextra ", b"\n"),
+    ],
+)
+def test_a_proof_has_one_spelling(sealed: Any, line: bytes, instead: bytes) -> None:
+    proof = next(p for p in (prove(sealed.settings, str(n)) for n in range(18)) if b"\nindex 9\n" in p)
+    other = proof.replace(line, instead, 1)
+    assert other != proof and second_check(proof)
+    assert not check_proof(other, [ROWS], [LOG]).holds
+    assert not second_check(other)
+
+
 @pytest.mark.parametrize("member", ["leaf", "payload", "ed25519_sig"])
 def test_parts_of_two_proofs_do_not_make_one(sealed: Any, member: str) -> None:
     one, other = prove(sealed.settings, "5"), prove(sealed.settings, "6")
