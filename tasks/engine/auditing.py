@@ -178,6 +178,7 @@ class _Log:
     ) -> None:
         self.session, self.report = session, report
         self.heads = session.layout()
+        self.broken = break_in(self.heads)
         self.stored = session.checkpoints()
         self.signed = signed
         self.roots: dict[int, bytes] = {one.size: one.root for one in reversed(signed)}
@@ -194,9 +195,9 @@ class _Log:
         return self.heads[-1].last_id if self.heads else None
 
     def leaf_of(self, attestation_id: int) -> int | None:
-        """The leaf of an attestation, or None if it is not sealed."""
-        for head in self.heads:
-            if head.first_id <= attestation_id <= head.last_id and head.objection() is None:
+        """The leaf of an attestation, or None if it is not sealed, or the tiles make no log."""
+        for head in self.heads if self.broken is None else ():
+            if head.first_id <= attestation_id <= head.last_id:
                 ids = self.session.read_tile(head).attestation_ids
                 return head.first_leaf + ids.index(attestation_id) if attestation_id in ids else None
         return None
@@ -216,11 +217,10 @@ class _Log:
         return self._tiles_make_one_log() and self._is_long_enough()
 
     def _tiles_make_one_log(self) -> bool:
-        found = break_in(self.heads)
-        if found:
-            leaf, objection = found
+        if self.broken:
+            leaf, objection = self.broken
             self.report.add(Finding(Verdict.TILE_DAMAGED, f"{objection}: the log cannot be rebuilt", leaf))
-        return found is None
+        return self.broken is None
 
     def _is_long_enough(self) -> bool:
         longest = max(self.roots)

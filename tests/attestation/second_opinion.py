@@ -285,7 +285,10 @@ class Database:
 
     @property
     def last_sealed(self) -> int | None:
-        return self.tiles[-1]["last_attestation_id"] if self.tiles else None
+        if not self.tiles:
+            return None
+        last = self.tiles[-1]["last_attestation_id"]
+        return last if type(last) is int else 0
 
 
 # --- the audit --------------------------------------------------------------------------------------
@@ -318,8 +321,8 @@ def audit(
         digests = _tree(database, signed, frontiers, found)
     if not root_only:
         _metadata(database, digests, found)
-        _rotations(database, keys, found)
         id_of = ids_by_leaf(database) if whole else None
+        _rotations(database, keys, id_of, found)
         for row in database.metadata:
             state = state_of(database, row, keys, id_of)
             if state != "valid" and not (state == "unsigned" and allow_unsigned):
@@ -547,8 +550,9 @@ def _metadata_verdict(database: Database, rows: list[dict[str, Any]], digest: by
     return "metadata_edited" if digest is not None and digest_of(metadata) != digest else None
 
 
-def _rotations(database: Database, keys: list[Key], found: Found) -> None:
-    leaf_of = {i: tile["first_leaf"] + at for tile in database.tiles for at, i in enumerate(_ids(tile))}
+def _rotations(database: Database, keys: list[Key], id_of: list[int] | None, found: Found) -> None:
+    size = sum(tile["leaves"] for tile in database.tiles) if id_of else 0
+    leaf_of = {attestation_id: leaf for leaf, attestation_id in enumerate((id_of or [])[:size])}
     for row in database.log:
         of_rotation = isinstance(row["fact_id"], str) and row["fact_id"].startswith("key-rotation/")
         if of_rotation and not _is_rotation(row, keys):

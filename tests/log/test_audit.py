@@ -306,9 +306,10 @@ def verdicts(found: set[Any]) -> set[str]:
 @pytest.mark.parametrize(
     "change",
     [
-        "UPDATE am_attestation_tile SET attestation_ids = zeroblob(16) WHERE first_leaf = 7",
-        "UPDATE am_attestation_tile SET attestation_ids = zeroblob(length(attestation_ids)) WHERE first_leaf = 7",
-        "DELETE FROM am_attestation_tile WHERE first_leaf = 7",
+        "UPDATE am_attestation_tile SET attestation_ids = zeroblob(16) WHERE first_leaf = 8",
+        "UPDATE am_attestation_tile SET attestation_ids = zeroblob(length(attestation_ids)) WHERE first_leaf = 8",
+        "DELETE FROM am_attestation_tile WHERE first_leaf = 8",
+        "UPDATE am_attestation_tile SET last_attestation_id = 'x' WHERE first_leaf = 15",
         "SELECT 1",
     ],
 )
@@ -322,4 +323,5 @@ def test_both_opinions_agree_on_the_leaves_of_a_key(
     found = agree(sealed, registry=KeyRegistry((rows.model_copy(update=part), log)))
     revoked = {fact for verdict, _, fact in found if verdict == "signature_revoked"}
     if change == "SELECT 1":
+        assert found == {("signature_revoked", None, fact) for fact in revoked}
         assert revoked == ({"101", "102"} if "until_leaf" in part else {"0", "1", "2", "4", "5", "6", "7"})
