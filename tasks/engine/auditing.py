@@ -30,6 +30,7 @@ from tasks.attestation.verdicts import LOG_VERDICTS, Finding, Verdict, in_order
 from tasks.engine.audit_ranges import KEPT, Audited, AuditRange, Suspect, audit_range, compare, words
 from tasks.engine.clock import now_text
 from tasks.engine.errors import InvalidSignatureError, NoteError, UnverifiedNoteError
+from tasks.engine.keys import from_json
 from tasks.engine.rotation import rotation_findings
 from tasks.engine.sealing import GROUP_LEAVES, hashing
 from tasks.engine.settings import Settings
@@ -454,7 +455,7 @@ def _of_all(
         for verdict in verify_in_process(settings, registry, plan, workers=workers, folder=Path(folder)):
             counts.update(verdict.states)
         for found in read_findings(findings_in(Path(folder), chunk.chunk) for chunk in plan.chunks):
-            yield found["state"], str(found["fact_id"]), found["detail"]
+            yield found["state"], words(from_json(found["fact_id"])), found["detail"]
 
 
 def _of_sample(
@@ -471,7 +472,7 @@ def _of_sample(
             found = judge.findings([row]) if row is not None else []
             counts.update([found[0].state if found else "valid"] if row is not None else [])
             for finding in found:
-                yield finding.state, str(finding.fact_id), finding.detail
+                yield finding.state, words(finding.fact_id), finding.detail
 
 
 def _facts_at(log: SqliteLogSession, heads: Sequence[TileHead], leaves: Sequence[int]) -> Iterator[str]:

@@ -82,7 +82,7 @@ def _inclusion(
     try:
         hashes = tuple(_root_of(nodes, *one) for one in inclusion_ranges(leaf, last.tree_size))
         root = Checkpoint.parse(Note.parse(last.note).text).root
-    except (IndexError, KeyError, NoteError) as error:
+    except (IndexError, KeyError, ValueError, NoteError) as error:
         raise ProofError(f"the tiles of the log are damaged ({error}): {_AUDIT}.") from None
     if not verify_inclusion(hashed, leaf, last.tree_size, hashes, root):
         raise ProofError(f"leaf {leaf} does not lead to the root of {last.tree_size} leaves: {_AUDIT}.")

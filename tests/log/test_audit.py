@@ -284,6 +284,13 @@ def test_metadata_that_the_log_does_not_know_is_named(sealed: Any, agree: Agree)
     assert ("metadata_unlogged", None, "planted") in agree(sealed)
 
 
+def test_a_fact_id_that_is_no_text_is_named_alike(sealed: Any, agree: Agree) -> None:
+    sealed.execute("UPDATE am_fact_metadata SET fact_id = CAST(x'fffe' AS TEXT) WHERE fact_id = '5'")
+    sealed.execute("UPDATE am_fact_metadata SET fact_id = x'00ff' WHERE fact_id = '6'")
+    found = agree(sealed)
+    assert {("signature_malformed", None, "\\xff\\xfe"), ("signature_malformed", None, "x'00ff'")} <= found
+
+
 def test_a_sample_of_signatures_looks_at_that_many_facts(sealed: Any) -> None:
     report = sealed.audit(sample=5)
     assert report.clean

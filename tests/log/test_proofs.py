@@ -147,6 +147,9 @@ def test_what_cannot_be_proven_is_refused_with_the_reason(sealed: Any) -> None:
     sealed.execute("UPDATE am_fact_attestation_log SET notes = 'x' WHERE fact_id = '6'")
     with pytest.raises(ProofError, match="does not lead to the root"):
         prove(sealed.settings, "6")
+    sealed.execute("UPDATE am_attestation_tile SET subtree_roots = x'00' WHERE first_leaf = 15")
+    with pytest.raises(ProofError, match="tiles of the log are damaged"):
+        prove(sealed.settings, "4")
 
 
 def test_the_commands_prove_and_check(sealed: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
