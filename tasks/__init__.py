@@ -7,10 +7,10 @@ from tasks.plan_chunks import PlanChunks
 from tasks.report import Report
 from tasks.schema_verify import SchemaVerify
 from tasks.seal_log import SealLog
-from tasks.sign_pending import PlanSigning, SignChunk, SignPending
+from tasks.sign_pending import PlanSigning, SealSigned, SignChunk, SignPending
 from tasks.verify_attestations import PlanVerification, VerifyAttestations, VerifyChunk
 
 __all__ = [
     "ApplySchema", "BackfillChunk", "MakeSample", "PlanChunks", "PlanSigning", "PlanVerification", "Report",
-    "SchemaVerify", "SealLog", "SignChunk", "SignPending", "VerifyAttestations", "VerifyChunk",
+    "SchemaVerify", "SealLog", "SealSigned", "SignChunk", "SignPending", "VerifyAttestations", "VerifyChunk",
 ]  # fmt: skip

@@ -142,19 +142,26 @@ def explain_command(fact_ids: tuple[str, ...], job: Path, keys: Path, vkeys: tup
 
     With --json, the JSON-LD envelope that the API attaches.
     """
-    wanted, unknown = ids_in_order(fact_ids), 0
+    wanted = ids_in_order(fact_ids)
+    never = [fact_id for fact_id in dict.fromkeys(fact_ids) if fact_id not in wanted]  # no database can hold them
+    unknown = len(never)
     with open_attestations(load_settings(job)) as reader:
         if as_json:
             facts = lookup_facts(reader, wanted)
-            unknown = len(wanted) - len(facts)
+            unknown += len(wanted) - len(facts)
             _echo_parts([json.dumps(envelope(facts), ensure_ascii=False, indent=2), "\n"])
         else:
             registry = _registry(keys, vkeys)
             for fact_id in wanted:
                 found = explain(reader, registry, fact_id)
                 unknown += found is None
-                click.echo(to_text(found) if found else f"fact {fact_id!r}: nothing is known of it")
+                click.echo(to_text(found) if found else _unknown(fact_id))
+            click.echo("".join(f"{_unknown(fact_id)}\n" for fact_id in never), nl=False)
     sys.exit(NO if unknown else 0)
+
+
+def _unknown(fact_id: str) -> str:
+    return f"fact {fact_id!r}: nothing is known of it"
 
 
 for command in commands:

@@ -10,15 +10,24 @@ from typing import Any
 
 import click
 
-from tasks.attestation.keyring import KeyRegistry, Use, entry_for, load_registry
+from tasks.attestation.keyring import (
+    KeyRegistry,
+    RegisteredKey,
+    Use,
+    entry_for,
+    load_registry,
+    parse_registry,
+    refuse_double_use,
+)
 from tasks.attestation.notes import VerifierKey
 from tasks.attestation.signing import Signer, load_signer
 from tasks.cli_common import NO, job_option, json_option, keys_option, use_option
+from tasks.engine import markers
 from tasks.engine.auditing import AuditOrder, AuditReport, audit
 from tasks.engine.clock import now_text
-from tasks.engine.errors import KeyRegistryError, SigningKeyError
+from tasks.engine.errors import KeyRegistryError, ProofError, ProvenanceError, SigningKeyError
 from tasks.engine.proving import check, prove
-from tasks.engine.rotation import Rotation, rotate
+from tasks.engine.rotation import Rotation, refuse_unfit, rotate
 from tasks.engine.sealing import seal_log
 from tasks.engine.settings import Settings, load_settings
 from tasks.engine.verification import log_signer_of, signer_of
@@ -29,15 +38,21 @@ _SHOWN = 20
 
 def _registry(keys: Path, vkeys: tuple[str, ...], log_vkeys: tuple[str, ...]) -> KeyRegistry:
     """The keys given on the command line; those of the registry only where there are none for a use."""
-    given = [entry_for(VerifierKey.parse(vkey), "rows") for vkey in vkeys]
-    given += [entry_for(VerifierKey.parse(vkey), "checkpoints") for vkey in log_vkeys]
-    if vkeys and log_vkeys:
-        return KeyRegistry(tuple(given), "the command line")
-    if given and not keys.exists():
-        return KeyRegistry(tuple(given), "the command line")
+    given = _given(vkeys, log_vkeys)
+    if (vkeys and log_vkeys) or (given and not keys.exists()):
+        return KeyRegistry(given, "the command line")
     registry = load_registry(keys)
     uses = {key.use for key in given}
-    return KeyRegistry((*given, *(key for key in registry.keys if key.use not in uses)), str(keys))
+    trusted = (*given, *(key for key in registry.keys if key.use not in uses))
+    refuse_double_use(trusted)
+    return KeyRegistry(trusted, str(keys))
+
+
+def _given(vkeys: tuple[str, ...], log_vkeys: tuple[str, ...]) -> tuple[RegisteredKey, ...]:
+    rows = (entry_for(VerifierKey.parse(vkey), "rows") for vkey in vkeys)
+    given = (*rows, *(entry_for(VerifierKey.parse(vkey), "checkpoints") for vkey in log_vkeys))
+    refuse_double_use(given)
+    return given
 
 
 @click.command("audit")
@@ -106,7 +121,10 @@ def prove_command(fact_id: str, output: Path | None, job: Path) -> None:
         sys.stdout.buffer.write(proof)
         sys.stdout.buffer.flush()
     else:
-        output.write_bytes(proof)
+        try:
+            output.write_bytes(proof)
+        except OSError as error:
+            raise ProofError(f"{output}: cannot be written: {error.strerror}. There is no proof.") from None
         click.echo(f"proof: {output}", err=True)
 
 
@@ -117,9 +135,9 @@ def prove_command(fact_id: str, output: Path | None, job: Path) -> None:
 @json_option
 def check_command(proof: Path, row_keys: tuple[str, ...], log_keys: tuple[str, ...], as_json: bool) -> None:
     """Check a proof, with no database. Exit code 0 only if all that could be checked holds."""
-    result = check(
-        proof.read_bytes(), [VerifierKey.parse(vkey) for vkey in row_keys], [VerifierKey.parse(v) for v in log_keys]
-    )
+    trusted = KeyRegistry(_given(row_keys, log_keys), "the command line")
+    rows, log = trusted.of_use("rows"), trusted.of_use("checkpoints")
+    result = check(proof.read_bytes(), [one.key for one in rows], [one.key for one in log])
     click.echo(_json(result.as_json()) if as_json else result.words())
     sys.exit(0 if result.holds else NO)
 
@@ -129,7 +147,7 @@ def check_command(proof: Path, row_keys: tuple[str, ...], log_keys: tuple[str, .
 @click.option("--new-key-file", type=_file, help="The new private key, a file of mode 0600.")
 @click.option("--new-key-env", help="Or the environment variable that holds it.")
 @click.option("--new-key-name", help="Its key name; default: that of the old one.")
-@click.option("--write", is_flag=True, help="Write the registry too.")
+@click.option("--write", is_flag=True, help="Write the registry too; comments between its entries are lost.")
 @job_option
 @keys_option
 @json_option
@@ -148,14 +166,21 @@ def rotate_command(
     )
     if new is None:
         raise SigningKeyError("rotate: no new key: give --new-key-file or --new-key-env. Nothing was written.")
-    registry = load_registry(keys) if keys.exists() or write else None
-    registered = registry.find(old.key_id.hex()) if registry else None
+    other = log_signer_of(settings) if use == "rows" else signer_of(settings)
+    if other is not None and other.public_key == new.public_key:
+        raise SigningKeyError(
+            "rotate: the new key is the one that is configured for the other use, and a key is for one thing only. "
+            "Make another: provenance keygen. Nothing was written."
+        )
+    registry = load_registry(keys) if keys.exists() or write else KeyRegistry((), str(keys))
+    refuse_unfit(old, new, use, registry)
+    registered = registry.find(old.key_id.hex())
     if write and registered is None:
         raise KeyRegistryError(f"{keys}: the key {old.key_id.hex()} is not registered. Nothing was written.")
     done = rotate(settings, old, new, now=now_text())
     entries = done.entries(use, registered)
-    if write and registry is not None:
-        _rewrite(keys, registry, entries)
+    if write:
+        _rewrite(keys, registry, done, entries)
     click.echo(_json(_rotation_json(done, entries)) if as_json else _rotation_words(done, entries, keys, write))
 
 
@@ -169,25 +194,31 @@ def _configured(settings: Settings, use: Use) -> Signer:
     return signer
 
 
-def _rewrite(keys: Path, registry: KeyRegistry, entries: tuple[Any, Any]) -> None:
+def _rewrite(keys: Path, registry: KeyRegistry, done: Rotation, entries: tuple[RegisteredKey, RegisteredKey]) -> None:
+    """Replace the old key's entry and add the new one, all of it or nothing."""
     old, new = entries
     rest = [old if key.key_id == old.key_id else key for key in registry.keys]
     head = [line for line in keys.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
     text = "\n".join([*head, "keys:"]) + "\n" + "".join(key.as_yaml() for key in [*rest, new])
-    temporary = keys.with_name(f".{keys.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    load_registry(temporary)
-    temporary.replace(keys)
+    try:
+        parse_registry(text, str(keys))
+        markers.write_durably(keys, text)
+    except ProvenanceError as error:
+        raise KeyRegistryError(
+            f"{error}\nThe rotation IS in the log, at attestation {done.attestation_id}: do not run it again. The "
+            f"registry is as it was: put these entries there by hand, in place of the old key's:\n"
+            f"{old.as_yaml()}{new.as_yaml()}"
+        ) from None
 
 
-def _rotation_json(done: Rotation, entries: tuple[Any, Any]) -> dict[str, Any]:
+def _rotation_json(done: Rotation, entries: tuple[RegisteredKey, RegisteredKey]) -> dict[str, Any]:
     return {
         "attestation_id": done.attestation_id, "leaf": done.leaf, "old_vkey": str(done.old), "new_vkey": str(done.new),
         "entries": [entry.model_dump() for entry in entries],
     }  # fmt: skip
 
 
-def _rotation_words(done: Rotation, entries: tuple[Any, Any], keys: Path, written: bool) -> str:
+def _rotation_words(done: Rotation, entries: tuple[RegisteredKey, RegisteredKey], keys: Path, written: bool) -> str:
     where = f"{keys} says so now" if written else f"for {keys}, below keys, in place of the old key's entry"
     head = f"rotated at attestation {done.attestation_id}, leaf {done.leaf}; {where}:"
     return "\n".join([head, *(entry.as_yaml().rstrip("\n") for entry in entries)])

@@ -13,8 +13,6 @@ from tasks.schema_verify import SchemaVerify
 class SealLog(RunTask):
     """Seal every row that the log holds when it runs, and leave seal.json. Without a key it counts them instead."""
 
-    retry_count = 3  # a lock or a full disk may pass
-
     max_rows: luigi.Parameter[int | None] = OptionalWholeNumber(  # type: ignore[assignment]
         default=None, description="no effect", significant=False
     )

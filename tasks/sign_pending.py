@@ -10,6 +10,7 @@ from tasks.engine.chunk_runs import all_chunks_done, chunk_is_done, require_plan
 from tasks.engine.paths import PartPaths, sign_paths
 from tasks.engine.plans import read_plan
 from tasks.engine.resigning import plan_signing, run_chunk
+from tasks.engine.sealing import is_sealed, seal_run
 from tasks.parameters import WholeNumber
 from tasks.progress import ProgressReporter
 from tasks.reporting.signing import close_signing, signing_is_done
@@ -56,8 +57,24 @@ class SignChunk(SigningTask):
         run_chunk(self.settings(), self.paths(), self.chunk, progress=ProgressReporter(self))
 
 
+class SealSigned(SigningTask):
+    """Seal the log once the chunks are signed, and leave sign/seal.json. Without a key its rows are counted instead."""
+
+    def requires(self) -> PlanSigning:
+        return PlanSigning(job=self.job, run_id=self.run_id)
+
+    def output(self) -> luigi.LocalTarget:
+        return file_target(self.paths().seal)
+
+    def is_done(self) -> bool:
+        return is_sealed(self.settings(), self.paths())
+
+    def run(self) -> None:
+        seal_run(self.settings(), self.paths())
+
+
 class SignPending(SigningTask):
-    """Sign every row that carries a placeholder and is what was logged; write sign.json and sign.md."""
+    """Sign every row that carries a placeholder and is what was logged, seal the log, write sign.json and sign.md."""
 
     def requires(self) -> PlanSigning:
         return PlanSigning(job=self.job, run_id=self.run_id)
@@ -68,9 +85,10 @@ class SignPending(SigningTask):
     def is_done(self) -> bool:
         return signing_is_done(self.settings(), self.paths())
 
-    def run(self) -> Iterator[luigi.DynamicRequirements]:
+    def run(self) -> Iterator[luigi.DynamicRequirements | SealSigned]:
         settings, paths = self.settings(), self.paths()
         plan = require_plan(paths, settings)
         chunks = [SignChunk(job=self.job, run_id=self.run_id, chunk=planned.chunk) for planned in plan.chunks]
         yield luigi.DynamicRequirements(chunks, lambda _: all_chunks_done(plan, paths))  # type: ignore[no-untyped-call]
+        yield SealSigned(job=self.job, run_id=self.run_id)
         print(close_signing(settings, paths))

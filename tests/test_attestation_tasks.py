@@ -34,6 +34,23 @@ def unsigned(store: Any, settings: Any, run: Any) -> Any:
     return made, loaded
 
 
+@pytest.mark.parametrize("seed", [bytes(range(32, 64)), None])
+def test_what_was_signed_late_is_sealed_at_once_where_there_is_a_key(
+    unsigned: Any, luigi: Any, monkeypatch: pytest.MonkeyPatch, seed: bytes | None
+) -> None:
+    store, settings = unsigned
+    if seed:
+        monkeypatch.setenv("PROVENANCE_CHECKPOINT_PRIVATE_KEY", seed.hex())
+    signed = luigi("SignPending", "--run-id", "v", "--workers", "2", settings=settings, key=SEED.hex())
+    assert signed.code == 0, signed.output
+    folder = Path(settings.state_dir) / "v" / "sign"
+    sealed = json.loads((folder / "sign.json").read_text(encoding="utf-8"))["sealed"]
+    assert (sealed["state"], sealed["unsealed_rows"]) == (("sealed", 0) if seed else ("no_key", 90))
+    said = "log: sealed, 90 leaves (90 new)" if seed else "log: UNSEALED, no key for checkpoints is configured: 90 rows"
+    assert said in signed.stdout and said in (folder / "sign.md").read_text(encoding="utf-8")
+    assert store.rows("SELECT max(tree_size) FROM am_attestation_checkpoint") == [(90 if seed else None,)]
+
+
 def test_from_placeholders_to_signatures_and_back_to_an_alarm(unsigned: Any, keys: Path, luigi: Any) -> None:
     store, settings = unsigned
     of_run = ("--run-id", "v", "--workers", "2")

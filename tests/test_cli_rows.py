@@ -207,6 +207,17 @@ def test_explain_as_json_is_the_envelope_and_needs_no_registry(signed: Any, prov
     assert provenance("explain", "nobody", "--json", *job).exit_code == NO
 
 
+@pytest.mark.parametrize("fact_id", ["", "\udcff"])
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_explain_says_no_to_what_cannot_be_a_fact_id(
+    signed: Any, provenance: Any, fact_id: str, as_json: tuple[str, ...]
+) -> None:
+    _, job, keys = signed
+    result = provenance("explain", "7", fact_id, *as_json, *job, *keys)
+    assert result.exit_code == NO
+    assert as_json or f"fact {fact_id!r}: nothing is known of it" in result.stdout
+
+
 def test_explain_prints_nothing_raw(signed: Any, provenance: Any) -> None:
     store, job, keys = signed
     store.execute("UPDATE am_fact_metadata SET source_doc = ? WHERE fact_id = '7'", "\x1b]0;owned\x07")

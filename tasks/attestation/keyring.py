@@ -13,7 +13,7 @@ The leaf of a signature is the number that its row of the log has, or will have,
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -128,13 +128,29 @@ def entry_for(key: VerifierKey, use: Use, *, from_leaf: int = 0) -> RegisteredKe
     return RegisteredKey(name=key.name, vkey=str(key), key_id=key.key_id.hex(), use=use, from_leaf=from_leaf)
 
 
+def refuse_double_use(keys: Iterable[RegisteredKey]) -> None:
+    """Raise KeyRegistryError if one public key is given for rows and for checkpoints."""
+    uses: dict[bytes, Use] = {}
+    for entry in keys:
+        if uses.setdefault(entry.key.public_key, entry.use) != entry.use:
+            raise KeyRegistryError(
+                f"{entry.vkey}: this public key is given for rows and for checkpoints, and each has its own "
+                f"keys: give another. Nothing was verified."
+            )
+
+
 def load_registry(path: Path) -> KeyRegistry:
     """Read the registry.
 
     Raises KeyRegistryError, which names every wrong entry with its line, if the file is missing or not what it
     should be; nothing is opened but this file.
     """
-    content, lines = _read(path)
+    return parse_registry(_read(path), str(path))
+
+
+def parse_registry(text: str, path: str) -> KeyRegistry:
+    """The registry that a text spells; `path` is what messages call it. Raises KeyRegistryError as `load_registry`."""
+    content, lines = _parse(text, path)
     if not isinstance(content, dict) or set(content) != {"keys"} or not isinstance(content["keys"], list | None):
         raise KeyRegistryError(f"{path}: expected the one key `keys` with a list of entries. Nothing was verified.")
     keys, faults = [], []
@@ -147,7 +163,7 @@ def load_registry(path: Path) -> KeyRegistry:
     faults += [f"{path} {objection}" for objection in _contradictions(keys)]
     if faults:
         raise KeyRegistryError("\n".join([*faults, "Nothing was verified."]))
-    return KeyRegistry(tuple(key for _, key in keys), str(path))
+    return KeyRegistry(tuple(key for _, key in keys), path)
 
 
 def _entry(entry: Any) -> RegisteredKey | str:
@@ -185,12 +201,9 @@ def _contradictions(keys: list[tuple[int, RegisteredKey]]) -> Iterator[str]:
             )
 
 
-def _read(path: Path) -> tuple[Any, list[int]]:
-    """The YAML as plain values, and the line of each entry."""
+def _read(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise KeyRegistryError(
             f"{path}: there is no such registry of keys. Run from the project's top level or give --keys; "
@@ -198,15 +211,24 @@ def _read(path: Path) -> tuple[Any, list[int]]:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise KeyRegistryError(f"{path}: the registry cannot be read: {error}. Nothing was verified.") from None
+
+
+def _parse(text: str, path: str) -> tuple[Any, list[int]]:
+    """The YAML as plain values, and the line of each entry."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+        _refuse_repeated(path, root)
+    except RecursionError:
+        raise KeyRegistryError(f"{path}: it is nested without end. Nothing was verified.") from None
     except yaml.YAMLError as error:
         raise KeyRegistryError(f"{path}: not YAML: {' '.join(str(error).split())}. Nothing was verified.") from None
-    _refuse_repeated(path, root)
     entries = next((v for _, v in root.value), None) if isinstance(root, yaml.MappingNode) else None
     children = entries.value if isinstance(entries, yaml.SequenceNode) else []
     return content, [child.start_mark.line + 1 for child in children]
 
 
-def _refuse_repeated(path: Path, node: yaml.Node | None) -> None:
+def _refuse_repeated(path: str, node: yaml.Node | None) -> None:
     """YAML lets the last of two equal keys win; here the reader must not have to know that."""
     if isinstance(node, yaml.MappingNode):
         seen = set()

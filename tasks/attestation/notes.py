@@ -21,7 +21,7 @@ from typing import Final
 
 from tasks.attestation.ed25519 import refuse_low_order
 from tasks.attestation.ed25519 import verify as verify_signature
-from tasks.attestation.signing import Signer, key_id
+from tasks.attestation.signing import Signer, is_key_name, key_id
 from tasks.engine.errors import InvalidSignatureError, NoteError, PublicKeyError, UnverifiedNoteError
 
 MAX_NOTE_BYTES: Final = 1_000_000
@@ -31,7 +31,6 @@ MAX_SIGNATURES: Final = 100
 _NOTE_KEY_ID_BYTES = 4
 _ED25519_TYPE = b"\x01"
 _SIGNATURE_LINE = re.compile("— (?P<name>[^ ]+) (?P<base64>[^ ]+)")
-_CONTROL = re.compile(r"[\x00-\x1f]")
 _CONTROL_BUT_NEWLINE = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
 
@@ -191,13 +190,6 @@ def _by_name_and_id(keys: Iterable[VerifierKey]) -> dict[tuple[str, bytes], Veri
         if same != key:
             raise PublicKeyError(f"verifier keys: two keys are {key.name}+{key.note_key_id.hex()}, expected one.")
     return known
-
-
-def is_key_name(name: str) -> bool:
-    """Whether a signed note can carry the name: not empty, no Unicode spaces, no controls, no plus."""
-    if not name or "+" in name or any(character.isspace() for character in name):
-        return False
-    return not _CONTROL.search(name) and _is_unicode(name)
 
 
 def encode_base64(data: bytes) -> str:

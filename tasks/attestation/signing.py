@@ -46,16 +46,23 @@ class _Secret(bytes):
     __str__ = __repr__
 
 
+def is_key_name(name: str) -> bool:
+    """Whether a signed note can carry the name: not empty, no Unicode spaces, no controls, no plus."""
+    if not name or "+" in name or any(character.isspace() for character in name):
+        return False
+    return not any(character < " " or "\ud800" <= character <= "\udfff" for character in name)
+
+
 def key_id(key_name: str, public_key: bytes) -> bytes:
     """The 8 bytes that name a key; the first 4 are its C2SP signed-note key id.
 
     They begin SHA-256(key name + newline + 0x01 + public key): https://c2sp.org/signed-note.
     Raises SigningKeyError for a key name that no signed note could carry.
     """
-    if not key_name or "+" in key_name or any(character.isspace() for character in key_name):
+    if not is_key_name(key_name):
         raise SigningKeyError(
             f"signing key: key name {key_name!r} cannot stand in a signed note. "
-            'Expected a name without blanks and without "+". Nothing was written.'
+            'Expected a name without blanks, controls and "+". Nothing was written.'
         )
     named_key = key_name.encode() + b"\n" + _ED25519_TYPE + public_key
     return hashlib.sha256(named_key).digest()[:_KEY_ID_BYTES]

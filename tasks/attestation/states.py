@@ -26,6 +26,7 @@ from tasks.attestation.keyring import KeyRegistry, RegisteredKey
 from tasks.attestation.payload import encoder
 from tasks.attestation.signing import PLACEHOLDER, PLACEHOLDER_HEX, VERSION
 from tasks.engine.derivation import NotUtf8
+from tasks.engine.errors import SealError
 from tasks.engine.keys import Key
 
 State = Literal["valid", "unsigned", "invalid", "malformed", "unknown_key", "revoked", "downgraded", "unlogged"]
@@ -81,7 +82,8 @@ class Judge:
     """Decides the state of rows by one registry.
 
     `first_id_of_leaf` gives the least attestation id whose leaf is that one or a later one, or None if there is none
-    yet. `logged_before` gives a log row of the fact with this signature, or None; it is asked for unlogged rows.
+    yet; it raises SealError if no leaf is known. `logged_before` gives a log row of the fact with this signature, or
+    None; it is asked for unlogged rows.
     """
 
     def __init__(
@@ -184,12 +186,16 @@ class _Encoders(dict["str | None", Callable[[Any], bytes]]):
 
 
 def _trusted(key: RegisteredKey, first_id_of_leaf: Callable[[int], int | None]) -> _TrustedKey:
-    """The leaves in which a key is trusted, as attestation ids: both grow together."""
+    """The leaves in which a key is trusted, as attestation ids: both grow together. None where no leaf is known."""
     first_leaf, end_leaf = key.trusted_leaves
+    nowhere = _TrustedKey(key.name, ed25519.verifier(key.key.public_key), 0, float("-inf"))
     if end_leaf is not None and end_leaf <= first_leaf:
-        return _TrustedKey(key.name, ed25519.verifier(key.key.public_key), 0, float("-inf"))
-    first = first_id_of_leaf(first_leaf) if first_leaf else -(2**63)
-    end = first_id_of_leaf(end_leaf) if end_leaf is not None else None
+        return nowhere
+    try:
+        first = first_id_of_leaf(first_leaf) if first_leaf else -(2**63)
+        end = first_id_of_leaf(end_leaf) if end_leaf is not None else None
+    except SealError:
+        return nowhere
     return _TrustedKey(
         key.name, ed25519.verifier(key.key.public_key),
         2**63 if first is None else first, float("inf") if end is None else end,

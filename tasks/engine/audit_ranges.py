@@ -129,11 +129,11 @@ def _pieces(tile: Tile, hashes: Sequence[bytes], cuts: Sequence[int]) -> Iterato
 
 def _hash_around_gaps(tile: Tile, rows: Sequence[LogRow], result: Audited) -> tuple[list[LogRow], list[bytes]]:
     """Step 2: the rows that the tile knows, and the hash of every leaf, zeros where the row is gone."""
-    known = {attestation_id: leaf for leaf, attestation_id in enumerate(tile.attestation_ids, tile.first_leaf)}
+    known = set(tile.attestation_ids)
     here = {row[0]: LogRow(*row) for row in rows if row[0] in known}
     strangers = [LogRow(*row) for row in rows if row[0] not in known]
     hashes = []
-    for attestation_id, leaf in known.items():
+    for leaf, attestation_id in enumerate(tile.attestation_ids, tile.first_leaf):
         row = here.get(attestation_id)
         hashes.append(leaf_hash(leaf_data(row, tile.digest(leaf))) if row else _GONE)
         if row is None:
@@ -143,7 +143,6 @@ def _hash_around_gaps(tile: Tile, rows: Sequence[LogRow], result: Audited) -> tu
     for row in strangers:
         detail = "the log was sealed around this id without it: it was inserted later"
         result.add(Finding(Verdict.ROW_INSERTED, detail, attestation_id=row.attestation_id, fact_id=words(row.fact_id)))
-    hashes += [_GONE] * (tile.leaves - len(hashes))  # an id that stands twice
     return list(here.values()), hashes
 
 

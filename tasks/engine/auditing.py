@@ -22,19 +22,20 @@ from typing import Any
 from tasks.attestation.checkpoints import Checkpoint, open_checkpoint
 from tasks.attestation.keyring import KeyRegistry
 from tasks.attestation.leaves import LatestRow, leaf_data
-from tasks.attestation.merkle import HASH_BYTES, Frontier, leaf_hash
+from tasks.attestation.merkle import Frontier, leaf_hash
 from tasks.attestation.notes import Note, VerifierKey
 from tasks.attestation.states import STATES, Judge
-from tasks.attestation.subtrees import count_subtrees, grow, subtrees
+from tasks.attestation.subtrees import grow, subtrees
 from tasks.attestation.verdicts import LOG_VERDICTS, Finding, Verdict, in_order
 from tasks.engine.audit_ranges import KEPT, Audited, AuditRange, Suspect, audit_range, compare, words
 from tasks.engine.clock import now_text
 from tasks.engine.errors import InvalidSignatureError, NoteError, UnverifiedNoteError
+from tasks.engine.keys import from_json
 from tasks.engine.rotation import rotation_findings
 from tasks.engine.sealing import GROUP_LEAVES, hashing
 from tasks.engine.settings import Settings
 from tasks.engine.verifying import findings_in, plan_verification, read_findings, verify_in_process
-from tasks.stores.log_base import FIRST_ID, StoredCheckpoint, TileHead
+from tasks.stores.log_base import FIRST_ID, StoredCheckpoint, TileHead, break_in, split_roots
 from tasks.stores.sqlite_attestations import open_attestations
 from tasks.stores.sqlite_log import SqliteLogSession, open_log_session
 
@@ -178,6 +179,7 @@ class _Log:
     ) -> None:
         self.session, self.report = session, report
         self.heads = session.layout()
+        self.broken = break_in(self.heads)
         self.stored = session.checkpoints()
         self.signed = signed
         self.roots: dict[int, bytes] = {one.size: one.root for one in reversed(signed)}
@@ -194,9 +196,9 @@ class _Log:
         return self.heads[-1].last_id if self.heads else None
 
     def leaf_of(self, attestation_id: int) -> int | None:
-        """The leaf of an attestation, or None if it is not sealed."""
-        for head in self.heads:
-            if head.first_id <= attestation_id <= head.last_id and head.objection() is None:
+        """The leaf of an attestation, or None if it is not sealed, or the tiles make no log."""
+        for head in self.heads if self.broken is None else ():
+            if head.first_id <= attestation_id <= head.last_id:
                 ids = self.session.read_tile(head).attestation_ids
                 return head.first_leaf + ids.index(attestation_id) if attestation_id in ids else None
         return None
@@ -216,20 +218,10 @@ class _Log:
         return self._tiles_make_one_log() and self._is_long_enough()
 
     def _tiles_make_one_log(self) -> bool:
-        expected, behind = 0, FIRST_ID - 1
-        for head in self.heads:
-            objection = head.objection()
-            if head.first_leaf != expected:
-                objection = f"the next tile begins at leaf {head.first_leaf}"
-            elif objection is None and len(head.roots) != HASH_BYTES * count_subtrees(head.first_leaf, head.end):
-                objection = f"subtree_roots of {len(head.roots)} bytes"
-            elif objection is None and head.first_id <= behind:
-                objection = f"its ids begin at {head.first_id}, those before it end at {behind}"
-            if objection:
-                self.report.add(Finding(Verdict.TILE_DAMAGED, f"{objection}: the log cannot be rebuilt", expected))
-                return False
-            expected, behind = head.end, head.last_id
-        return True
+        if self.broken:
+            leaf, objection = self.broken
+            self.report.add(Finding(Verdict.TILE_DAMAGED, f"{objection}: the log cannot be rebuilt", leaf))
+        return self.broken is None
 
     def _is_long_enough(self) -> bool:
         longest = max(self.roots)
@@ -395,8 +387,7 @@ def _rewritten(log: _Log, tree: _Tree, size: int) -> Finding:
     by_tile = Frontier()
     for head in log.heads:
         if head.end <= size:
-            roots = [head.roots[at : at + HASH_BYTES] for at in range(0, len(head.roots), HASH_BYTES)]
-            grow(by_tile, head.end, roots)
+            grow(by_tile, head.end, split_roots(head.roots))
     if by_tile.size == size and by_tile.root() == log.roots[size]:
         head = next(head for head in log.heads if head.first_leaf in tree.other_roots)
         return _rewritten_within(head.first_leaf, head.end)
@@ -416,7 +407,7 @@ def _rewritten_within(first: int, end: int) -> Finding:
 
 
 def _roots_of(frontier: bytes) -> list[bytes]:
-    return [frontier[at : at + HASH_BYTES] for at in range(8, len(frontier), HASH_BYTES)]
+    return split_roots(frontier[8:])
 
 
 # --- 5: the rest ------------------------------------------------------------------------------------
@@ -464,7 +455,7 @@ def _of_all(
         for verdict in verify_in_process(settings, registry, plan, workers=workers, folder=Path(folder)):
             counts.update(verdict.states)
         for found in read_findings(findings_in(Path(folder), chunk.chunk) for chunk in plan.chunks):
-            yield found["state"], str(found["fact_id"]), found["detail"]
+            yield found["state"], words(from_json(found["fact_id"])), found["detail"]
 
 
 def _of_sample(
@@ -481,7 +472,7 @@ def _of_sample(
             found = judge.findings([row]) if row is not None else []
             counts.update([found[0].state if found else "valid"] if row is not None else [])
             for finding in found:
-                yield finding.state, str(finding.fact_id), finding.detail
+                yield finding.state, words(finding.fact_id), finding.detail
 
 
 def _facts_at(log: SqliteLogSession, heads: Sequence[TileHead], leaves: Sequence[int]) -> Iterator[str]:

@@ -32,6 +32,7 @@ _OTHER_JOBS_TABLE = "am_fact_signature"  # belongs to another job: never written
 _NO_TABLE = "no such table"
 APPLY_SCHEMA = "luigi --module tasks ApplySchema --local-scheduler"
 
+
 @dataclass(frozen=True)
 class Drift:
     """One way in which the database does not honour the contract, and how to mend it."""

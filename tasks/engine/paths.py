@@ -3,7 +3,7 @@
 <state_dir>/<run_id>/schema.json
 <state_dir>/<run_id>/plan.json
 <state_dir>/<run_id>/{dry-run,live}/chunks/chunk-000017.json
-<state_dir>/<run_id>/live/seal.json
+<state_dir>/<run_id>/{live,sign}/seal.json
 <state_dir>/<run_id>/{dry-run,live}/report.json, report.md
 <state_dir>/<run_id>/{verify,sign}/plan.json, chunks/…
 <state_dir>/<run_id>/verify/verify.json, verify.md

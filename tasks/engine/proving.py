@@ -18,6 +18,7 @@ from tasks.attestation.proofs import Checked, check_proof, encode_extra
 from tasks.attestation.subtrees import subtrees
 from tasks.engine.audit_ranges import digest_of
 from tasks.engine.errors import NoteError, ProofError
+from tasks.engine.explaining import ids_in_order
 from tasks.engine.settings import Settings
 from tasks.stores.log_base import Tile, TileHead
 from tasks.stores.sqlite_log import SqliteLogSession, open_log_session
@@ -31,11 +32,14 @@ def prove(settings: Settings, fact_id: str) -> bytes:
     Raises ProofError if there is nothing to prove: no such fact, not sealed yet, changed since, or a log that does not
     match its checkpoint.
     """
+    nothing = f"fact {fact_id!r}: nothing was attested about it in {settings.database_path}. There is no proof."
+    if not ids_in_order([fact_id]):
+        raise ProofError(nothing)
     with open_log_session(settings, purpose="read") as session, session.snapshot():
         attestation_id = session.latest_of_fact(fact_id)
         found = session.read_metadata(fact_id)
         if attestation_id is None or found is None:
-            raise ProofError(f"fact {fact_id!r}: nothing was attested about it in {settings.database_path}.")
+            raise ProofError(nothing)
         blob, row = found
         heads = session.layout()
         tile = _tile_of(session, heads, attestation_id, fact_id)
@@ -78,7 +82,7 @@ def _inclusion(
     try:
         hashes = tuple(_root_of(nodes, *one) for one in inclusion_ranges(leaf, last.tree_size))
         root = Checkpoint.parse(Note.parse(last.note).text).root
-    except (IndexError, KeyError, NoteError) as error:
+    except (IndexError, KeyError, ValueError, NoteError) as error:
         raise ProofError(f"the tiles of the log are damaged ({error}): {_AUDIT}.") from None
     if not verify_inclusion(hashed, leaf, last.tree_size, hashes, root):
         raise ProofError(f"leaf {leaf} does not lead to the root of {last.tree_size} leaves: {_AUDIT}.")

@@ -12,13 +12,15 @@ A row is refused with the first of these reasons:
     unlogged                the latest log row of the fact is not a placeholder, or there is none
     attester_missing        verified_by is NULL: nobody stands for it
     attester_differs        verified_by is not the attester that was logged
+    seal_broken             its log row is older than the seal, and not what was sealed
     payload_differs         the log is sealed, and the fields are not those that were sealed
     payload_not_sealed      the log is sealed, but no payload was known for this row then
     changed_after_logging   its log row is not sealed, and the row was updated after it was logged
     fact_missing            its log row is not sealed, and there is no fact to compare the row with
     differs_from_fact       its log row is not sealed, and source, time or band are not what the fact gives today
 
-The log alone does not say what the fields were; the sealed log does, by its digests. Where it is not sealed the fact
+The log alone does not say what the fields were; the sealed log does, by its digests, which are held against the signed
+root before they are believed: see sealed_digests.py. Where it is not sealed the fact
 itself has to bear the row out, so a fact that changed since is refused as well. Seal the log first.
 """
 
@@ -27,17 +29,19 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
 from tasks.attestation.keyring import KeyRegistry
+from tasks.attestation.leaves import NO_DIGEST
 from tasks.attestation.signing import Signer
 from tasks.attestation.states import AttestedRow, Judge
 from tasks.engine.backfill import ChunkRun, Progress, work_through
 from tasks.engine.chunk_runs import patiently, read_marker, require_plan
 from tasks.engine.clock import now_text, utc_now
 from tasks.engine.derivation import Fact, Reject, Rules, derive
-from tasks.engine.errors import SigningKeyError
+from tasks.engine.errors import SealError, SigningKeyError
 from tasks.engine.keys import describe
 from tasks.engine.paths import PartPaths
 from tasks.engine.planning import Cuts, streamed
@@ -49,18 +53,19 @@ from tasks.engine.plans import (
     refuse_other_binding,
     with_seconds,
 )
+from tasks.engine.sealed_digests import SealedDigests
 from tasks.engine.settings import Settings
 from tasks.engine.verification import signer_of
 from tasks.stores.base import BatchWrite, Counts, LedgerRow
 from tasks.stores.resigning import PendingRow, ResigningSession, SignatureWrite
+from tasks.stores.sqlite_log import open_log_session
 from tasks.stores.sqlite_resigning import open_resigning_session
 
 REFUSALS: Final = (
-    "malformed", "downgraded", "unlogged", "attester_missing", "attester_differs", "payload_differs",
-    "payload_not_sealed", "changed_after_logging", "fact_missing", "differs_from_fact",
+    "malformed", "downgraded", "unlogged", "attester_missing", "attester_differs", "seal_broken",
+    "payload_differs", "payload_not_sealed", "changed_after_logging", "fact_missing", "differs_from_fact",
 )  # fmt: skip
 
-_NO_DIGEST = bytes(32)
 _SHOWN = 60
 
 
@@ -123,23 +128,24 @@ def _attempt(settings: Settings, paths: PartPaths, number: int, progress: Callab
         settings=settings, paths=paths, plan=plan, chunk=plan.chunk(number), signer=require_signer(settings),
         clock=utc_now, progress=progress,
     )  # fmt: skip
-    with open_resigning_session(settings, write=True) as session:
+    with open_log_session(settings, purpose="read") as log, open_resigning_session(settings, write=True) as session:
         refuse_other_binding(plan, session.binding)
-        sign_chunk(session, run)
+        sign_chunk(session, run, SealedDigests(log, settings))
 
 
-def sign_chunk(session: ResigningSession, run: ChunkRun) -> None:
+def sign_chunk(session: ResigningSession, run: ChunkRun, sealed: SealedDigests) -> None:
     """Bring one chunk to its end. Raises as `backfill_chunk` does."""
     judge = Judge(KeyRegistry(()), first_id_of_leaf=lambda _: None, logged_before=lambda *_: None)
-    work_through(session, run, lambda row, mark: _write_next_batch(session, run, judge, row, mark))
+    bar = _Bar(session, sealed, judge, run.settings.derivation.confidence_width)
+    work_through(session, run, lambda row, mark: _write_next_batch(session, run, bar, row, mark))
 
 
-def _write_next_batch(session: ResigningSession, run: ChunkRun, judge: Judge, row: LedgerRow, mark: float) -> bool:
+def _write_next_batch(session: ResigningSession, run: ChunkRun, bar: _Bar, row: LedgerRow, mark: float) -> bool:
     assert run.signer is not None  # require_signer has seen to it
     batch = session.read_pending(after=row.cursor, through=run.chunk.through, limit=run.settings.pacing.batch_rows)
     signatures, refused = list[SignatureWrite](), list[Reject]()
     for pending in batch.rows:
-        payload_or_refusal = _payload(session, judge, pending, run.settings.derivation.confidence_width)
+        payload_or_refusal = bar.payload(pending)
         if isinstance(payload_or_refusal, Reject):
             refused.append(payload_or_refusal)
         else:
@@ -169,27 +175,45 @@ def _signature(signer: Signer, row: PendingRow, payload: bytes) -> SignatureWrit
     return SignatureWrite(*row[:6], blob, blob[8:72].hex(), row.attestation_id, notes)
 
 
-def _payload(session: ResigningSession, judge: Judge, row: PendingRow, width: float) -> bytes | Reject:
-    """The payload to sign, or why the row is refused."""
-    attested = AttestedRow(*row[:9], row.ever_signed)
-    finding = judge.judge(attested)
-    if finding is not None and finding.state != "unsigned":
-        return _refuse(row, finding.state, finding.detail)
-    if row.verified_by is None:
-        return _refuse(row, "attester_missing", "verified_by is NULL")
-    if row.attester != row.verified_by:
-        return _refuse(row, "attester_differs", f"verified_by {_seen(row.verified_by)}, logged {_seen(row.attester)}")
-    payload = judge.payload(attested)
-    sealed = session.sealed_digest(row.attestation_id)
-    if sealed is None:
-        return _refuse_if_changed(row) or _refuse_if_other(session.fact(row.fact_id), row, width) or payload
-    if sealed == _NO_DIGEST:
-        return _refuse(row, "payload_not_sealed", f"log row {row.attestation_id} was sealed without a payload")
-    if sealed != sha256(payload).digest():
-        return _refuse(
-            row, "payload_differs", f"payload {sha256(payload).hexdigest()[:16]}…, sealed {sealed.hex()[:16]}…"
-        )
-    return payload
+@dataclass(frozen=True)
+class _Bar:
+    """What a row has to pass before it is signed."""
+
+    session: ResigningSession
+    sealed: SealedDigests
+    judge: Judge
+    confidence_width: float
+
+    def payload(self, row: PendingRow) -> bytes | Reject:
+        """The payload to sign, or why the row is refused."""
+        attested = AttestedRow(*row[:9], row.ever_signed)
+        finding = self.judge.judge(attested)
+        if finding is not None and finding.state != "unsigned":
+            return _refuse(row, finding.state, finding.detail)
+        if row.verified_by is None:
+            return _refuse(row, "attester_missing", "verified_by is NULL")
+        if row.attester != row.verified_by:
+            seen = f"verified_by {_seen(row.verified_by)}, logged {_seen(row.attester)}"
+            return _refuse(row, "attester_differs", seen)
+        payload = self.judge.payload(attested)
+        return self._objection(row, payload) or payload
+
+    def _objection(self, row: PendingRow, payload: bytes) -> Reject | None:
+        try:
+            sealed = self.sealed.digest(row.attestation_id)
+        except SealError as error:
+            return _refuse(row, "seal_broken", str(error))
+        if sealed is None:
+            return _refuse_if_changed(row) or self._refuse_if_other(row)
+        if sealed == NO_DIGEST:
+            return _refuse(row, "payload_not_sealed", f"log row {row.attestation_id} was sealed without a payload")
+        if sealed != sha256(payload).digest():
+            seen = f"payload {sha256(payload).hexdigest()[:16]}…, sealed {sealed.hex()[:16]}…"
+            return _refuse(row, "payload_differs", seen)
+        return None
+
+    def _refuse_if_other(self, row: PendingRow) -> Reject | None:
+        return _refuse_if_other(self.session.fact(row.fact_id), row, self.confidence_width)
 
 
 def _refuse_if_changed(row: PendingRow) -> Reject | None:

@@ -20,7 +20,7 @@ from tasks.attestation.keyring import KeyRegistry, RegisteredKey, Use, entry_for
 from tasks.attestation.notes import VerifierKey
 from tasks.attestation.signing import Signer
 from tasks.attestation.verdicts import Finding, Verdict
-from tasks.engine.errors import DriftError, PublicKeyError, SigningKeyError
+from tasks.engine.errors import DriftError, KeyRegistryError, PublicKeyError, SigningKeyError
 from tasks.engine.settings import Settings
 from tasks.stores.sqlite_log import open_log_session
 
@@ -30,24 +30,50 @@ _TYPE = "key-rotation"
 
 @dataclass(frozen=True)
 class Rotation:
-    """One rotation as it was logged. `leaf` is the number that its row has, or will have, in the sealed log."""
+    """One rotation as it was logged. `leaf` is the number that its row has, or will have, in the sealed log.
+
+    `sealed` is how many leaves were sealed then.
+    """
 
     attestation_id: int
     leaf: int
+    sealed: int
     old: VerifierKey
     new: VerifierKey
 
     def entries(self, use: Use, old: RegisteredKey | None) -> tuple[RegisteredKey, RegisteredKey]:
-        """What the registry must say now: the old key superseded, the new one active from the leaf behind."""
+        """What the registry must say now: the old key superseded, the new one active from the leaf behind.
+
+        A new key for checkpoints begins with the first leaf that is not sealed: either key may seal the rows up to the
+        rotation, for that depends on when the new one is put in its place.
+        """
         before = old or entry_for(self.old, use)
         superseded = before.model_copy(update={"state": "superseded", "until_leaf": self.leaf})
-        return superseded, entry_for(self.new, use, from_leaf=self.leaf + 1)
+        first = self.leaf + 1 if use == "rows" else self.sealed
+        return superseded, entry_for(self.new, use, from_leaf=first)
 
 
 def record(old: VerifierKey, new: VerifierKey, rotated_at: str) -> str:
     """What both keys sign."""
     fields = {"new_vkey": str(new), "old_vkey": str(old), "rotated_at": rotated_at, "type": _TYPE}
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def refuse_unfit(old: Signer, new: Signer, use: Use, registry: KeyRegistry) -> None:
+    """Raise KeyRegistryError if the registry could not say afterwards that the new key follows the old one."""
+    where, nothing = registry.source, "Nothing was written."
+    for key in registry.keys:
+        if key.key.public_key == new.public_key:
+            raise KeyRegistryError(
+                f"rotate: the new key is in {where} already, as {key.name} for {key.use}, and a key is for one thing "
+                f"only. Make another: provenance keygen. {nothing}"
+            )
+    registered = registry.find(old.key_id.hex())
+    if registered is not None and (registered.use, registered.state) != (use, "active"):
+        raise KeyRegistryError(
+            f"rotate: {where} has the old key {registered.key_id} as {registered.state} for {registered.use}, expected "
+            f"active for {use}: only a key that is trusted can hand over. {nothing}"
+        )
 
 
 def rotate(settings: Settings, old: Signer, new: Signer, *, now: str) -> Rotation:
@@ -77,7 +103,7 @@ def rotate(settings: Settings, old: Signer, new: Signer, *, now: str) -> Rotatio
         )
         last = session.last_checkpoint()
         sealed, behind = (last.tree_size, last.last_attestation_id + 1) if last else (0, -(2**63))
-        return Rotation(appended, sealed + session.count_rows(behind, appended) - 1, *keys)
+        return Rotation(appended, sealed + session.count_rows(behind, appended) - 1, sealed, *keys)
 
 
 def rotation_findings(

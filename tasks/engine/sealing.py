@@ -26,18 +26,19 @@ from typing import Any, Literal, TypeVar
 from tasks.attestation import notes
 from tasks.attestation.checkpoints import Checkpoint, open_checkpoint
 from tasks.attestation.leaves import MARK_BYTES, TILE_LEAVES, LeafHasher
-from tasks.attestation.merkle import HASH_BYTES, Frontier
+from tasks.attestation.merkle import Frontier
 from tasks.attestation.notes import Note, VerifierKey
 from tasks.attestation.signing import Signer
 from tasks.attestation.subtrees import grow, subtree_roots
 from tasks.engine import markers, points
 from tasks.engine.checkpoint_files import CheckpointFiles
+from tasks.engine.chunk_runs import patiently
 from tasks.engine.clock import now_text
 from tasks.engine.errors import DriftError, NoteError, SealError, StateError, UnverifiedNoteError
 from tasks.engine.paths import RunPaths
 from tasks.engine.settings import Settings
 from tasks.engine.verification import log_signer_of
-from tasks.stores.log_base import NewCheckpoint, StoredCheckpoint, Tile
+from tasks.stores.log_base import NewCheckpoint, StoredCheckpoint, Tile, split_roots
 from tasks.stores.sqlite_log import SqliteLogSession, next_id, open_log_session
 
 logger = logging.getLogger("luigi-interface")
@@ -146,7 +147,7 @@ def _count_unsealed(session: SqliteLogSession, last: StoredCheckpoint | None) ->
     return session.count_rows(first, newest) if newest is not None and newest >= first else 0
 
 
-_EMPTY = StoredCheckpoint(0, Frontier().root(), Frontier().to_bytes(), 0, b"")
+EMPTY = StoredCheckpoint(0, Frontier().root(), Frontier().to_bytes(), 0, b"")
 
 
 def _resume(session: SqliteLogSession, signer: Signer, files: CheckpointFiles, origin: str) -> StoredCheckpoint:
@@ -155,7 +156,17 @@ def _resume(session: SqliteLogSession, signer: Signer, files: CheckpointFiles, o
     Raises SealError if the database does not hold what was sealed before.
     """
     stored = session.checkpoints()
-    last = stored[-1] if stored else _EMPTY
+    last = stored[-1] if stored else EMPTY
+    refuse_other_history(last, signer, files, origin)
+    files.publish(stored)
+    return last
+
+
+def refuse_other_history(last: StoredCheckpoint, signer: Signer | None, files: CheckpointFiles, origin: str) -> None:
+    """Raise SealError unless the last checkpoint, or EMPTY where there is none, is what was sealed last.
+
+    It must be as large as any that was published, this log's, whole, and signed by this key or published itself.
+    """
     published = files.largest()
     if published > last.tree_size:
         raise SealError(
@@ -164,19 +175,18 @@ def _resume(session: SqliteLogSession, signer: Signer, files: CheckpointFiles, o
             f"second history: put the database back, or begin a new log under another sealing.origin. Nothing was "
             f"written."
         )
-    if stored:
+    if last.tree_size:
         _refuse_other_log(last, signer, files, origin)
-    files.publish(stored)
-    return last
 
 
-def _refuse_other_log(last: StoredCheckpoint, signer: Signer, files: CheckpointFiles, origin: str) -> None:
+def _refuse_other_log(last: StoredCheckpoint, signer: Signer | None, files: CheckpointFiles, origin: str) -> None:
     """Raise SealError unless the last checkpoint is this log's, whole, and signed by this key or published before."""
     where = f"checkpoint of {last.tree_size} leaves in the database"
     try:
         frontier = Frontier.from_bytes(last.frontier)
         try:
-            checkpoint = open_checkpoint(last.note, [VerifierKey(signer.key_name, signer.public_key)])
+            keys = [VerifierKey(signer.key_name, signer.public_key)] if signer else []
+            checkpoint = open_checkpoint(last.note, keys)
         except UnverifiedNoteError:
             if not files.holds(last):
                 raise
@@ -225,7 +235,7 @@ class _Sealer:
         committed, pending = start.tree_size, list[Tile]()
         for tiles in results:
             for tile in tiles:
-                grow(frontier, tile.end, _split(tile.roots))
+                grow(frontier, tile.end, split_roots(tile.roots))
             pending += tiles
             if frontier.size % STEP_LEAVES == 0:
                 if not self._commit(frontier, committed, pending):
@@ -308,10 +318,6 @@ def _hash_tiles(session: SqliteLogSession, group: Group) -> Iterator[Tile]:
         leaf, first = leaf + wanted, last + 1
 
 
-def _split(roots: bytes) -> list[bytes]:
-    return [roots[at : at + HASH_BYTES] for at in range(0, len(roots), HASH_BYTES)]
-
-
 Run = Callable[[Callable[[_T], _R], Iterable[_T]], Iterator[_R]]
 
 
@@ -349,10 +355,17 @@ def _in_order(
 
 
 def seal_run(settings: Settings, paths: RunPaths) -> None:
-    """Seal the log at the end of a live run, and leave seal.json. A dry run never seals."""
+    """Seal the log at the end of a live run or a signing, and leave seal.json. A dry run never seals.
+
+    A lock or a full disk is waited out like that of a chunk.
+    """
     if not paths.dry_run:
-        sealed = seal_log(settings, run_id=paths.run_id)
-        markers.write_durably(paths.seal, markers.to_text(sealed.as_json()))
+        patiently(lambda: _seal_once(settings, paths))
+
+
+def _seal_once(settings: Settings, paths: RunPaths) -> None:
+    sealed = seal_log(settings, run_id=paths.run_id)
+    markers.write_durably(paths.seal, markers.to_text(sealed.as_json()))
 
 
 def is_sealed(settings: Settings, paths: RunPaths) -> bool:

@@ -12,6 +12,7 @@ from tasks.engine.clock import now_text
 from tasks.engine.errors import StateError
 from tasks.engine.paths import PartPaths
 from tasks.engine.plans import Plan, read_plan
+from tasks.engine.sealing import read_seal, seal_words
 from tasks.engine.settings import Settings
 from tasks.reporting.markdown import cell, markdown_table
 from tasks.stores.base import LedgerRow
@@ -33,6 +34,7 @@ class SigningReport:
     refused: dict[str, int]
     refused_sample: list[dict[str, Any]]
     remaining: int
+    sealed: dict[str, Any]
     rows_per_second: float
     chunks: list[dict[str, Any]]
 
@@ -85,6 +87,7 @@ def _summarize(session: ResigningSession, settings: Settings, paths: PartPaths, 
         refused=session.reject_reasons(plan.run_id),
         refused_sample=session.reject_sample(plan.run_id),
         remaining=session.count_pending(),
+        sealed=read_seal(paths),
         rows_per_second=round(counts["pending"] / seconds, 1) if seconds else 0.0,
         chunks=[_of_report(row) for row in rows],
     )
@@ -119,7 +122,7 @@ def _to_terminal(report: SigningReport) -> str:
     lines = [f"signing {report.run_id}: {signed:,} of {pending:,} placeholders signed with key {report.key_id}"]
     if report.refused:
         lines.append("  REFUSED: " + ", ".join(f"{reason} {count:,}" for reason, count in report.refused.items()))
-    return "\n".join([*lines, f"  still unsigned: {report.remaining:,}"])
+    return "\n".join([*lines, f"  still unsigned: {report.remaining:,}", f"  {seal_words(report.sealed)}"])
 
 
 def _to_markdown(report: SigningReport) -> str:
@@ -133,6 +136,7 @@ def _to_markdown(report: SigningReport) -> str:
         f"# Signing {cell(report.run_id)}",
         "\n".join(f"- {name}: {cell(value)}" for name, value in facts.items()),
         f"## Rows\n\n{markdown_table(('placeholders', 'rows'), [(k, f'{v:,}') for k, v in report.rows.items()])}",
+        f"## Sealed log\n\n{cell(seal_words(report.sealed))}",
     ]
     if report.refused:
         sample = [(row["fact_id"], row["reason"], row["detail"]) for row in report.refused_sample]

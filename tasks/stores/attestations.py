@@ -80,7 +80,8 @@ class AttestationReader(Protocol):
     def first_id_of_leaf(self, leaf: int) -> int | None:
         """The least attestation id whose leaf is this one or a later one; None if there is none yet.
 
-        Leaves that are not sealed yet are counted as the sealer would count them now.
+        Leaves that are not sealed yet are counted as the sealer would count them now. Raises SealError if the tiles do
+        not make one log: then no leaf is known.
         """
 
     def chain(self, fact_id: str) -> list[LogRow]:

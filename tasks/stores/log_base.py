@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tasks.attestation.leaves import MARK_BYTES, NO_DIGEST, TILE_LEAVES
 from tasks.attestation.merkle import HASH_BYTES
+from tasks.attestation.subtrees import count_subtrees
 
 _ID_BYTES = 8
 FIRST_ID = -(2**63)
@@ -81,6 +83,28 @@ class TileHead:
         if self.ids_length != _ID_BYTES * self.leaves:
             return f"attestation_ids of {self.ids_length} bytes for {self.leaves} leaves"
         return None
+
+
+def break_in(heads: Sequence[TileHead]) -> tuple[int, str] | None:
+    """Where tiles in order of their leaves do not make one log: the leaf where the next tile had to begin, and why."""
+    expected, behind = 0, FIRST_ID - 1
+    for head in heads:
+        objection = head.objection()
+        if head.first_leaf != expected:
+            objection = f"the next tile begins at leaf {head.first_leaf}"
+        elif objection is None and len(head.roots) != HASH_BYTES * count_subtrees(head.first_leaf, head.end):
+            objection = f"subtree_roots of {len(head.roots)} bytes"
+        elif objection is None and head.first_id <= behind:
+            objection = f"its ids begin at {head.first_id}, those before it end at {behind}"
+        if objection:
+            return expected, objection
+        expected, behind = head.end, head.last_id
+    return None
+
+
+def split_roots(roots: bytes) -> list[bytes]:
+    """The hashes that stand side by side in a tile's `roots`."""
+    return [roots[at : at + HASH_BYTES] for at in range(0, len(roots), HASH_BYTES)]
 
 
 def unpacked_ids(head: TileHead, packed: bytes | None) -> tuple[int, ...]:

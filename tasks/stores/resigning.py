@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from tasks.engine.keys import Key
 from tasks.stores.base import BatchWrite, Session
-
-_ID_BYTES = 8
-_DIGEST_BYTES = 32
 
 
 class PendingRow(NamedTuple):
@@ -58,40 +54,6 @@ class SignatureWrite(NamedTuple):
     notes: str
 
 
-class TileDigests(NamedTuple):
-    """The two large columns of a tile: ids, None if they have no gap, and payload digests."""
-
-    attestation_ids: bytes | None
-    payload_digests: bytes
-
-
-class SealedDigests:
-    """The payload digests of the sealed log by attestation id. Memory: the head of every tile, and what `read` keeps.
-
-    `heads` are (first leaf, leaves, first id, last id) of the tiles, in the order of their ids.
-    """
-
-    def __init__(self, heads: Sequence[tuple[int, int, int, int]], read: Callable[[int], TileDigests]) -> None:
-        self._heads = heads
-        self._first_ids = [head[2] for head in heads]
-        self._read = read
-
-    def digest(self, attestation_id: int) -> bytes | None:
-        """The digest that was sealed for this log row, 32 zero bytes if none was known; None if it is not sealed."""
-        at = bisect_right(self._first_ids, attestation_id) - 1
-        if at < 0 or attestation_id > self._heads[at][3]:
-            return None
-        first_leaf, leaves, first_id, _ = self._heads[at]
-        ids, digests = self._read(first_leaf)
-        position = attestation_id - first_id if ids is None else _position(ids, attestation_id, leaves)
-        return None if position is None else digests[_DIGEST_BYTES * position : _DIGEST_BYTES * (position + 1)]
-
-
-def _position(ids: bytes, attestation_id: int, leaves: int) -> int | None:
-    wanted = attestation_id.to_bytes(_ID_BYTES, "little", signed=True)
-    return next((i for i in range(leaves) if ids[_ID_BYTES * i : _ID_BYTES * (i + 1)] == wanted), None)
-
-
 class ResigningSession(Session, Protocol):
     """A run's session that can also sign placeholders. Its runs are kept apart from those of the backfill."""
 
@@ -101,9 +63,6 @@ class ResigningSession(Session, Protocol):
     def count_pending(self) -> int: ...
 
     def read_pending(self, *, after: Key, through: Key, limit: int) -> PendingRead: ...
-
-    def sealed_digest(self, attestation_id: int) -> bytes | None:
-        """What payload digest was sealed for a log row: 32 zero bytes if none was known; None if not sealed."""
 
     def fact(self, fact_id: str) -> tuple[Any, ...] | None:
         """The fact of this id as it is now, in the order of derivation.Fact, or None."""

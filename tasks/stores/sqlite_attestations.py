@@ -12,18 +12,19 @@ import apsw
 from tasks.engine.binding import AttestationBinding
 from tasks.engine.catalogue import Catalogue, fingerprint
 from tasks.engine.contract import resolve_attestations
+from tasks.engine.errors import SealError
 from tasks.engine.keys import Key, decoded
 from tasks.engine.settings import Settings
 from tasks.stores.attestations import LogRow, Provenance, RowsRead
+from tasks.stores.log_base import FIRST_ID, TileHead, break_in, unpacked_ids
 from tasks.stores.sqlite import bound
 from tasks.stores.sqlite_attestations_sql import attestation_statements
 from tasks.stores.sqlite_catalogue import read_catalogue
 from tasks.stores.sqlite_guard import Guard
+from tasks.stores.sqlite_log import tile_head
 from tasks.stores.sqlite_open import close_quietly, open_connection, translated
 from tasks.stores.sqlite_sql import Statement
 from tasks.stores.sqlite_verify import LargeTables, compile_statements, configured_names, drift_error, encoding_drift
-
-_ID_BYTES = 8
 
 
 @contextmanager
@@ -135,20 +136,22 @@ class SqliteAttestations:
     # -- leaves --------------------------------------------------------------------------------------
 
     def first_id_of_leaf(self, leaf: int) -> int | None:
-        size, last_sealed = self._sealed()
-        if leaf < size:
-            first_leaf, first_id, ids = self._run("tile_of_leaf", leaf=leaf)[0]
-            at = leaf - first_leaf
-            if ids is None:
-                return int(first_id + at)
-            return int.from_bytes(ids[_ID_BYTES * at : _ID_BYTES * (at + 1)], "little")
+        heads = self._layout()
+        for head in heads:
+            if head.first_leaf <= leaf < head.end:
+                packed = self._run("tile_ids", first_leaf=head.first_leaf)[0][0]
+                return unpacked_ids(head, packed)[leaf - head.first_leaf]
+        size, last_sealed = (heads[-1].end, heads[-1].last_id) if heads else (0, FIRST_ID)
         rows = self._run("unsealed_id", last_sealed=last_sealed, skip=leaf - size)
         return int(rows[0][0]) if rows else None
 
-    def _sealed(self) -> tuple[int, int]:
-        """How many leaves are sealed, and the last attestation id among them."""
-        rows = self._run("sealed") if self._binding.tile is not None else []
-        return (int(rows[0][0]), int(rows[0][1])) if rows else (0, -(2**63))
+    def _layout(self) -> list[TileHead]:
+        """The tiles of the sealed log, none if it never was."""
+        heads = [tile_head(row) for row in self._run("read_layout")] if self._binding.tile is not None else []
+        broken = break_in(heads)
+        if broken:
+            raise SealError(f"tiles of the sealed log: at leaf {broken[0]}: {broken[1]}. Run provenance audit.")
+        return heads
 
     # -- explaining ----------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ Both are looked up in the order of fact_id, so that neighbours in one index are 
 from __future__ import annotations
 
 from tasks.engine.binding import AttestationBinding
+from tasks.stores.sqlite_log_sql import layout_of
 from tasks.stores.sqlite_sql import Statement, key_value, quoted, raw_value
 
 
@@ -144,15 +145,10 @@ class AttestationSql:
         tile = quoted(self.b.tile)
         return (
             unsealed,
+            Statement("read_layout", layout_of(tile), "once"),
             Statement(
-                "sealed",
-                f"SELECT first_leaf + leaves, last_attestation_id FROM {tile} ORDER BY first_leaf DESC LIMIT 1",
-                "once",
-            ),
-            Statement(
-                "tile_of_leaf",
-                f"SELECT first_leaf, first_attestation_id, attestation_ids FROM {tile} WHERE first_leaf <= :leaf "
-                "ORDER BY first_leaf DESC LIMIT 1",
+                "tile_ids",
+                f"SELECT CAST(attestation_ids AS BLOB) FROM {tile} WHERE first_leaf = :first_leaf",
                 "once",
             ),
         )

@@ -205,7 +205,7 @@ class SqliteLogSession:
 
     def layout(self) -> list[TileHead]:
         """Every tile without its large columns, in leaf order."""
-        return [_tile_head(row) for row in self._run("read_layout")]
+        return [tile_head(row) for row in self._run("read_layout")]
 
     def read_tile(self, head: TileHead) -> Tile:
         """A tile whose head has no objection."""
@@ -280,7 +280,8 @@ def _checkpoint(row: Any) -> StoredCheckpoint:
     return StoredCheckpoint(size, root or b"", frontier or b"", last_attestation_id or 0, note or b"")
 
 
-def _tile_head(row: Any) -> TileHead:
+def tile_head(row: Any) -> TileHead:
+    """A row of the layout."""
     first_leaf, leaves, first_id, last_id, roots, ids_length, marks_length, digests_length = row
     return TileHead(
         first_leaf, leaves or 0, first_id or 0, last_id or 0, roots or b"", ids_length, marks_length or 0,

@@ -37,6 +37,12 @@ _CHECKPOINT_AS_BYTES = ", ".join(
 )
 
 
+def layout_of(tile: str) -> str:
+    """Every tile without its large columns, in leaf order, given the quoted name of their table."""
+    sizes = ", ".join(f"octet_length({column})" for column in _TILE_BLOBS)  # without reading them
+    return f"SELECT {_TILE_AS_BYTES}, {sizes} FROM {tile} ORDER BY first_leaf"
+
+
 def build_log_statements(binding: SidecarBinding) -> tuple[Statement, ...]:
     """All statements that seal, audit, prove or rotate."""
     sql = _Builder(binding)
@@ -155,13 +161,9 @@ class _Builder:
         )  # fmt: skip
 
     def auditing(self) -> tuple[Statement, ...]:
-        sizes = ", ".join(f"octet_length({column})" for column in _TILE_BLOBS)  # without reading them
         metadata_raw = ", ".join(map(_raw, self.metadata_columns))
         return (
-            Statement(
-                "read_layout",
-                f"SELECT {_TILE_AS_BYTES}, {sizes} FROM {self.tile} ORDER BY first_leaf", "once",
-            ),
+            Statement("read_layout", layout_of(self.tile), "once"),
             Statement(
                 "read_tile",
                 f"SELECT {_TILE_AS_BYTES}, {', '.join(map(_bytes, _TILE_BLOBS))} FROM {self.tile} "

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property, lru_cache
 from typing import Any
 
 from tasks.engine import points
 from tasks.engine.keys import Key, decoded
 from tasks.engine.settings import Settings
 from tasks.stores.base import BatchWrite
-from tasks.stores.resigning import PendingRead, PendingRow, SealedDigests, SignatureWrite, TileDigests
+from tasks.stores.resigning import PendingRead, PendingRow, SignatureWrite
 from tasks.stores.sqlite import SqliteSession, StaleReadError, bound
 from tasks.stores.sqlite_attestations import decode_row
 from tasks.stores.sqlite_open import close_quietly, open_connection, translated
@@ -67,9 +66,6 @@ class SqliteResigningSession(SqliteSession):
         exhausted = len(rows) < limit
         return PendingRead([PendingRow._make(row) for row in rows], through if exhausted else rows[-1][0], exhausted)
 
-    def sealed_digest(self, attestation_id: int) -> bytes | None:
-        return self._sealed.digest(attestation_id)
-
     def fact(self, fact_id: str) -> tuple[Any, ...] | None:
         """An integer key goes before a text key that reads the same: it is the one that is attested."""
         keys = [int(fact_id), fact_id] if _INTEGER.fullmatch(fact_id) else [fact_id]
@@ -79,14 +75,6 @@ class SqliteResigningSession(SqliteSession):
             if found is not None and str(found[0]) == fact_id:
                 return found
         return None
-
-    @cached_property
-    def _sealed(self) -> SealedDigests:
-        @lru_cache(maxsize=64)
-        def read(first_leaf: int) -> TileDigests:
-            return TileDigests(*self._run("tile_digests", first_leaf=first_leaf)[0])
-
-        return SealedDigests(self._run("tile_heads"), read)
 
     def write_signatures(self, batch: BatchWrite, signatures: Sequence[SignatureWrite]) -> bool:
         points.reach("before the write lock")

@@ -17,7 +17,6 @@ class _Builder(AttestationSql):
     def __init__(self, binding: Binding) -> None:
         super().__init__(AttestationBinding(binding.metadata, binding.log, binding.ledger.tile))
         self.run = RunSql(binding)
-        self.tile = quoted(binding.ledger.tile)
         self.is_pending = f"{self.signature} = zeroblob(64)"
 
     def reading_pending(self) -> tuple[Statement, ...]:
@@ -48,17 +47,8 @@ class _Builder(AttestationSql):
         )  # fmt: skip
 
     def comparing(self) -> tuple[Statement, ...]:
-        """What a row is compared with: the digest that was sealed, or the fact as it is."""
+        """What a row is compared with where its log row is not sealed: the fact as it is."""
         return (
-            Statement(
-                "tile_heads",
-                f"SELECT first_leaf, leaves, first_attestation_id, last_attestation_id FROM {self.tile} "
-                "ORDER BY first_attestation_id", "chunk",
-            ),
-            Statement(
-                "tile_digests",
-                f"SELECT attestation_ids, payload_digests FROM {self.tile} WHERE first_leaf = :first_leaf", "batch",
-            ),
             Statement(
                 "fact_of_key",
                 f"SELECT {', '.join(map(raw_value, self.run.fact_values))}, 1 FROM {self.run.facts} AS f "

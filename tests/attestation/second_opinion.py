@@ -285,7 +285,10 @@ class Database:
 
     @property
     def last_sealed(self) -> int | None:
-        return self.tiles[-1]["last_attestation_id"] if self.tiles else None
+        if not self.tiles:
+            return None
+        last = self.tiles[-1]["last_attestation_id"]
+        return last if type(last) is int else 0
 
 
 # --- the audit --------------------------------------------------------------------------------------
@@ -313,14 +316,15 @@ def audit(
     database = Database(path)
     signed, frontiers = _signed(database, given, keys, found)
     digests: dict[int, tuple[int, bytes]] = {}
-    if _tables(database, given, signed, found):
+    whole = _tables(database, given, signed, found)
+    if whole:
         digests = _tree(database, signed, frontiers, found)
     if not root_only:
         _metadata(database, digests, found)
-        _rotations(database, keys, found)
-        leaf_of = {attestation_id: leaf for attestation_id, (leaf, _) in digests.items()}
+        id_of = ids_by_leaf(database) if whole else None
+        _rotations(database, keys, id_of, found)
         for row in database.metadata:
-            state = state_of(database, row, keys, leaf_of)
+            state = state_of(database, row, keys, id_of)
             if state != "valid" and not (state == "unsigned" and allow_unsigned):
                 found.add((f"signature_{state}", None, _name(row["fact_id"])))
     return found
@@ -546,8 +550,9 @@ def _metadata_verdict(database: Database, rows: list[dict[str, Any]], digest: by
     return "metadata_edited" if digest is not None and digest_of(metadata) != digest else None
 
 
-def _rotations(database: Database, keys: list[Key], found: Found) -> None:
-    leaf_of = {i: tile["first_leaf"] + at for tile in database.tiles for at, i in enumerate(_ids(tile))}
+def _rotations(database: Database, keys: list[Key], id_of: list[int] | None, found: Found) -> None:
+    size = sum(tile["leaves"] for tile in database.tiles) if id_of else 0
+    leaf_of = {attestation_id: leaf for leaf, attestation_id in enumerate((id_of or [])[:size])}
     for row in database.log:
         of_rotation = isinstance(row["fact_id"], str) and row["fact_id"].startswith("key-rotation/")
         if of_rotation and not _is_rotation(row, keys):
@@ -573,7 +578,25 @@ def _is_rotation(row: dict[str, Any], keys: list[Key]) -> bool:
     )
 
 
-def state_of(database: Database, row: dict[str, Any], keys: list[Key], leaf_of: dict[int, int]) -> str:
+def ids_by_leaf(database: Database) -> list[int]:
+    """The attestation ids of the leaves, those that are not sealed yet behind the others."""
+    sealed = [one for tile in database.tiles for one in _ids(tile)]
+    behind = database.last_sealed
+    rest = sorted(row["attestation_id"] for row in database.log)
+    return sealed + [one for one in rest if behind is None or one > behind]
+
+
+def counts(key: Key, attestation_id: int, id_of: list[int] | None) -> bool:
+    """Whether the key is trusted in the leaf of this row of the log."""
+    if (key.first, key.end) == (0, float("inf")):
+        return True
+    if id_of is None or key.end <= key.first or key.first >= len(id_of):
+        return False
+    first = id_of[key.first] if key.first else -(2**63)
+    return first <= attestation_id and (key.end >= len(id_of) or attestation_id < id_of[int(key.end)])
+
+
+def state_of(database: Database, row: dict[str, Any], keys: list[Key], id_of: list[int] | None) -> str:
     """The state of a metadata row by its signature."""
     blob, payload = row["ed25519_sig"], payload_of(row)
     if not well_formed(blob) or payload is None:
@@ -591,9 +614,7 @@ def state_of(database: Database, row: dict[str, Any], keys: list[Key], leaf_of: 
         return "unlogged"
     if not key.verifies(payload, blob[8:72]):
         return "invalid"
-    leaf = leaf_of.get(logged[-1]["attestation_id"])
-    trusted = (key.first, key.end) == (0, float("inf")) or (leaf is not None and key.first <= leaf < key.end)
-    return "valid" if trusted else "revoked"
+    return "valid" if counts(key, logged[-1]["attestation_id"], id_of) else "revoked"
 
 
 # --- a proof of one fact ----------------------------------------------------------------------------
@@ -604,11 +625,13 @@ def check(proof: bytes, rows: Key, log: Key) -> bool:
     try:
         head, _, note = proof.partition(b"\n\n")
         lines = head.decode("ascii").split("\n")
-        spelt = unbase64(lines[1].removeprefix("extra "))
+        if not lines[1].startswith("extra ") or not re.fullmatch("index (0|[1-9][0-9]{0,18})", lines[2]):
+            return False
+        spelt = unbase64(lines[1][6:])
         extra = json.loads(spelt)
         if canonical(extra) != spelt or bytes.fromhex(extra["ed25519_sig"]).hex() != extra["ed25519_sig"]:
             return False
-        index = int(lines[2].removeprefix("index "))
+        index = int(lines[2][6:])
         path = [unbase64(line) for line in lines[3:]]
         checkpoint = open_checkpoint(note, [log])
         leaf, payload = extra["leaf"], extra["payload"]

@@ -135,6 +135,8 @@ def test_a_key_is_registered_once(tmp_path: Path) -> None:
         ("keys: []\nmore: 1", "expected the one key `keys`"),
         ("keys: [1]", "line 1: "),
         ("keys: [", "not YAML"),
+        ("keys: &a [*a]", "nested without end"),
+        ("keys: " + "[" * 5000, "nested without end"),
         ("keys: []\nkeys: []", "keys is given twice"),
         ("keys:\n- name: a\n  name: b", "line 3: name is given twice"),
     ],

@@ -18,11 +18,10 @@ from tasks.attestation.notes import (
     VerifierKey,
     decode_base64,
     encode_base64,
-    is_key_name,
     sign,
     verify,
 )
-from tasks.attestation.signing import Signer
+from tasks.attestation.signing import Signer, is_key_name
 from tasks.engine.errors import InvalidSignatureError, NoteError, PublicKeyError, UnverifiedNoteError
 
 # The example of Go's golang.org/x/mod/sumdb/note: key, text and signature as they stand there.

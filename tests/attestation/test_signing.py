@@ -204,7 +204,7 @@ def test_the_key_id_begins_the_hash_of_a_signed_note_key() -> None:
     assert key_id("example.org/k", public_key) == hashlib.sha256(b"example.org/k\n\x01" + public_key).digest()[:8]
 
 
-@pytest.mark.parametrize("name", ["", " ", "a b", "a\n", "\u3000a", "a+b", "+"])
+@pytest.mark.parametrize("name", ["", " ", "a b", "a\n", "\u3000a", "a+b", "+", "a\x01", "\ud800"])
 def test_a_key_name_that_no_signed_note_could_carry_is_refused(name: str) -> None:
     assert repr(name) in refusal(SEED.hex(), name=name)
 

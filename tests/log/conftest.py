@@ -106,12 +106,22 @@ class Store:
         folder = self.folder / "state" / "checkpoints"
         return [path.read_bytes() for path in sorted(folder.rglob("*.checkpoint"))]
 
-    def audit(self, **order: Any) -> AuditReport:
+    def audit(self, registry: KeyRegistry = REGISTRY, **order: Any) -> AuditReport:
         order.setdefault("checkpoint", self.checkpoints[-1] if self.checkpoints else b"")
-        return audit(self.settings, REGISTRY, AuditOrder(**{"allow_unsigned": True, **order}))
+        return audit(self.settings, registry, AuditOrder(**{"allow_unsigned": True, **order}))
 
-    def second_opinion(self, checkpoint: bytes, since: bytes | None = None, *, root_only: bool = False) -> set[Any]:
-        keys = [second_opinion.Key(str(ROWS_KEY), "rows"), second_opinion.Key(str(LOG_KEY), "checkpoints")]
+    def second_opinion(
+        self,
+        checkpoint: bytes,
+        since: bytes | None = None,
+        *,
+        root_only: bool = False,
+        registry: KeyRegistry = REGISTRY,
+    ) -> set[Any]:
+        keys = []
+        for key in registry.keys:
+            first, end = key.trusted_leaves
+            keys.append(second_opinion.Key(key.vkey, key.use, first, float("inf") if end is None else end))
         found: set[Any] = second_opinion.audit(
             self.path, checkpoint, keys, since=since, root_only=root_only, allow_unsigned=True
         )
@@ -173,11 +183,14 @@ def sealed(sealed_once: Store, tmp_path: Path) -> Store:
 def agree() -> Callable[..., set[Any]]:
     """Audit a store twice, by the project and by the second opinion; both must find the same. Gives what they found."""
 
-    def both(store: Store, since: bytes | None = None, *, checkpoint: bytes | None = None) -> set[Any]:
+    def both(
+        store: Store, since: bytes | None = None, *, checkpoint: bytes | None = None, registry: KeyRegistry = REGISTRY
+    ) -> set[Any]:
         checkpoint = store.checkpoints[-1] if checkpoint is None else checkpoint
         for root_only in (True, False):
-            report = store.audit(checkpoint=checkpoint, since=since, root_only=root_only)
-            assert named(report) == store.second_opinion(checkpoint, since, root_only=root_only)
+            report = store.audit(registry, checkpoint=checkpoint, since=since, root_only=root_only)
+            found = store.second_opinion(checkpoint, since, root_only=root_only, registry=registry)
+            assert named(report) == found
         return named(report)
 
     return both

@@ -284,6 +284,13 @@ def test_metadata_that_the_log_does_not_know_is_named(sealed: Any, agree: Agree)
     assert ("metadata_unlogged", None, "planted") in agree(sealed)
 
 
+def test_a_fact_id_that_is_no_text_is_named_alike(sealed: Any, agree: Agree) -> None:
+    sealed.execute("UPDATE am_fact_metadata SET fact_id = CAST(x'fffe' AS TEXT) WHERE fact_id = '5'")
+    sealed.execute("UPDATE am_fact_metadata SET fact_id = x'00ff' WHERE fact_id = '6'")
+    found = agree(sealed)
+    assert {("signature_malformed", None, "\\xff\\xfe"), ("signature_malformed", None, "x'00ff'")} <= found
+
+
 def test_a_sample_of_signatures_looks_at_that_many_facts(sealed: Any) -> None:
     report = sealed.audit(sample=5)
     assert report.clean
@@ -300,3 +307,28 @@ def test_processes_find_the_same(sealed: Any) -> None:
 
 def verdicts(found: set[Any]) -> set[str]:
     return {verdict for verdict, _, _ in found}
+
+
+@pytest.mark.parametrize("part", [{"state": "superseded", "until_leaf": 23}, {"from_leaf": 9}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE am_attestation_tile SET attestation_ids = zeroblob(16) WHERE first_leaf = 8",
+        "UPDATE am_attestation_tile SET attestation_ids = zeroblob(length(attestation_ids)) WHERE first_leaf = 8",
+        "DELETE FROM am_attestation_tile WHERE first_leaf = 8",
+        "UPDATE am_attestation_tile SET last_attestation_id = 'x' WHERE first_leaf = 15",
+        "SELECT 1",
+    ],
+)
+def test_both_opinions_agree_on_the_leaves_of_a_key(
+    sealed: Any, agree: Agree, part: dict[str, Any], change: str
+) -> None:
+    for number in range(100, 103):  # leaves 23 to 25, not sealed yet
+        sealed.attest(str(number))
+    sealed.execute(change)
+    rows, log = REGISTRY.keys
+    found = agree(sealed, registry=KeyRegistry((rows.model_copy(update=part), log)))
+    revoked = {fact for verdict, _, fact in found if verdict == "signature_revoked"}
+    if change == "SELECT 1":
+        assert found == {("signature_revoked", None, fact) for fact in revoked}
+        assert revoked == ({"101", "102"} if "until_leaf" in part else {"0", "1", "2", "4", "5", "6", "7"})

@@ -77,6 +77,23 @@ def test_any_flipped_bit_breaks_a_proof(sealed_once: Any, at: int, bit: int) -> 
     assert not second_check(flipped)
 
 
+@pytest.mark.parametrize(
+    ("line", "instead"),
+    [
+        (b"\nindex 9\n", b"\nindex 09\n"),
+        (b"\nindex 9\n", b"\nindex +9\n"),
+        (b"\nindex 9\n", b"\n9\n"),
+        (b"\nextra ", b"\n"),
+    ],
+)
+def test_a_proof_has_one_spelling(sealed: Any, line: bytes, instead: bytes) -> None:
+    proof = next(p for p in (prove(sealed.settings, str(n)) for n in range(18)) if b"\nindex 9\n" in p)
+    other = proof.replace(line, instead, 1)
+    assert other != proof and second_check(proof)
+    assert not check_proof(other, [ROWS], [LOG]).holds
+    assert not second_check(other)
+
+
 @pytest.mark.parametrize("member", ["leaf", "payload", "ed25519_sig"])
 def test_parts_of_two_proofs_do_not_make_one(sealed: Any, member: str) -> None:
     one, other = prove(sealed.settings, "5"), prove(sealed.settings, "6")
@@ -130,6 +147,9 @@ def test_what_cannot_be_proven_is_refused_with_the_reason(sealed: Any) -> None:
     sealed.execute("UPDATE am_fact_attestation_log SET notes = 'x' WHERE fact_id = '6'")
     with pytest.raises(ProofError, match="does not lead to the root"):
         prove(sealed.settings, "6")
+    sealed.execute("UPDATE am_attestation_tile SET subtree_roots = x'00' WHERE first_leaf = 15")
+    with pytest.raises(ProofError, match="tiles of the log are damaged"):
+        prove(sealed.settings, "4")
 
 
 def test_the_commands_prove_and_check(sealed: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,6 +166,11 @@ def test_the_commands_prove_and_check(sealed: Any, tmp_path: Any, monkeypatch: p
     run, proof = CliRunner(), str(tmp_path / "5.tlog-proof")
     assert run.invoke(main, ["prove", "5", "--output", proof, *job]).exit_code == 0
     assert run.invoke(main, ["prove", "nobody", *job]).exit_code == 3
+    assert "nothing was attested" in run.invoke(main, ["prove", "\udcff", *job]).output
+    unwritable = run.invoke(main, ["prove", "5", "--output", f"{proof}/5", *job])
+    assert unwritable.exit_code == 3 and "cannot be written: Not a directory. There is no proof." in unwritable.output
+    twice = run.invoke(main, ["check", proof, "--key", str(ROWS), "--log-key", str(ROWS)])
+    assert twice.exit_code == 3 and "is given for rows and for checkpoints" in twice.output
     assert run.invoke(main, ["check", proof, "--key", str(ROWS)]).exit_code == 0
     both = run.invoke(main, ["check", proof, "--key", str(ROWS), "--log-key", str(LOG), "--json"])
     assert json.loads(both.output)["inclusion"] == "proven"
@@ -153,6 +178,7 @@ def test_the_commands_prove_and_check(sealed: Any, tmp_path: Any, monkeypatch: p
     checkpoint = str(sorted((sealed.folder / "state").rglob("*.checkpoint"))[-1])
     keys = ["--key", str(ROWS), "--log-key", str(LOG)]
     audit = ["audit", "--checkpoint", checkpoint, *keys, *job]
+    assert run.invoke(main, [*audit, "--key", str(LOG)]).exit_code == 3
     assert run.invoke(main, [*audit, "--root-only"]).exit_code == 0
     assert run.invoke(main, [*audit, "--allow-unsigned"]).exit_code == 0
     assert run.invoke(main, audit).exit_code == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import apsw
 import pytest
 
 from tasks.attestation.merkle import EMPTY_ROOT
-from tasks.engine import points, sealing
+from tasks.engine import chunk_runs, points, sealing
 from tasks.engine.errors import DatabaseError, DriftError, SealError, SigningKeyError
-from tasks.engine.sealing import Group, hash_group, seal_log
+from tasks.engine.paths import RunPaths
+from tasks.engine.sealing import Group, hash_group, read_seal, seal_log, seal_run
 from tasks.stores.log_base import FIRST_ID
 from tasks.stores.sqlite_log import open_log_session
 
@@ -124,6 +126,17 @@ def test_two_sealers_at_once_number_every_row_once(store: Any, monkeypatch: pyte
     assert store.seal().tree_size == 7
     assert raced and [row[0] for row in store.execute("SELECT tree_size FROM am_attestation_checkpoint")] == [7]
     assert store.audit().clean
+
+
+def test_a_run_waits_out_a_lock_before_it_seals(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(store, 3)
+    pacing = store.settings.pacing.model_copy(update={"lock_timeout_seconds": 0.0})
+    paths = RunPaths(Path(store.settings.state_dir), "run-1", dry_run=False)
+    with closing(apsw.Connection(str(store.path))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        monkeypatch.setattr(chunk_runs.time, "sleep", lambda _: other.execute("ROLLBACK"))
+        seal_run(store.settings.model_copy(update={"pacing": pacing}), paths)
+    assert read_seal(paths)["tree_size"] == 3 and store.audit().clean
 
 
 def test_processes_hash_what_one_process_hashes(store: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -6,21 +6,20 @@ import json
 import shutil
 import threading
 from collections import Counter
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
 import pytest
 from nacl.signing import SigningKey
 
-from tasks.attestation.payload import encode
 from tasks.engine import points
 from tasks.engine.chunk_runs import all_chunks_done, chunk_is_done
-from tasks.engine.derivation import Record
-from tasks.engine.errors import SigningKeyError, StateError
-from tasks.engine.paths import sign_paths
+from tasks.engine.errors import SealError, SigningKeyError, StateError
+from tasks.engine.paths import checkpoint_folder, sign_paths
 from tasks.engine.resigning import REFUSALS, plan_signing, run_chunk
+from tasks.engine.sealing import seal_log, seal_run
 from tasks.reporting.signing import close_signing, signing_is_done
-from tasks.stores.resigning import SealedDigests, TileDigests
 
 FACTS = 25  # three chunks of 10, batches of 4
 
@@ -37,6 +36,7 @@ def sign(sign_with: Any, keys: Any) -> Any:
             if not chunk_is_done(settings, paths, chunk.chunk):
                 run_chunk(settings, paths, chunk.chunk, progress=lambda _: None)
         assert all_chunks_done(plan, paths)
+        seal_run(settings, paths)
         close_signing(settings, paths)
         return dict(json.loads(paths.report.read_text(encoding="utf-8")))
 
@@ -203,35 +203,30 @@ def test_the_time_is_not_compared_where_the_fact_has_none(store: Any, settings: 
     assert sign(loaded)["rows"] == {"pending": 1, "signed": 1, "refused": 0}
 
 
-def payload_of(row: dict[str, Any]) -> bytes:
-    return encode(Record(row["fact_id"], row["source_doc"], row["extracted_at"], row["confidence_lower"],
-                         row["confidence_upper"]), row["verified_by"])  # fmt: skip
+@pytest.fixture
+def seal(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Any]:
+    """`seal(settings)` seals the log with a key that stays configured."""
 
+    def with_key(settings: Any) -> Any:
+        monkeypatch.setenv("PROVENANCE_CHECKPOINT_PRIVATE_KEY", bytes(range(32, 64)).hex())
+        return seal_log(settings, run_id=None)
 
-def seal(store: Any, *, gap: bool, unknown: str | None = None) -> None:
-    """Tiles as the sealer writes them, as far as signing reads them; `gap` packs the ids."""
-    store.execute("DROP TABLE am_attestation_tile")
-    store.execute("CREATE TABLE am_attestation_tile (first_leaf INTEGER PRIMARY KEY, leaves, first_attestation_id, "
-                  "last_attestation_id, subtree_roots, attestation_ids, leaf_marks, payload_digests)")  # fmt: skip
-    log = store.rows("SELECT attestation_id, fact_id FROM am_fact_attestation_log ORDER BY 1")
-    rows = store.metadata()
-    for first in range(0, len(log), 8):
-        part = log[first : first + 8]
-        digests = b"".join(
-            bytes(32) if fact_id == unknown else sha256(payload_of(rows[fact_id])).digest() for _, fact_id in part
-        )
-        packed = b"".join(one.to_bytes(8, "little") for one, _ in part) if gap else None
-        store.execute("INSERT INTO am_attestation_tile VALUES (?, ?, ?, ?, x'', ?, x'', ?)",
-                      first, len(part), part[0][0], part[-1][0], packed, digests)  # fmt: skip
+    return with_key
 
 
 @pytest.mark.parametrize("gap", [False, True])
-def test_what_was_sealed_decides_whatever_the_fact_says_now(gap: bool, attested: Any, sign: Any, verified: Any) -> None:
+@pytest.mark.parametrize("keyed", [False, True])
+def test_what_was_sealed_decides_whatever_the_fact_says_now(
+    gap: bool, keyed: bool, attested: Any, sign: Any, seal: Any, verified: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the key for checkpoints, or by the published checkpoint where only another host has the key."""
     store, settings = attested(FACTS, signed=False)
     if gap:
         for factor in (-1, -3):  # by way of ids that no row has
             store.execute(f"UPDATE am_fact_attestation_log SET attestation_id = attestation_id * {factor}")
-    seal(store, gap=gap)
+    assert seal(settings).tree_size == FACTS
+    if not keyed:
+        monkeypatch.delenv("PROVENANCE_CHECKPOINT_PRIVATE_KEY")
     store.execute("UPDATE am_entity_facts SET source_url = 'https://changed', confidence = 0.1")
     store.execute("UPDATE am_fact_metadata SET updated_at = '2099-01-01T00:00:00.000Z'")
     store.execute(of(7, "source_doc = 'https://changed'"))
@@ -241,23 +236,87 @@ def test_what_was_sealed_decides_whatever_the_fact_says_now(gap: bool, attested:
     assert verified(settings).states == {"7": "unsigned"}
 
 
-def test_a_row_that_was_sealed_without_its_payload_is_refused(attested: Any, sign: Any) -> None:
+def test_a_row_that_was_sealed_without_its_payload_is_refused(attested: Any, sign: Any, seal: Any) -> None:
     store, settings = attested(9, signed=False)
-    seal(store, gap=False, unknown="7")
+    store.execute(of(7, "ed25519_sig = randomblob(80)"))
+    seal(settings)
+    store.execute(of(7, "ed25519_sig = zeroblob(64)"))
     assert sign(settings)["refused"] == {"payload_not_sealed": 1}
 
 
+FORGED = of(7, "source_doc = 'https://forged'")
+
+
+def forge_digest(store: Any, at: int = 6) -> None:
+    """Alter a row, and the digest in the tile with it."""
+    store.execute(FORGED)
+    row = store.metadata()["7"]
+    names = ("confidence_lower", "confidence_upper", "extracted_at", "fact_id", "source_doc", "verified_by")
+    payload = json.dumps({name: row[name] for name in names}, separators=(",", ":"), ensure_ascii=False)
+    digest = sha256(payload.encode()).hexdigest()
+    store.execute(f"UPDATE am_attestation_tile SET payload_digests = CAST(substr(payload_digests, 1, {32 * at}) || "
+                  f"x'{digest}' || substr(payload_digests, {32 * at + 33}) AS BLOB)")  # fmt: skip
+
+
+@pytest.mark.parametrize("change", ["digest", "log row", "row between"])
+def test_a_row_whose_seal_does_not_lead_to_the_signed_root_is_refused(
+    change: str, attested: Any, sign: Any, seal: Any
+) -> None:
+    store, settings = attested(FACTS, signed=False)
+    if change == "row between":
+        store.execute(
+            "UPDATE am_fact_attestation_log SET attestation_id = attestation_id + 100 WHERE attestation_id > 6"
+        )
+    seal(settings)
+    if change == "digest":
+        forge_digest(store)
+    elif change == "log row":
+        store.execute("UPDATE am_fact_attestation_log SET notes = 'x' WHERE fact_id = '3'")
+    else:
+        store.execute("UPDATE am_fact_attestation_log SET attestation_id = 50 WHERE fact_id = '3'")
+    report = sign(settings)
+    assert report["rows"]["signed"] == 0 and report["refused"] == {"seal_broken": FACTS}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            "UPDATE am_attestation_tile SET subtree_roots = CAST(zeroblob(length(subtree_roots)) AS BLOB)",
+            "altered them",
+        ),
+        ("DELETE FROM am_attestation_tile", "altered them"),
+        ("UPDATE am_attestation_tile SET first_attestation_id = 3", "at leaf 0: "),
+        ("UPDATE am_attestation_checkpoint SET root = zeroblob(32)", "do not belong together"),
+        ("UPDATE am_attestation_checkpoint SET note = replace(note, 'sample-log', 'other-log')", "no known key"),
+        ("DELETE FROM am_attestation_tile; DELETE FROM am_attestation_checkpoint", "was published"),
+    ],
+)
+def test_a_log_that_is_not_what_was_sealed_stops_the_signing_before_it_writes(
+    change: str, words: str, attested: Any, sign: Any, seal: Any, dump: Any
+) -> None:
+    store, settings = attested(9, signed=False)
+    seal(settings)
+    store.execute(change)
+    before = store.rows("SELECT * FROM am_fact_metadata ORDER BY 1")
+    with pytest.raises(SealError, match=words):
+        sign(settings)
+    assert store.rows("SELECT * FROM am_fact_metadata ORDER BY 1") == before
+
+
+def test_a_seal_that_nobody_here_can_verify_stops_the_signing(
+    attested: Any, sign: Any, seal: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, settings = attested(9, signed=False)
+    seal(settings)
+    shutil.rmtree(checkpoint_folder(settings.state_dir, settings.sealing.origin))
+    monkeypatch.delenv("PROVENANCE_CHECKPOINT_PRIVATE_KEY")
+    with pytest.raises(SealError, match="no known key"):
+        sign(settings)
+
+
 def test_every_refusal_has_its_test() -> None:
-    assert {*REFUSED, "payload_differs", "payload_not_sealed"} == set(REFUSALS)
-
-
-def test_a_digest_is_found_by_its_id_alone() -> None:
-    ids = b"".join(one.to_bytes(8, "little") for one in (7, 9))
-    tiles = {0: TileDigests(None, b"".join(bytes([one]) * 32 for one in (1, 2, 3))),
-             3: TileDigests(ids, b"\x07" * 32 + b"\x09" * 32)}  # fmt: skip
-    sealed = SealedDigests([(0, 3, 1, 3), (3, 2, 7, 9)], tiles.__getitem__)
-    found = {attestation_id: sealed.digest(attestation_id) for attestation_id in range(12)}
-    assert {one: digest[0] for one, digest in found.items() if digest} == {1: 1, 2: 2, 3: 3, 7: 7, 9: 9}
+    assert {*REFUSED, "seal_broken", "payload_differs", "payload_not_sealed"} == set(REFUSALS)
 
 
 def test_a_column_notes_that_is_missing_is_done_without(attested: Any, sign: Any, verified: Any) -> None:

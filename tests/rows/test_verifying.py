@@ -119,14 +119,32 @@ def test_leaves_that_are_not_sealed_count_in_the_order_of_the_log(attested: Any,
 def test_leaves_that_are_sealed_are_taken_from_their_tiles(attested: Any, verified: Any, keys: Any) -> None:
     """Ids 1 to 12 are leaves 0 to 11; the first tile has a gap, the second none."""
     store, settings = attested(12)
-    store.execute("DROP TABLE am_attestation_tile")
-    store.execute("CREATE TABLE am_attestation_tile (first_leaf INTEGER PRIMARY KEY, leaves, first_attestation_id, "
-                  "last_attestation_id, attestation_ids)")  # fmt: skip
-    ids = [1, 2, 3, 5]
-    packed = b"".join(one.to_bytes(8, "little") for one in ids)
-    store.execute("INSERT INTO am_attestation_tile VALUES (0, 4, 1, 5, ?), (4, 3, 6, 8, NULL)", packed)
+    packed = b"".join(one.to_bytes(8, "little", signed=True) for one in (-4, 2, 3, 5))
+    store.execute(f"INSERT INTO am_attestation_tile VALUES (0, 4, -4, 5, {tile(1, 4)[0]}, ?, {tile(1, 4)[1]}), "
+                  f"(4, 3, 6, 8, {tile(2, 3)[0]}, NULL, {tile(2, 3)[1]})", packed)  # fmt: skip
     with open_attestations(settings) as reader:
-        assert [reader.first_id_of_leaf(leaf) for leaf in range(13)] == [1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, None, None]
+        found = [reader.first_id_of_leaf(leaf) for leaf in range(13)]
+    assert found == [-4, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, None, None]
+
+
+def tile(roots: int, leaves: int) -> tuple[str, str]:
+    """Columns of a tile that nobody looks into here: the roots, then marks and digests."""
+    return f"zeroblob({32 * roots})", f"zeroblob({8 * leaves}), zeroblob({32 * leaves})"
+
+
+def test_where_the_tiles_make_no_log_a_key_of_some_leaves_counts_in_none(
+    attested: Any, verified: Any, keys: Any
+) -> None:
+    store, settings = attested(12)
+    roots, rest = tile(2, 3)
+    store.execute(f"INSERT INTO am_attestation_tile VALUES (4, 3, 6, 8, {roots}, NULL, {rest})")
+    assert verified(settings).counts == {"valid": 12}
+    for part in (
+        {"state": "superseded", "until_leaf": 8},
+        {"from_leaf": 1},
+        {"state": "revoked", "revoked_at_leaf": 9},
+    ):
+        assert verified(settings, keys.entry(**part)).counts == {"revoked": 12}
 
 
 def test_a_store_that_was_never_sealed_needs_no_tables_of_the_seal(attested: Any, verified: Any) -> None:

@@ -40,11 +40,11 @@ SELECT l."attestation_id" FROM "am_fact_attestation_log" AS l WHERE l."fact_id" 
 -- unsealed_id (once)
 SELECT l."attestation_id" FROM "am_fact_attestation_log" AS l WHERE l."attestation_id" > :last_sealed ORDER BY l."attestation_id" LIMIT 1 OFFSET :skip;
 
--- sealed (once)
-SELECT first_leaf + leaves, last_attestation_id FROM "am_attestation_tile" ORDER BY first_leaf DESC LIMIT 1;
+-- read_layout (once)
+SELECT first_leaf, CASE typeof(leaves) WHEN 'integer' THEN leaves END, CASE typeof(first_attestation_id) WHEN 'integer' THEN first_attestation_id END, CASE typeof(last_attestation_id) WHEN 'integer' THEN last_attestation_id END, CAST(subtree_roots AS BLOB), octet_length(attestation_ids), octet_length(leaf_marks), octet_length(payload_digests) FROM "am_attestation_tile" ORDER BY first_leaf;
 
--- tile_of_leaf (once)
-SELECT first_leaf, first_attestation_id, attestation_ids FROM "am_attestation_tile" WHERE first_leaf <= :leaf ORDER BY first_leaf DESC LIMIT 1;
+-- tile_ids (once)
+SELECT CAST(attestation_ids AS BLOB) FROM "am_attestation_tile" WHERE first_leaf = :first_leaf;
 
 -- chain (once)
 SELECT typeof(l."attestation_id") = 'text', CASE typeof(l."attestation_id") WHEN 'text' THEN CAST(l."attestation_id" AS BLOB) ELSE l."attestation_id" END, typeof(l."signed_at") = 'text', CASE typeof(l."signed_at") WHEN 'text' THEN CAST(l."signed_at" AS BLOB) ELSE l."signed_at" END, typeof(l."attester") = 'text', CASE typeof(l."attester") WHEN 'text' THEN CAST(l."attester" AS BLOB) ELSE l."attester" END, typeof(l."signature_hex") = 'text', CASE typeof(l."signature_hex") WHEN 'text' THEN CAST(l."signature_hex" AS BLOB) ELSE l."signature_hex" END, typeof(l."notes") = 'text', CASE typeof(l."notes") WHEN 'text' THEN CAST(l."notes" AS BLOB) ELSE l."notes" END FROM "am_fact_attestation_log" AS l WHERE l."fact_id" = :fact_id ORDER BY l."attestation_id";
@@ -69,12 +69,6 @@ SELECT typeof(m."fact_id") = 'text', CASE typeof(m."fact_id") WHEN 'text' THEN C
 
 -- read_pending_raw (batch)
 SELECT typeof(m."fact_id") = 'text', CASE typeof(m."fact_id") WHEN 'text' THEN CAST(m."fact_id" AS BLOB) ELSE m."fact_id" END, typeof(m."source_doc") = 'text', CASE typeof(m."source_doc") WHEN 'text' THEN CAST(m."source_doc" AS BLOB) ELSE m."source_doc" END, typeof(m."extracted_at") = 'text', CASE typeof(m."extracted_at") WHEN 'text' THEN CAST(m."extracted_at" AS BLOB) ELSE m."extracted_at" END, typeof(m."verified_by") = 'text', CASE typeof(m."verified_by") WHEN 'text' THEN CAST(m."verified_by" AS BLOB) ELSE m."verified_by" END, typeof(m."confidence_lower") = 'text', CASE typeof(m."confidence_lower") WHEN 'text' THEN CAST(m."confidence_lower" AS BLOB) ELSE m."confidence_lower" END, typeof(m."confidence_upper") = 'text', CASE typeof(m."confidence_upper") WHEN 'text' THEN CAST(m."confidence_upper" AS BLOB) ELSE m."confidence_upper" END, typeof(m."ed25519_sig") = 'text', CASE typeof(m."ed25519_sig") WHEN 'text' THEN CAST(m."ed25519_sig" AS BLOB) ELSE m."ed25519_sig" END, typeof(l."attestation_id") = 'text', CASE typeof(l."attestation_id") WHEN 'text' THEN CAST(l."attestation_id" AS BLOB) ELSE l."attestation_id" END, typeof(l."signature_hex") = 'text', CASE typeof(l."signature_hex") WHEN 'text' THEN CAST(l."signature_hex" AS BLOB) ELSE l."signature_hex" END, typeof(m."updated_at") = 'text', CASE typeof(m."updated_at") WHEN 'text' THEN CAST(m."updated_at" AS BLOB) ELSE m."updated_at" END, typeof(l."attester") = 'text', CASE typeof(l."attester") WHEN 'text' THEN CAST(l."attester" AS BLOB) ELSE l."attester" END, typeof(l."signed_at") = 'text', CASE typeof(l."signed_at") WHEN 'text' THEN CAST(l."signed_at" AS BLOB) ELSE l."signed_at" END, CASE WHEN m."ed25519_sig" = zeroblob(64) THEN EXISTS (SELECT 1 FROM "am_fact_attestation_log" AS e WHERE e."fact_id" = m."fact_id" AND e."signature_hex" IS NOT hex(zeroblob(64))) END FROM "am_fact_metadata" AS m LEFT JOIN "am_fact_attestation_log" AS l ON l."attestation_id" = (SELECT max(x."attestation_id") FROM "am_fact_attestation_log" AS x WHERE x."fact_id" = m."fact_id") WHERE m."fact_id" > (CASE WHEN :after_is_text THEN CAST(:after AS TEXT) ELSE :after END) AND m."fact_id" <= (CASE WHEN :through_is_text THEN CAST(:through AS TEXT) ELSE :through END) AND m."ed25519_sig" = zeroblob(64) ORDER BY m."fact_id" LIMIT :limit;
-
--- tile_heads (chunk)
-SELECT first_leaf, leaves, first_attestation_id, last_attestation_id FROM "am_attestation_tile" ORDER BY first_attestation_id;
-
--- tile_digests (batch)
-SELECT attestation_ids, payload_digests FROM "am_attestation_tile" WHERE first_leaf = :first_leaf;
 
 -- fact_of_key (batch)
 SELECT typeof(f."id") = 'text', CASE typeof(f."id") WHEN 'text' THEN CAST(f."id" AS BLOB) ELSE f."id" END, typeof(f."source_url") = 'text', CASE typeof(f."source_url") WHEN 'text' THEN CAST(f."source_url" AS BLOB) ELSE f."source_url" END, typeof((SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id")) = 'text', CASE typeof((SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id")) WHEN 'text' THEN CAST((SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id") AS BLOB) ELSE (SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id") END, typeof(f."created_at") = 'text', CASE typeof(f."created_at") WHEN 'text' THEN CAST(f."created_at" AS BLOB) ELSE f."created_at" END, typeof(f."confidence") = 'text', CASE typeof(f."confidence") WHEN 'text' THEN CAST(f."confidence" AS BLOB) ELSE f."confidence" END, 1 FROM "am_entity_facts" AS f WHERE f."id" = :key LIMIT 1;

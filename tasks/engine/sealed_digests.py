@@ -1,0 +1,88 @@
+"""The payload digests of the sealed log, believed only as far as they lead to a root that was signed.
+
+1. The last checkpoint is held against the key for checkpoints, or against its published file.
+2. The roots of all tiles must lead to its root.
+3. A tile is believed once its rows of the log, with its digests, hash to the tile's own roots.
+
+So nobody who writes the database can put another digest, or another row of the log, in place of what was sealed.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from functools import lru_cache
+
+from tasks.attestation.leaves import LeafHasher
+from tasks.attestation.merkle import Frontier
+from tasks.attestation.subtrees import grow, subtree_roots
+from tasks.engine.checkpoint_files import CheckpointFiles
+from tasks.engine.errors import SealError
+from tasks.engine.sealing import EMPTY, refuse_other_history
+from tasks.engine.settings import Settings
+from tasks.engine.verification import log_signer_of
+from tasks.stores.log_base import StoredCheckpoint, Tile, TileHead, break_in, split_roots
+from tasks.stores.sqlite_log import SqliteLogSession
+
+_AUDIT = "Run provenance audit. Nothing was written."
+_TILES_KEPT = 64
+
+
+class SealedDigests:
+    """Payload digests by attestation id. Memory: the head of every tile, and a few tiles.
+
+    Raises SealError if the log in the database is not the one that was sealed: see `refuse_other_history`.
+    """
+
+    def __init__(self, session: SqliteLogSession, settings: Settings) -> None:
+        with session.snapshot():
+            self._heads = session.layout()
+            last = session.last_checkpoint() or EMPTY
+        files = CheckpointFiles(settings.state_dir, settings.sealing.origin)
+        refuse_other_history(last, log_signer_of(settings), files, settings.sealing.origin)
+        _refuse_other_tiles(self._heads, last)
+        self._session = session
+        self._hasher = LeafHasher()
+        self._first_ids = [head.first_id for head in self._heads]
+        self._tile = lru_cache(maxsize=_TILES_KEPT)(self._read_proven)
+
+    def digest(self, attestation_id: int) -> bytes | None:
+        """The digest that was sealed for this log row, 32 zero bytes if none was known; None if it is not sealed.
+
+        Raises SealError if the row, or one beside it, is not what was sealed.
+        """
+        if not self._heads or attestation_id > self._heads[-1].last_id:
+            return None
+        at = max(bisect_right(self._first_ids, attestation_id) - 1, 0)
+        tile = self._tile(at)
+        place = bisect_left(tile.attestation_ids, attestation_id) if tile else 0
+        if tile is None or tile.attestation_ids[place : place + 1] != (attestation_id,):
+            raise SealError(
+                f"log row {attestation_id}: it, or a row beside it, is not what was sealed as leaf "
+                f"{self._heads[at].first_leaf} and those behind. {_AUDIT}"
+            )
+        return tile.digest(tile.first_leaf + place)
+
+    def _read_proven(self, at: int) -> Tile | None:
+        """A tile whose leaves, in the order of their ids, lead to its roots; else None."""
+        tile = self._session.read_tile(self._heads[at])
+        rows = self._session.read_rows(tile.attestation_ids[0], tile.attestation_ids[-1])
+        if tuple(row[0] for row in rows) != tile.attestation_ids:
+            return None
+        digests = [tile.digest(leaf) for leaf in range(tile.first_leaf, tile.end)]
+        roots = subtree_roots(tile.first_leaf, self._hasher.sealed_hashes(rows, digests))
+        return tile if b"".join(roots) == self._heads[at].roots else None
+
+
+def _refuse_other_tiles(heads: Sequence[TileHead], last: StoredCheckpoint) -> None:
+    broken = break_in(heads)
+    if broken:
+        raise SealError(f"tiles of the sealed log: at leaf {broken[0]}: {broken[1]}. {_AUDIT}")
+    frontier = Frontier()
+    for head in heads:
+        grow(frontier, head.end, split_roots(head.roots))
+    if (frontier.size, frontier.root()) != (last.tree_size, last.root):
+        raise SealError(
+            f"tiles of the sealed log: {frontier.size} leaves with root {frontier.root().hex()}, but the last "
+            f"checkpoint signs {last.tree_size} leaves with root {last.root.hex()}. Somebody altered them. {_AUDIT}"
+        )
