@@ -17,7 +17,11 @@ TYPE: Final = "Dataset"
 
 
 def ids_in_order(values: Iterable[object]) -> list[str]:
-    """Those of `values` that can be fact ids, as text, each once, in order: text and whole numbers."""
+    """Those of `values` that can be fact ids, as text, each once, in order: text and whole numbers.
+
+    A text alone is one id, not its characters.
+    """
+    values = (values,) if isinstance(values, str) else values
     found = (
         str(value) for value in values if isinstance(value, (str, int)) and not isinstance(value, bool) and value != ""
     )

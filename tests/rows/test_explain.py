@@ -96,6 +96,12 @@ def test_ids_that_are_given_go_before_those_of_the_payload(known: Any) -> None:
     assert attach({"fact_id": "1"}, [], **job(settings)) == {"fact_id": "1"}
 
 
+def test_a_text_alone_is_one_id_and_not_its_characters(known: Any) -> None:
+    _, settings = known
+    assert [fact["fact_id"] for fact in lookup("12", **job(settings))] == ["12"]
+    assert [fact["fact_id"] for fact in attach({}, "12", **job(settings))["provenance"]["facts"]] == ["12"]
+
+
 @pytest.mark.parametrize(
     "payload",
     [{}, {"fact_id": "nobody"}, {"fact_id": None}, {"fact_ids": "12"}, {"results": {"fact_id": "1"}},
