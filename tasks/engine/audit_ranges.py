@@ -32,8 +32,8 @@ from tasks.attestation.merkle import leaf_hash
 from tasks.attestation.signing import PLACEHOLDER, VERSION
 from tasks.attestation.subtrees import subtree_roots
 from tasks.attestation.verdicts import Finding, Verdict
+from tasks.engine.collector import no_collector
 from tasks.engine.derivation import NotUtf8
-from tasks.engine.sealing import no_collector
 from tasks.engine.settings import Settings
 from tasks.stores.log_base import FIRST_ID, Tile, TileHead
 from tasks.stores.sqlite_log import SqliteLogSession, open_log_session

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from tasks.engine import markers
 from tasks.engine.backfill import ChunkRun, Progress, backfill_chunk, rehearse_chunk
 from tasks.engine.clock import utc_now
+from tasks.engine.collector import no_collector
 from tasks.engine.errors import DiskFullError, LockedError, StateError
 from tasks.engine.paths import RunPaths
 from tasks.engine.plans import Plan, read_plan, refuse_other_binding
@@ -89,21 +88,9 @@ def _attempt(settings: Settings, paths: RunPaths, number: int, progress: Callabl
     )
     with open_session(settings, write=not paths.dry_run) as session:
         refuse_other_binding(plan, session.binding)
-        with _no_garbage_collection():
+        with no_collector():
             (rehearse_chunk if paths.dry_run else backfill_chunk)(session, run)
     _tell(run)
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """A batch makes tens of thousands of tuples and no cycle: looking for some took a seventh of a chunk's CPU time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _tell(run: ChunkRun) -> None:

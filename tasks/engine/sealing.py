@@ -12,7 +12,6 @@ time. Two sealers at once: the database lets only one grow the log from a given 
 
 from __future__ import annotations
 
-import gc
 import logging
 import multiprocessing
 import os
@@ -34,6 +33,7 @@ from tasks.engine import markers, points
 from tasks.engine.checkpoint_files import CheckpointFiles
 from tasks.engine.chunk_runs import patiently
 from tasks.engine.clock import now_text
+from tasks.engine.collector import no_collector
 from tasks.engine.errors import DriftError, NoteError, SealError, StateError, UnverifiedNoteError
 from tasks.engine.paths import RunPaths
 from tasks.engine.settings import Settings
@@ -282,18 +282,6 @@ def hash_group(task: tuple[Settings, Group]) -> list[Tile]:
     settings, group = task
     with open_log_session(settings, purpose="read") as session, no_collector():
         return list(_hash_tiles(session, group))
-
-
-@contextmanager
-def no_collector() -> Iterator[None]:
-    """Without the cyclic garbage collector: it would walk every row that was fetched, a third of the whole time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _hash_tiles(session: SqliteLogSession, group: Group) -> Iterator[Tile]:
