@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -35,6 +36,18 @@ def test_the_payload_equals_json_dumps_on_every_input(record: Record, verified_b
 def test_one_encoder_serves_many_records(batch: list[Record], verified_by: str) -> None:
     encode_one = encoder(verified_by)
     assert [encode_one(record) for record in batch] == [encode(record, verified_by) for record in batch]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [((0.0, 0.5), (-0.0, 0.5)), ((0.5, 0.0), (0.5, -0.0)), ((0.5, 1.0), (0.5, 1)), ((1.0, 0.5), (1, 0.5))],
+)
+def test_bands_that_are_equal_but_spelt_differently_are_not_mixed_up(one: Any, other: Any) -> None:
+    for bands in ((one, other), (other, one)):
+        encode_one = encoder("a")
+        for lower, upper in bands:
+            record = RECORD._replace(confidence_lower=lower, confidence_upper=upper)
+            assert encode_one(record) == reference(record, "a")
 
 
 def test_the_payload_reads_as_specified() -> None:
