@@ -31,6 +31,7 @@ VERSION: Final = b"\x01" + bytes(7)
 """The first eight bytes of a signed `ed25519_sig`."""
 
 _SIGNATURE_BYTES = 64
+_SIGNATURE = slice(len(VERSION), len(VERSION) + _SIGNATURE_BYTES)
 _SEED_DIGITS = 64
 _KEY_ID_BYTES = 8
 _ED25519_TYPE = b"\x01"  # https://c2sp.org/signed-note, signature types
@@ -115,6 +116,11 @@ def _signing_functions(
         return VERSION + sign(payload) + signed_by
 
     return sign, blob
+
+
+def signature_hex(blob: bytes) -> str:
+    """What the log says of an `ed25519_sig` that is a placeholder or was made by a Signer."""
+    return PLACEHOLDER_HEX if blob == PLACEHOLDER else blob[_SIGNATURE].hex()
 
 
 def load_signer(

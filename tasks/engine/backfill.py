@@ -2,7 +2,8 @@
 
 Live:
 1. Enter the run and the chunk in the ledger, or pick up the cursor that is there.
-2. Read a batch of residual facts as one snapshot, derive and sign them; no lock is held.
+2. Read a batch of residual facts as one snapshot, derive and sign them; no lock is held. Without a key, SQL derives
+   those that are plain.
 3. Write it in one short transaction: rows, log, rejects, and the ledger's cursor and counts.
    If anything moved since the read, nothing is written and step 2 comes again.
 4. After the last batch, write the marker from the ledger's row.
@@ -17,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from tasks.attestation.payload import encoder
@@ -91,7 +93,8 @@ def work_through(session: Session, run: ChunkRun, write_next_batch: WriteBatch) 
 def _write_next_batch(session: Session, preparation: _Preparation, row: LedgerRow, mark: float) -> bool:
     """Steps 2 and 3 for one batch of residual facts."""
     run = preparation.run
-    batch = session.read_batch(
+    read = session.read_batch if run.signer else partial(session.stage_batch, rules=preparation.rules)
+    batch = read(
         after=row.cursor, through=run.chunk.through, limit=run.settings.pacing.batch_rows,
         with_null_keys=run.plan.null_keys > 0,
     )  # fmt: skip
@@ -176,12 +179,12 @@ class _Preparation:
     def __init__(self, run: ChunkRun) -> None:
         self.run = run
         width = run.settings.derivation.confidence_width
-        self._rules = Rules(confidence_width=width, default_extracted_at=run.plan.created_at)
-        self._memo = Memo(self._rules)
+        self.rules = Rules(confidence_width=width, default_extracted_at=run.plan.created_at)
+        self._memo = Memo(self.rules)
         self._sign = _signing(run)
 
     def derive(self, batch: BatchRead) -> Derivation:
-        return derive_batch(batch.facts, self._rules, self._memo)
+        return derive_batch(batch.facts, self.rules, self._memo)
 
     def prepare(self, row: LedgerRow, batch: BatchRead, mark: float) -> BatchWrite:
         """What is to be committed; its seconds count from `mark`."""
@@ -194,6 +197,7 @@ class _Preparation:
             now=run.now(),
             inserts=self._sign(derivation.inserts),
             updates=self._sign(derivation.updates),
+            plain=batch.plain,
             rejects=derivation.rejects,
             null_keys=batch.null_keys,
             counts=_count(batch, derivation, signed=run.signer is not None),

@@ -35,7 +35,7 @@ from typing import Any, Final
 
 from tasks.attestation.keyring import KeyRegistry
 from tasks.attestation.leaves import NO_DIGEST
-from tasks.attestation.signing import Signer
+from tasks.attestation.signing import Signer, signature_hex
 from tasks.attestation.states import AttestedRow, Judge
 from tasks.engine.backfill import ChunkRun, Progress, work_through
 from tasks.engine.chunk_runs import patiently, read_marker, require_plan
@@ -172,7 +172,7 @@ def _write_next_batch(session: ResigningSession, run: ChunkRun, bar: _Bar, row: 
 def _signature(signer: Signer, row: PendingRow, payload: bytes) -> SignatureWrite:
     blob = signer.blob(payload)
     notes = json.dumps({"supersedes": row.attestation_id, "type": "re-signed"}, separators=(",", ":"))
-    return SignatureWrite(*row[:6], blob, blob[8:72].hex(), row.attestation_id, notes)
+    return SignatureWrite(*row[:6], blob, signature_hex(blob), row.attestation_id, notes)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from tasks.engine.binding import Binding
-from tasks.engine.derivation import Record, Reject
+from tasks.engine.derivation import Record, Reject, Rules
 from tasks.engine.keys import Key
 
 ChunkState = Literal["running", "done"]
@@ -109,8 +109,9 @@ class RunRow:
 class BatchWrite:
     """One transaction: the rows, and the step of the ledger that commits with them.
 
-    `inserts` and `updates` pair a record with its signature column. `expected_cursor` is where the ledger must
-    stand for the batch to count; `null_keys` asks to reject the facts whose key is NULL as well.
+    `inserts` and `updates` pair a record with its signature column; `plain` counts the rows that `stage_batch` has
+    staged besides. `expected_cursor` is where the ledger must stand for the batch to count; `null_keys` asks to reject
+    the facts whose key is NULL as well.
     """
 
     run_id: str
@@ -127,6 +128,7 @@ class BatchWrite:
     cursor: Key
     state: ChunkState
     seconds: float
+    plain: PlainCounts = PlainCounts()
 
 
 class Session(Protocol):
@@ -187,6 +189,12 @@ class Session(Protocol):
         """Like `read_batch`, but plain facts are counted instead of read: all that a dry run needs, and much faster.
 
         A fact may be read although it is plain, but none is counted that `derive` would reject.
+        """
+
+    def stage_batch(self, *, after: Key, through: Key, limit: int, with_null_keys: bool, rules: Rules) -> BatchRead:
+        """Like `tally_batch`, and the plain facts are staged as `rules` say, with placeholders for signatures.
+
+        They wait for the `write_batch` that comes next on this session and counts them in `plain`.
         """
 
     def old_metadata(self, fact_id: str) -> Record | None: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from operator import itemgetter
@@ -12,9 +12,10 @@ from typing import Any
 
 import apsw
 
+from tasks.attestation.signing import signature_hex
 from tasks.engine import points
 from tasks.engine.binding import Binding
-from tasks.engine.derivation import KEY_NOT_TEXT_OR_INTEGER, NotUtf8, Record
+from tasks.engine.derivation import KEY_NOT_TEXT_OR_INTEGER, NotUtf8, Record, Rules
 from tasks.engine.errors import DatabaseError, SchemaChangedError, StateError
 from tasks.engine.keys import Key, decoded, describe
 from tasks.engine.settings import Settings
@@ -214,20 +215,43 @@ class SqliteSession:
         first, bounds = _range(after, through)
         with self.snapshot():
             try:
-                residual, is_text, last, plain, updated, timeless, *_ = self._run(
-                    f"tally_batch{first}", limit=limit, **bounds
-                )[0]
+                tally = self._run(f"tally_batch{first}", limit=limit, **bounds)[0]
             except UnicodeDecodeError:
-                residual = None
-            if residual is not None:
-                exhausted = residual < limit
-                last = through if exhausted else decoded(is_text, last)
-                of_range = _range(after, last)[1]
-                odd = self._run(f"read_odd_facts{first}", **of_range) if plain < residual else []
-                eligible, null_keys = self._count_range(after, last, with_null_keys=with_null_keys)
-                counts = PlainCounts(int(plain - updated), int(updated), int(timeless))
-                return BatchRead([_decode_raw(row) for row in odd], last, eligible, exhausted, null_keys, counts)
+                tally = None
+            if tally:
+                return self._read_odd(tally, after, through, limit, with_null_keys=with_null_keys)
         return self.read_batch(after=after, through=through, limit=limit, with_null_keys=with_null_keys)
+
+    def stage_batch(self, *, after: Key, through: Key, limit: int, with_null_keys: bool, rules: Rules) -> BatchRead:
+        first, bounds = _range(after, through)
+        values = {"default_extracted_at": rules.default_extracted_at, "confidence_width": rules.confidence_width}
+        with self.snapshot():
+            self._run("clear_staging")
+            self._run(f"stage_batch{first}", limit=limit, **values, **bounds)
+            try:
+                tally = self._run("look_at_staging")[0]
+            except UnicodeDecodeError:
+                tally = None
+                self._run("clear_staging")
+            if tally:
+                batch = self._read_odd(tally, after, through, limit, with_null_keys=with_null_keys)
+                if batch.facts:
+                    self._run("drop_odd_rows")
+                return batch
+        return self.read_batch(after=after, through=through, limit=limit, with_null_keys=with_null_keys)
+
+    def _read_odd(
+        self, tally: Sequence[Any], after: Key, through: Key, limit: int, *, with_null_keys: bool
+    ) -> BatchRead:
+        """The batch that a tally is of, with those of its facts that are not plain."""
+        residual, is_text, last, plain, updated, timeless, *_ = tally
+        exhausted = residual < limit
+        last = through if exhausted else decoded(is_text, last)
+        first, of_range = _range(after, last)
+        odd = self._run(f"read_odd_facts{first}", **of_range) if plain < residual else []
+        eligible, null_keys = self._count_range(after, last, with_null_keys=with_null_keys)
+        counts = PlainCounts(int(plain - updated), int(updated), int(timeless))
+        return BatchRead([_decode_raw(row) for row in odd], last, eligible, exhausted, null_keys, counts)
 
     def _count_range(self, after: Key, through: Key, *, with_null_keys: bool) -> tuple[int, int]:
         """The facts of `(after, through]`, residual or not, and those without a key where they go with it."""
@@ -292,12 +316,12 @@ class SqliteSession:
         Each step must change exactly as many rows as were staged for it; anything else means that the read is
         stale, and all of it is rolled back.
         """
-        staged = self._stage(batch)
+        self._stage(batch)
         points.reach("before the write lock")
         try:
             with self._durability(batch), self._transaction("begin_write"):
                 self.check_schema()
-                self._write_rows(batch, staged)
+                self._write_rows(batch)
                 self._write_ledger(batch)
                 points.reach("before commit")
         except StaleReadError:
@@ -327,24 +351,23 @@ class SqliteSession:
         with self._translated(name):
             self._connection.execute(self._sql[name], can_cache=False).fetchall()
 
-    def _stage(self, batch: BatchWrite) -> int:
+    def _stage(self, batch: BatchWrite) -> None:
         """Sorted by fact_id, the order of the index that costs most to keep. Locks nothing: staging is temporary."""
-        rows = [(*record, signature, 0) for record, signature in batch.inserts]
-        rows += [(*record, signature, 1) for record, signature in batch.updates]
+        rows = [(*record, blob, signature_hex(blob), 0) for record, blob in batch.inserts]
+        rows += [(*record, blob, signature_hex(blob), 1) for record, blob in batch.updates]
         rows.sort(key=itemgetter(0))
         with self._transaction("begin_read"), self._translated("stage_row"):
-            self._run("clear_staging")
+            if batch.plain == PlainCounts():
+                self._run("clear_staging")
             self._connection.executemany(self._sql["stage_row"], rows)
-        return len(rows)
 
-    def _write_rows(self, batch: BatchWrite, staged: int) -> None:
-        if not staged:
-            return
+    def _write_rows(self, batch: BatchWrite) -> None:
         values = {"attester": batch.attester, "now": batch.now}
-        self._expect(len(batch.inserts), "insert_metadata", **values)
-        if batch.updates:
-            self._expect(len(batch.updates), "update_metadata", **values)
-        self._expect(staged, "append_log", **values)
+        inserts = len(batch.inserts) + batch.plain.inserted
+        updates = len(batch.updates) + batch.plain.updated
+        self._expect(inserts, "insert_metadata", **values)
+        self._expect(updates, "update_metadata", **values)
+        self._expect(inserts + updates, "append_log", **values)
 
     def _write_ledger(self, batch: BatchWrite) -> None:
         of_batch = {"run_id": batch.run_id, "chunk": batch.chunk, "now": batch.now}

@@ -1,12 +1,13 @@
-"""Which facts are plain, as SQL: those that need not be read to know what becomes of them.
+"""Which facts are plain, as SQL, and what becomes of them: those that need not be read to be settled.
 
 A fact is plain if the shape of its values alone promises that it is attested, not rejected: a key that is an
 integer or text, a source that begins with a visible ASCII character, a time to the second in one of the usual
 spellings, a number for a confidence. Whether its texts are UTF-8 is the one thing that SQL cannot say; the
 reader of these expressions has to decode them. Everything else, right or wrong, is for engine.derivation to judge.
 
-Every expression is true only if it is sure (tests/stores/test_sqlite_plain.py holds it against `derive`); it
-may be false or NULL for a fact that is all right.
+Every `…_is_plain` is true only if it is sure; it may be false or NULL for a fact that is all right. Every
+`…_of_plain` gives to the bit what `derive` gives for a plain fact, and anything for another. Both are held against
+`derive` by tests/stores/test_sqlite_plain.py.
 """
 
 from __future__ import annotations
@@ -52,7 +53,26 @@ def time_is_plain(created_at: str) -> str:
     )
 
 
+def extracted_at_of_plain(created_at: str) -> str:
+    """What `derive` makes of a plain time; `:default_extracted_at` is for facts without one."""
+    return (
+        f"CASE WHEN {created_at} IS NULL THEN :default_extracted_at ELSE substr({created_at}, 1, 10) || 'T' || "
+        f"substr({created_at}, 12, 8) || CASE substr({created_at}, {_DATE_AND_TIME + 1}, 1) WHEN '.' "
+        f"THEN substr({created_at}, {_DATE_AND_TIME + 1}, 4) ELSE '.000' END || 'Z' END"
+    )
+
+
 def confidence_is_plain(confidence: str) -> str:
     return (
         f"({confidence} IS NULL OR (typeof({confidence}) IN ('real', 'integer') AND {confidence} BETWEEN 0.0 AND 1.0))"
     )
+
+
+def lower_of_plain(confidence: str) -> str:
+    """The lower bound of a plain confidence, NULL for none; `:confidence_width` is the band's half."""
+    return f"max(0.0, {confidence} - :confidence_width)"
+
+
+def upper_of_plain(confidence: str) -> str:
+    """The upper bound of a plain confidence, NULL for none."""
+    return f"min(1.0, {confidence} + :confidence_width)"

@@ -16,6 +16,7 @@ from typing import Any
 
 import apsw
 
+from tasks.attestation.signing import PLACEHOLDER, signature_hex
 from tasks.engine.binding import Binding, SidecarBinding
 from tasks.engine.catalogue import Catalogue
 from tasks.engine.contract import Drift
@@ -26,7 +27,6 @@ from tasks.stores.sqlite_sql import build_statements, quoted, setup_statements
 
 _NOW = "2026-05-12T01:23:45.000Z"
 _SIGNED = b"\x01" + bytes(7) + bytes(range(64)) + bytes(8)
-_PLACEHOLDER = bytes(64)
 _TILE_COLUMNS = (
     "first_leaf", "leaves", "first_attestation_id", "last_attestation_id", "subtree_roots", "attestation_ids",
     "leaf_marks", "payload_digests",
@@ -45,10 +45,10 @@ _MEND = "Compare the table with config/schema/sqlite.sql."
 # Every shape of a row, and two that differ in nothing but the fact: the store has millions of those.
 _ROWS: tuple[tuple[Any, ...], ...] = (
     ("-1", "https://例え.jp/出典?q=補助金", _NOW, 0.0, 1.0, _SIGNED),
-    ("0012", None, _NOW, None, None, _PLACEHOLDER),
+    ("0012", None, _NOW, None, None, PLACEHOLDER),
     ("1e3", "7", _NOW, 0.45, 0.55, _SIGNED),
     ("1e4", "7", _NOW, 0.45, 0.55, _SIGNED),
-    ("事実-7", None, _NOW, None, None, _PLACEHOLDER),
+    ("事実-7", None, _NOW, None, None, PLACEHOLDER),
 )
 _REPLACED = ("0012", "https://example.test/found-later", _NOW, 1.0, 1.0, _SIGNED)
 _ATTESTER = "rehearsal"
@@ -100,11 +100,11 @@ def _steps(binding: Binding) -> list[_Step]:
     metadata, log = binding.metadata.table, binding.log.table
     return [
         *_open_steps(binding),
-        *((metadata, "stage_row", (*row, 0), None) for row in _ROWS),
+        *((metadata, "stage_row", (*row, signature_hex(row[-1]), 0), None) for row in _ROWS),
         (metadata, "insert_metadata", written, len(_ROWS)),
         (log, "append_log", written, len(_ROWS)),
         (metadata, "clear_staging", {}, None),
-        (metadata, "stage_row", (*_REPLACED, 1), None),
+        (metadata, "stage_row", (*_REPLACED, signature_hex(_REPLACED[-1]), 1), None),
         (metadata, "update_metadata", written, 1),
         (log, "append_log", written, 1),
         *_close_steps(binding),
@@ -143,9 +143,8 @@ def _compare_log(copy: apsw.Connection, binding: Binding) -> Iterator[Drift]:
     log = binding.log
     columns = [log.fact_id, log.attester, log.signature_hex] + ([log.signed_at] if log.signed_at else [])
     expected = []
-    for fact_id, *_, signature in [*_ROWS, _REPLACED]:
-        raw = signature if len(signature) == len(_PLACEHOLDER) else signature[8:72]
-        expected.append((fact_id, _ATTESTER, raw.hex(), _NOW)[: len(columns)])
+    for fact_id, *_, blob in [*_ROWS, _REPLACED]:
+        expected.append((fact_id, _ATTESTER, signature_hex(blob), _NOW)[: len(columns)])
     yield from _differences(copy, log.table, tuple(columns), expected)
 
 

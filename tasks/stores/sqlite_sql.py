@@ -17,12 +17,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from tasks.attestation.signing import PLACEHOLDER, PLACEHOLDER_HEX
 from tasks.engine.binding import Binding
 from tasks.engine.derivation import WHITESPACE
-from tasks.stores.sqlite_plain import confidence_is_plain, key_is_plain, source_is_plain, time_is_plain
+from tasks.stores.sqlite_plain import (
+    confidence_is_plain,
+    extracted_at_of_plain,
+    key_is_plain,
+    lower_of_plain,
+    source_is_plain,
+    time_is_plain,
+    upper_of_plain,
+)
 
 Scale = Literal["once", "chunk", "batch"]
 STAGING = "backfill_batch"
+
+# A staged row without a signature gets a placeholder when it is written: it need not be copied about so often.
+_SIGNATURE = f"coalesce(b.ed25519_sig, zeroblob({len(PLACEHOLDER)}))"
+_SIGNATURE_HEX = f"coalesce(b.signature_hex, '{PLACEHOLDER_HEX}')"
 
 
 @dataclass(frozen=True)
@@ -61,8 +74,8 @@ CATALOGUE_STATEMENTS = (
 def setup_statements(*, cache_mib: int, write: bool) -> tuple[Statement, ...]:
     """What every connection executes first; the first one that reads tells whether the file is SQLite at all."""
     staging = (
-        f"CREATE TEMP TABLE {STAGING} (fact_id TEXT, source_doc TEXT, extracted_at TEXT, "
-        "confidence_lower REAL, confidence_upper REAL, ed25519_sig BLOB, is_update INTEGER)"
+        f"CREATE TEMP TABLE {STAGING} (fact_id TEXT, source_doc TEXT, extracted_at TEXT, confidence_lower REAL, "
+        "confidence_upper REAL, ed25519_sig BLOB, signature_hex TEXT, is_update INTEGER, is_timeless INTEGER, key)"
     )
     by_mode = (
         Statement("synchronous", "PRAGMA synchronous = EXTRA", "once")
@@ -277,7 +290,7 @@ class RunSql:
         )
 
     def _tally(self, where: str, suffix: str) -> Iterator[Statement]:
-        """Counts a batch without reading its plain facts, and reads the others.
+        """Counts or stages a batch without reading its plain facts, and reads the others.
 
         The LIMITs keep each SELECT a step of its own, so that a source is looked up and judged once per fact. The
         texts are put together to be decoded: whoever reads them learns whether they are UTF-8.
@@ -290,15 +303,23 @@ class RunSql:
             f"SELECT {self.key} AS key, {source} AS source, {created_at} AS created_at, {confidence} AS confidence, "
             f"{self._has_metadata} AS has_metadata {residual} ORDER BY {self.key} LIMIT :limit"
         )
+        is_plain = _all_plain("key", "source", "created_at", "confidence")
         judged = (
-            f"SELECT key, source, has_metadata, created_at IS NULL AS is_timeless, "
-            f"{_all_plain('key', 'source', 'created_at', 'confidence')} AS is_plain FROM ({values}) LIMIT -1"
+            f"SELECT key, source, has_metadata, created_at IS NULL AS is_timeless, {is_plain} AS is_plain "
+            f"FROM ({values}) LIMIT -1"
         )
         keys = ", group_concat(key, char(10))" if self.odd_keys else ""
         yield Statement(
             f"tally_batch{suffix}",
             f"SELECT count(*), {raw_value('max(key)')}, total(is_plain), total(is_plain AND has_metadata), "
             f"total(is_plain AND is_timeless), group_concat(source, char(10)){keys} FROM ({judged})", "batch",
+        )  # fmt: skip
+        yield Statement(
+            f"stage_batch{suffix}",
+            f"INSERT INTO temp.{STAGING} SELECT CAST(key AS TEXT), source, {extracted_at_of_plain('created_at')}, "
+            f"{lower_of_plain('confidence')}, {upper_of_plain('confidence')}, "
+            f"NULL, NULL, CASE WHEN {is_plain} THEN has_metadata END, created_at IS NULL, key FROM ({values})",
+            "batch", writes=True,
         )  # fmt: skip
         yield Statement(
             f"read_odd_facts{suffix}",
@@ -364,25 +385,32 @@ class RunSql:
 
     def writing(self) -> tuple[Statement, ...]:
         log, reject = self.b.log, quoted(self.b.ledger.reject)
-        signature_at = "CASE length(ed25519_sig) WHEN 64 THEN 1 ELSE 9 END"
-        log_values = {
-            log.fact_id: "fact_id", log.attester: ":attester",
-            log.signature_hex: f"lower(hex(substr(ed25519_sig, {signature_at}, 64)))",
-        }  # fmt: skip
+        log_values = {log.fact_id: "b.fact_id", log.attester: ":attester", log.signature_hex: _SIGNATURE_HEX}
         if log.signed_at:
             log_values[log.signed_at] = ":now"
+        last = f"(SELECT key FROM temp.{STAGING} ORDER BY rowid DESC LIMIT 1)"
         return (
             Statement("clear_staging", f"DELETE FROM temp.{STAGING}", "batch", writes=True),
             Statement(
-                "stage_row", f"INSERT INTO temp.{STAGING} VALUES (?, ?, ?, ?, ?, ?, ?)", "batch",
-                writes=True, positional=7,
+                "stage_row",
+                f"INSERT INTO temp.{STAGING} (fact_id, source_doc, extracted_at, confidence_lower, confidence_upper, "
+                f"ed25519_sig, signature_hex, is_update) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", "batch",
+                writes=True, positional=8,
             ),
+            Statement(
+                "look_at_staging",
+                f"SELECT count(*), {raw_value(last)}, count(is_update), total(is_update), "
+                "total(is_update IS NOT NULL AND is_timeless), group_concat(source_doc, char(10))"
+                f"{', group_concat(fact_id, char(10))' if self.odd_keys else ''} FROM temp.{STAGING}",
+                "batch",
+            ),
+            Statement("drop_odd_rows", f"DELETE FROM temp.{STAGING} WHERE is_update IS NULL", "batch", writes=True),
             Statement("insert_metadata", self._insert_metadata(), "batch", writes=True),
             Statement("update_metadata", self._update_metadata(), "batch", writes=True),
             Statement(
                 "append_log",
                 f"INSERT INTO {quoted(log.table)} ({', '.join(map(quoted, log_values))}) "
-                f"SELECT {', '.join(log_values.values())} FROM temp.{STAGING} ORDER BY rowid",
+                f"SELECT {', '.join(log_values.values())} FROM temp.{STAGING} AS b ORDER BY b.rowid",
                 "batch", writes=True,
             ),
             Statement(
@@ -402,14 +430,15 @@ class RunSql:
     def _insert_metadata(self) -> str:
         m = self.b.metadata
         values = {
-            m.fact_id: "fact_id", m.source_doc: "source_doc", m.extracted_at: "extracted_at",
-            m.verified_by: ":attester", m.confidence_lower: "confidence_lower",
-            m.confidence_upper: "confidence_upper", m.ed25519_sig: "ed25519_sig",
+            m.fact_id: "b.fact_id", m.source_doc: "b.source_doc", m.extracted_at: "b.extracted_at",
+            m.verified_by: ":attester", m.confidence_lower: "b.confidence_lower",
+            m.confidence_upper: "b.confidence_upper", m.ed25519_sig: _SIGNATURE,
         }  # fmt: skip
         values |= {name: ":now" for name in (m.created_at, m.updated_at) if name}
         return (
             f"INSERT INTO {self.metadata} ({', '.join(map(quoted, values))}) SELECT {', '.join(values.values())} "
-            f"FROM temp.{STAGING} WHERE is_update = 0 ORDER BY rowid ON CONFLICT ({quoted(m.fact_id)}) DO NOTHING"
+            f"FROM temp.{STAGING} AS b WHERE b.is_update = 0 ORDER BY b.rowid "
+            f"ON CONFLICT ({quoted(m.fact_id)}) DO NOTHING"
         )
 
     def _update_metadata(self) -> str:
@@ -417,7 +446,7 @@ class RunSql:
         values = {
             m.source_doc: "b.source_doc", m.extracted_at: "b.extracted_at", m.verified_by: ":attester",
             m.confidence_lower: "b.confidence_lower", m.confidence_upper: "b.confidence_upper",
-            m.ed25519_sig: "b.ed25519_sig",
+            m.ed25519_sig: _SIGNATURE,
         }  # fmt: skip
         if m.updated_at:
             values[m.updated_at] = ":now"

@@ -1,4 +1,4 @@
-"""A fact that SQL calls plain is one that `derive` attests; the usual spellings are plain."""
+"""A fact that SQL calls plain is one that `derive` attests, as SQL does; the usual spellings are plain."""
 
 from __future__ import annotations
 
@@ -10,8 +10,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tasks.engine.derivation import Fact, NotUtf8, Record, Rules, derive
-from tasks.stores.sqlite_plain import confidence_is_plain, key_is_plain, source_is_plain, time_is_plain
+from tasks.engine.derivation import Fact, NotUtf8, Record, Reject, Rules, derive
+from tasks.stores.sqlite_plain import (
+    confidence_is_plain,
+    extracted_at_of_plain,
+    key_is_plain,
+    lower_of_plain,
+    source_is_plain,
+    time_is_plain,
+    upper_of_plain,
+)
 
 RULES = Rules(confidence_width=0.05, default_extracted_at="2026-01-01T00:00:00.000Z")
 
@@ -39,21 +47,26 @@ A_TIME = "2026-05-11 12:36:49"
 
 
 @pytest.fixture(scope="module")
-def is_plain() -> Iterator[Any]:
-    """`is_plain(expression, value)` is what SQLite says of one value, in a column without affinity."""
+def told() -> Iterator[Any]:
+    """`told(expression, value, ...)` is what SQLite makes of one value, in a column without affinity."""
     connection = apsw.Connection(":memory:")
     connection.execute("CREATE TABLE given (value)")
 
-    def ask(expression: Any, value: Any) -> bool:
+    def ask(expression: Any, value: Any, **parameters: Any) -> Any:
         connection.execute("DELETE FROM given")
         if isinstance(value, NotUtf8):
             connection.execute("INSERT INTO given VALUES (CAST(? AS TEXT))", (bytes(value),))
         else:
             connection.execute("INSERT INTO given VALUES (?)", (value,))
-        return bool(connection.execute(f"SELECT {expression('value')} FROM given").get)
+        return connection.execute(f"SELECT {expression('value')} FROM given", parameters).get
 
     yield ask
     connection.close()
+
+
+@pytest.fixture(scope="module")
+def is_plain(told: Any) -> Any:
+    return lambda expression, value: bool(told(expression, value))
 
 
 def damaged(texts: list[str]) -> st.SearchStrategy[str]:
@@ -75,10 +88,14 @@ sources = odd_values | not_utf8 | st.text("!~ \t\x7f\u3000h").map(str)
 confidences = odd_values | not_utf8 | st.floats(-0.5, 1.5) | st.sampled_from(["0.5", " 1 ", "high", -0.0, 0, 1, 2])
 
 
-def rejected_for(**values: Any) -> bool:
-    """Whether `derive` rejects a fact that has nothing odd but these values."""
+def derived(rules: Rules = RULES, **values: Any) -> Record | Reject:
+    """What `derive` makes of a fact that has nothing odd but these values."""
     fact = {"key": 1, "own_url": "https://a.test/", "source_url": None, "created_at": A_TIME, "confidence": 0.5}
-    return not isinstance(derive(Fact(**{**fact, **values}, has_metadata=0), RULES), Record)
+    return derive(Fact(**{**fact, **values}, has_metadata=0), rules)
+
+
+def rejected_for(**values: Any) -> bool:
+    return isinstance(derived(**values), Reject)
 
 
 @pytest.mark.parametrize("created_at", USUAL_TIMES)
@@ -96,6 +113,28 @@ def test_what_is_no_time_is_not_plain(is_plain: Any, created_at: Any) -> None:
 def test_a_plain_time_is_never_rejected(is_plain: Any, created_at: Any) -> None:
     if is_plain(time_is_plain, created_at):
         assert not rejected_for(created_at=created_at)
+
+
+@given(created_at=times | st.datetimes().map(str) | st.datetimes().map(lambda t: t.isoformat(timespec="milliseconds")))
+@example(created_at="2026-05-11 12:36:49.999999")
+@example(created_at=None)
+def test_a_plain_time_is_extracted_as_derive_would(told: Any, created_at: Any) -> None:
+    if told(time_is_plain, created_at):
+        expected = derived(created_at=created_at)
+        assert isinstance(expected, Record)
+        default = {"default_extracted_at": RULES.default_extracted_at}
+        assert told(extracted_at_of_plain, created_at, **default) == expected.extracted_at
+
+
+@given(confidence=st.none() | st.floats(0, 1) | st.sampled_from([0, 1, -0.0]), width=st.floats(0, 1))
+@example(confidence=0.05, width=0.05)
+@example(confidence=1, width=0.0)
+def test_a_plain_band_is_to_the_bit_that_of_derive(told: Any, confidence: Any, width: float) -> None:
+    assert told(confidence_is_plain, confidence)
+    expected = derived(Rules(confidence_width=width, default_extracted_at=""), confidence=confidence)
+    assert isinstance(expected, Record)
+    bounds = [told(bound, confidence, confidence_width=width) for bound in (lower_of_plain, upper_of_plain)]
+    assert list(map(repr, bounds)) == list(map(repr, expected[-2:]))
 
 
 @given(source=sources)
