@@ -38,7 +38,7 @@ from tasks.engine.errors import DriftError, NoteError, SealError, StateError, Un
 from tasks.engine.paths import RunPaths
 from tasks.engine.settings import Settings
 from tasks.engine.verification import log_signer_of
-from tasks.stores.log_base import NewCheckpoint, StoredCheckpoint, Tile, split_roots
+from tasks.stores.log_base import NewCheckpoint, StoredCheckpoint, Tile, split_hashes
 from tasks.stores.sqlite_log import SqliteLogSession, next_id, open_log_session
 
 logger = logging.getLogger("luigi-interface")
@@ -240,7 +240,7 @@ class _Sealer:
         committed, pending = start.tree_size, list[Tile]()
         for tiles in results:
             for tile in tiles:
-                grow(frontier, tile.end, split_roots(tile.roots))
+                grow(frontier, tile.end, split_hashes(tile.roots))
             pending += tiles
             if frontier.size % STEP_LEAVES == 0:
                 if not self._commit(frontier, committed, pending):
