@@ -16,8 +16,9 @@ docs/attestation.md says the same for those who write a verifier.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
+from itertools import repeat
 from json.encoder import encode_basestring
 from typing import Final, NamedTuple, TypeAlias
 
@@ -153,7 +154,8 @@ def _is_bound(value: Value) -> bool:
 
 
 def _number(bound: Value) -> str:
-    return _NUMBERS.get(repr(bound), repr(bound))
+    text = repr(bound)
+    return _NUMBERS.get(text, text)
 
 
 def raw_signature(blob: Value) -> bytes | None:
@@ -180,8 +182,11 @@ def sealed_digest(row: AttestedRow) -> bytes:
 
 # --- many at once -----------------------------------------------------------------------------------
 #
-# The same as above, several times faster, for rows that hold what they should. Where one does not, quoting
-# raises TypeError, and all of them go the plain way.
+# The same as above, several times faster, column by column, for rows that hold what they should. Where one does not,
+# its column raises TypeError, and all of them go the plain way.
+
+_ESCAPED = (ord('"'), ord("\\"), *range(0x20))
+_BOUNDS = {float, type(None)}
 
 
 class _Quoted(dict["str | None", str]):
@@ -193,16 +198,14 @@ class _Quoted(dict["str | None", str]):
 
 
 class _Bands(dict["tuple[Value, Value]", str]):
-    """(lower, upper) to the beginning of a payload, remembered.
+    """(lower, upper) to the beginning of a payload, remembered. Each is a binary64 or None.
 
-    Equal keys must be spelt alike: so 0.0, which is equal to -0.0, is not remembered, nor is 1.0, for there is 1.
+    Equal keys must be spelt alike: so 0.0, which is equal to -0.0, is not remembered.
     """
 
     def __missing__(self, band: tuple[Value, Value]) -> str:
-        if not (_is_bound(band[0]) and _is_bound(band[1])):
-            raise TypeError("a bound that is no binary64")
         text = f'{{"confidence_lower":{_number(band[0])},"confidence_upper":{_number(band[1])}'
-        if 0.0 not in band and 1.0 not in band:
+        if 0.0 not in band:
             self[band] = text
         return text
 
@@ -219,7 +222,7 @@ class LeafHasher:
         """The leaves that rows get when they are sealed now. Takes plain tuples too."""
         self._forget()
         try:
-            return _new_leaves(rows, self._bands, self._quoted)
+            return _new_leaves(rows, self._bands, self._quoted) if rows else Leaves([], [], [])
         except TypeError:
             rows = [AttestedRow(*row) for row in rows]
             digests = [sealed_digest(row) for row in rows]
@@ -230,7 +233,7 @@ class LeafHasher:
         """The leaf hashes of rows whose payload digests were kept. Takes plain tuples too."""
         self._forget()
         try:
-            return _sealed_hashes(rows, digests, self._quoted)
+            return _sealed_hashes(rows, digests, self._quoted) if rows else []
         except TypeError:
             return [leaf_hash(leaf_data(LogRow(*row), digest)) for row, digest in zip(rows, digests, strict=True)]
 
@@ -242,48 +245,76 @@ class LeafHasher:
 
 
 def _new_leaves(rows: Sequence[AttestedRow], bands: _Bands, quoted: _Quoted) -> Leaves:
-    ids, digests, hashes = [], [], []
-    quote = encode_basestring
-    for row in rows:
-        (
-            attestation_id, attester, fact_id, notes, signature_hex, signed_at,
-            lower, upper, extracted_at, fact_id_in_metadata, source_doc, verified_by, blob, is_latest,
-        ) = row  # fmt: skip
-        name = quote(fact_id)  # type: ignore[arg-type]  # raises TypeError, as everything here
-        if (
-            type(blob) is not bytes
-            or (blob if len(blob) == _SIGNATURE_BYTES else blob[8:72]).hex() != signature_hex
-            or is_latest == 0
-            or fact_id_in_metadata != fact_id
-        ):
-            digest, word = NO_DIGEST, "null"
-        else:
-            digest = sha256(
-                f'{bands[lower, upper]},"extracted_at":{quote(extracted_at)},"fact_id":{name}'  # type: ignore[arg-type]
-                f',"source_doc":{quoted[source_doc]},"verified_by":{quoted[verified_by]}}}'.encode()  # type: ignore[index]
-            ).digest()
-            word = f'"{digest.hex()}"'
-        ids.append(attestation_id)
-        digests.append(digest)
-        hashes.append(
-            sha256(
-                f'\0{{"attestation_id":{attestation_id},"attester":{quoted[attester]},"fact_id":{name}'  # type: ignore[index]
-                f',"notes":{quoted[notes]},"payload_sha256":{word},"signature_hex":{quote(signature_hex)}'  # type: ignore
-                f',"signed_at":{quoted[signed_at]}}}'.encode()  # type: ignore[index]
-            ).digest()
+    (
+        ids, attesters, fact_ids, notes, signatures, signed_at,
+        lowers, uppers, extracted_at, fact_ids_in_metadata, source_docs, verified_by, blobs, latest,
+    ) = zip(*rows, strict=True)  # fmt: skip
+    if not {*map(type, lowers), *map(type, uppers)} <= _BOUNDS or {*map(type, blobs)} != {bytes}:
+        raise TypeError("a bound that is no binary64, or a signature that is no BLOB")
+    names = _between_quotes(fact_ids)
+    in_metadata = tuple([(blob if len(blob) == _SIGNATURE_BYTES else blob[8:72]).hex() for blob in blobs])
+    digests = [
+        sha256(f'{band},"extracted_at":"{at}","fact_id":"{name}","source_doc":{source_doc}{verifier}'.encode()).digest()
+        if held == signature and fact_id_in_metadata == fact_id and is_latest != 0
+        else NO_DIGEST
+        for held, signature, fact_id_in_metadata, fact_id, is_latest, band, at, name, source_doc, verifier in zip(
+            in_metadata, signatures, fact_ids_in_metadata, fact_ids, latest,
+            map(bands.__getitem__, zip(lowers, uppers, strict=True)),
+            _between_quotes(extracted_at), names,
+            ["null" if doc is None else encode_basestring(doc) for doc in source_docs],
+            _framed(',"verified_by":', verified_by, "}", quoted),
+            strict=True,
         )
-    return Leaves(ids, digests, hashes)
+    ]  # fmt: skip
+    spelt = in_metadata if in_metadata == signatures else _between_quotes(signatures)  # hexadecimal is not escaped
+    return Leaves(list(ids), digests, _hashes(ids, attesters, names, notes, digests, spelt, signed_at, quoted))
 
 
 def _sealed_hashes(rows: Sequence[LogRow], digests: Sequence[bytes], quoted: _Quoted) -> list[bytes]:
-    hashes, quote = [], encode_basestring
-    for (attestation_id, attester, fact_id, notes, signature_hex, signed_at), digest in zip(rows, digests, strict=True):
-        word = "null" if digest == NO_DIGEST else f'"{digest.hex()}"'
-        hashes.append(
-            sha256(
-                f'\0{{"attestation_id":{attestation_id},"attester":{quoted[attester]},"fact_id":{quote(fact_id)}'  # type: ignore
-                f',"notes":{quoted[notes]},"payload_sha256":{word},"signature_hex":{quote(signature_hex)}'  # type: ignore
-                f',"signed_at":{quoted[signed_at]}}}'.encode()  # type: ignore[index]
-            ).digest()
+    ids, attesters, fact_ids, notes, signatures, signed_at = zip(*rows, strict=True)
+    names, spelt = _between_quotes(fact_ids), _between_quotes(signatures)
+    return _hashes(ids, attesters, names, notes, digests, spelt, signed_at, quoted)
+
+
+def _hashes(
+    ids: Sequence[int],
+    attesters: Sequence[str | None],
+    names: Sequence[str],
+    notes: Sequence[str | None],
+    digests: Sequence[bytes],
+    signatures: Sequence[str],
+    signed_at: Sequence[str | None],
+    quoted: _Quoted,
+) -> list[bytes]:
+    """The leaf hashes of columns. Of `names`, the fact ids, and `signatures` comes what stands between the quotes."""
+    words = ["null" if digest == NO_DIGEST else f'"{digest.hex()}"' for digest in digests]
+    return [
+        sha256(
+            f'\0{{"attestation_id":{number}{attester}{name}{note}{word},"signature_hex":"{signature}{time}'.encode()
+        ).digest()
+        for number, attester, name, note, word, signature, time in zip(
+            ids,
+            _framed(',"attester":', attesters, ',"fact_id":"', quoted),
+            names,
+            _framed('","notes":', notes, ',"payload_sha256":', quoted),
+            words,
+            signatures,
+            _framed('","signed_at":', signed_at, "}", quoted),
+            strict=True,
         )
-    return hashes
+    ]
+
+
+def _framed(before: str, column: Sequence[str | None], after: str, quoted: _Quoted) -> Iterable[str]:
+    """Each text or NULL in JSON, between what stands around it. Most columns of a batch hold one value."""
+    if column.count(column[0]) == len(column):
+        return repeat(f"{before}{quoted[column[0]]}{after}", len(column))
+    return [f"{before}{quoted[value]}{after}" for value in column]
+
+
+def _between_quotes(column: Sequence[str]) -> Sequence[str]:
+    """Each text as it stands between the quotes of JSON. Raises TypeError for what is no text."""
+    together = "".join(column).encode()
+    if any(byte in together for byte in _ESCAPED):  # faster than to quote each of them
+        return [encode_basestring(text)[1:-1] for text in column]
+    return column

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import pairwise
+from operator import lt
 
 from tasks.attestation.leaves import (
     MARK_BYTES,
@@ -35,7 +35,7 @@ from tasks.attestation.verdicts import Finding, Verdict
 from tasks.engine.collector import no_collector
 from tasks.engine.derivation import NotUtf8
 from tasks.engine.settings import Settings
-from tasks.stores.log_base import FIRST_ID, Tile, TileHead
+from tasks.stores.log_base import FIRST_ID, Tile, TileHead, split_hashes
 from tasks.stores.sqlite_log import SqliteLogSession, open_log_session
 
 KEPT = 100
@@ -102,27 +102,28 @@ def _audit_tile(
 ) -> None:
     tile = session.read_tile(head)
     ids = tile.attestation_ids
-    if any(b <= a for a, b in pairwise((first - 1, *ids))) or (ids[0], ids[-1]) != (head.first_id, head.last_id):
+    if not all(map(lt, (first - 1, *ids), ids)) or (ids[0], ids[-1]) != (head.first_id, head.last_id):
         detail = "its attestation ids do not ascend, or not from its first to its last"
         result.add(Finding(Verdict.TILE_DAMAGED, detail, leaf=tile.first_leaf))
     rows = session.read_rows(first, ids[-1])
-    if tuple(row[0] for row in rows) == ids:
-        digests = [tile.digest(leaf) for leaf in range(tile.first_leaf, tile.end)]
-        hashes = hasher.sealed_hashes(rows, digests)
+    if tuple([row[0] for row in rows]) == ids:
+        hashes = hasher.sealed_hashes(rows, split_hashes(tile.digests))
     else:
         rows, hashes = _hash_around_gaps(tile, rows, result)
-    if b"".join(one[:MARK_BYTES] for one in hashes) != tile.marks:
+    if b"".join([one[:MARK_BYTES] for one in hashes]) != tile.marks:
         _suspect(session, tile, {row[0]: LogRow(*row) for row in rows}, hashes, result)
-    if b"".join(subtree_roots(tile.first_leaf, hashes)) != tile.roots:
+    roots = subtree_roots(tile.first_leaf, hashes)
+    if b"".join(roots) != tile.roots:
         result.other_roots.append(tile.first_leaf)
-    result.pieces += _pieces(tile, hashes, part.cuts)
+    cuts = [cut for cut in part.cuts if tile.first_leaf < cut < tile.end]
+    result.pieces += _pieces(tile, hashes, cuts) if cuts else [(tile.end, roots)]
     if not part.root_only:
         _compare_metadata(session, tile, result)
 
 
 def _pieces(tile: Tile, hashes: Sequence[bytes], cuts: Sequence[int]) -> Iterator[tuple[int, list[bytes]]]:
     start = tile.first_leaf
-    for end in [cut for cut in cuts if start < cut < tile.end] + [tile.end]:
+    for end in (*cuts, tile.end):
         yield end, subtree_roots(start, hashes[start - tile.first_leaf : end - tile.first_leaf])
         start = end
 

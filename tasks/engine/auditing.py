@@ -35,7 +35,7 @@ from tasks.engine.rotation import rotation_findings
 from tasks.engine.sealing import GROUP_LEAVES, hashing
 from tasks.engine.settings import Settings
 from tasks.engine.verifying import findings_in, plan_verification, read_findings, verify_in_process
-from tasks.stores.log_base import FIRST_ID, StoredCheckpoint, TileHead, break_in, split_roots
+from tasks.stores.log_base import FIRST_ID, StoredCheckpoint, TileHead, break_in, split_hashes
 from tasks.stores.sqlite_attestations import open_attestations
 from tasks.stores.sqlite_log import SqliteLogSession, open_log_session
 
@@ -387,7 +387,7 @@ def _rewritten(log: _Log, tree: _Tree, size: int) -> Finding:
     by_tile = Frontier()
     for head in log.heads:
         if head.end <= size:
-            grow(by_tile, head.end, split_roots(head.roots))
+            grow(by_tile, head.end, split_hashes(head.roots))
     if by_tile.size == size and by_tile.root() == log.roots[size]:
         head = next(head for head in log.heads if head.first_leaf in tree.other_roots)
         return _rewritten_within(head.first_leaf, head.end)
@@ -407,7 +407,7 @@ def _rewritten_within(first: int, end: int) -> Finding:
 
 
 def _roots_of(frontier: bytes) -> list[bytes]:
-    return split_roots(frontier[8:])
+    return split_hashes(frontier[8:])
 
 
 # --- 5: the rest ------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from tasks.engine.audit_ranges import digest_of
 from tasks.engine.errors import NoteError, ProofError
 from tasks.engine.explaining import ids_in_order
 from tasks.engine.settings import Settings
-from tasks.stores.log_base import Tile, TileHead
+from tasks.stores.log_base import Tile, TileHead, split_hashes
 from tasks.stores.sqlite_log import SqliteLogSession, open_log_session
 
 _AUDIT = "run provenance audit"
@@ -102,7 +102,7 @@ def _nodes(session: SqliteLogSession, heads: Sequence[TileHead], tile: Tile) -> 
         for row in session.read_rows(tile.attestation_ids[0], tile.attestation_ids[-1])
         if row[0] in set(tile.attestation_ids)
     ]
-    digests = [tile.digest(leaf) for leaf in range(tile.first_leaf, tile.end)]
+    digests = split_hashes(tile.digests)
     if len(rows) == len(digests):
         for at, one in enumerate(LeafHasher().sealed_hashes(rows, digests), tile.first_leaf):
             nodes[at] = (0, one)

@@ -21,7 +21,7 @@ from tasks.engine.errors import SealError
 from tasks.engine.sealing import EMPTY, refuse_other_history
 from tasks.engine.settings import Settings
 from tasks.engine.verification import log_signer_of
-from tasks.stores.log_base import StoredCheckpoint, Tile, TileHead, break_in, split_roots
+from tasks.stores.log_base import StoredCheckpoint, Tile, TileHead, break_in, split_hashes
 from tasks.stores.sqlite_log import SqliteLogSession
 
 _AUDIT = "Run provenance audit. Nothing was written."
@@ -69,7 +69,7 @@ class SealedDigests:
         rows = self._session.read_rows(tile.attestation_ids[0], tile.attestation_ids[-1])
         if tuple(row[0] for row in rows) != tile.attestation_ids:
             return None
-        digests = [tile.digest(leaf) for leaf in range(tile.first_leaf, tile.end)]
+        digests = split_hashes(tile.digests)
         roots = subtree_roots(tile.first_leaf, self._hasher.sealed_hashes(rows, digests))
         return tile if b"".join(roots) == self._heads[at].roots else None
 
@@ -80,7 +80,7 @@ def _refuse_other_tiles(heads: Sequence[TileHead], last: StoredCheckpoint) -> No
         raise SealError(f"tiles of the sealed log: at leaf {broken[0]}: {broken[1]}. {_AUDIT}")
     frontier = Frontier()
     for head in heads:
-        grow(frontier, head.end, split_roots(head.roots))
+        grow(frontier, head.end, split_hashes(head.roots))
     if (frontier.size, frontier.root()) != (last.tree_size, last.root):
         raise SealError(
             f"tiles of the sealed log: {frontier.size} leaves with root {frontier.root().hex()}, but the last "

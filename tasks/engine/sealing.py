@@ -38,7 +38,7 @@ from tasks.engine.errors import DriftError, NoteError, SealError, StateError, Un
 from tasks.engine.paths import RunPaths
 from tasks.engine.settings import Settings
 from tasks.engine.verification import log_signer_of
-from tasks.stores.log_base import NewCheckpoint, StoredCheckpoint, Tile, split_roots
+from tasks.stores.log_base import NewCheckpoint, StoredCheckpoint, Tile, split_hashes
 from tasks.stores.sqlite_log import SqliteLogSession, next_id, open_log_session
 
 logger = logging.getLogger("luigi-interface")
@@ -98,6 +98,11 @@ class Group:
     rows: int
     first_id: int
     last_id: int
+
+    @property
+    def has_every_id(self) -> bool:
+        """Whether there is a row for each id from the first to the last."""
+        return self.last_id - self.first_id + 1 == self.rows
 
 
 def seal_log(settings: Settings, *, run_id: str | None, now: Callable[[], str] = now_text) -> Sealed:
@@ -235,7 +240,7 @@ class _Sealer:
         committed, pending = start.tree_size, list[Tile]()
         for tiles in results:
             for tile in tiles:
-                grow(frontier, tile.end, split_roots(tile.roots))
+                grow(frontier, tile.end, split_hashes(tile.roots))
             pending += tiles
             if frontier.size % STEP_LEAVES == 0:
                 if not self._commit(frontier, committed, pending):
@@ -289,13 +294,13 @@ def _hash_tiles(session: SqliteLogSession, group: Group) -> Iterator[Tile]:
     leaf, first, end = group.first_leaf, group.first_id, group.first_leaf + group.rows
     while leaf < end:
         wanted = min(TILE_LEAVES - leaf % TILE_LEAVES, end - leaf)
-        last = session.end_of_rows(first, group.last_id, wanted)
-        if last is None:
+        last = _end_of_tile(session, group, first, wanted)
+        leaves = hasher.new_leaves(session.read_attested(first, last))
+        if len(leaves.hashes) < wanted:
             raise SealError(
                 f"rows {first} to {group.last_id} of the attestation log: fewer than {wanted} are left while they were "
                 f"sealed. Somebody deletes rows of an append-only log. Nothing of this step was written."
             )
-        leaves = hasher.new_leaves(session.read_attested(first, last))
         yield Tile(
             first_leaf=leaf,
             attestation_ids=tuple(leaves.attestation_ids),
@@ -304,6 +309,14 @@ def _hash_tiles(session: SqliteLogSession, group: Group) -> Iterator[Tile]:
             digests=b"".join(leaves.digests),
         )
         leaf, first = leaf + wanted, last + 1
+
+
+def _end_of_tile(session: SqliteLogSession, group: Group, first: int, rows: int) -> int:
+    """The id of the `rows`-th row of the group from `first` on, or its last id if there are fewer."""
+    if group.has_every_id:
+        return first + rows - 1
+    found = session.end_of_rows(first, group.last_id, rows)
+    return group.last_id if found is None else found
 
 
 Run = Callable[[Callable[[_T], _R], Iterable[_T]], Iterator[_R]]

@@ -102,9 +102,9 @@ def break_in(heads: Sequence[TileHead]) -> tuple[int, str] | None:
     return None
 
 
-def split_roots(roots: bytes) -> list[bytes]:
-    """The hashes that stand side by side in a tile's `roots`."""
-    return [roots[at : at + HASH_BYTES] for at in range(0, len(roots), HASH_BYTES)]
+def split_hashes(together: bytes) -> list[bytes]:
+    """The hashes that stand side by side in a tile's `roots` or `digests`."""
+    return [together[at : at + HASH_BYTES] for at in range(0, len(together), HASH_BYTES)]
 
 
 def unpacked_ids(head: TileHead, packed: bytes | None) -> tuple[int, ...]:

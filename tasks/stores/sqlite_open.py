@@ -3,6 +3,8 @@
 Settings of a connection, each with its reason, in the order in which they are applied:
 
     no CREATE flag        a missing file is an error, never an empty database
+    NOMUTEX               no two threads ever use one connection at once: to lock it for each column that is read is
+                          an eighth of the time that reading takes. https://sqlite.org/threadsafe.html
     busy timeout          wait for other writers instead of failing at once
     temp_store = MEMORY   the staging table of a batch never reaches a disk
     synchronous = EXTRA   a commit is on the disk before its marker is written. In WAL mode this is FULL; with a
@@ -64,7 +66,7 @@ def open_connection(path: Path, *, pacing: Pacing, write: bool) -> apsw.Connecti
         raise DatabaseError(f"database {path}: expected a SQLite file, found a folder or device. Nothing was written.")
     flags = apsw.SQLITE_OPEN_READWRITE if write else apsw.SQLITE_OPEN_READONLY
     with translated(path, "it was opened", lock_timeout=pacing.lock_timeout_seconds):
-        connection = apsw.Connection(str(path.absolute()), flags=flags)
+        connection = apsw.Connection(str(path.absolute()), flags=flags | apsw.SQLITE_OPEN_NOMUTEX)
     try:
         with translated(path, "it was opened", lock_timeout=pacing.lock_timeout_seconds):
             _configure(connection, pacing, write=write)

@@ -6,6 +6,7 @@ import json
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,6 +64,42 @@ def test_many_at_once_are_what_each_is_alone(rows: list[AttestedRow]) -> None:
         assert hasher.sealed_hashes([row[:6] for row in rows], digests) == hashes  # type: ignore[misc]
 
 
+plain_texts = st.text(st.sampled_from('a7"\\\n\x00\x1f\x20\x7f法😀')) | texts
+plain_bounds = st.none() | st.sampled_from([0.0, -0.0, 1.0, 0.45, 1e-05]) | st.floats(0, 1)
+
+
+@st.composite
+def plain_rows(draw: st.DrawFn) -> AttestedRow:
+    """A row without any oddity: one that the fast way never hands over to the plain one."""
+    number, fact, other = draw(st.integers(-(2**63), 2**63 - 1)), draw(plain_texts), draw(plain_texts)
+    blob = draw(st.just(bytes(64)) | st.binary(min_size=80, max_size=80))
+    held = (blob if len(blob) == 64 else blob[8:72]).hex()
+    signature = draw(st.sampled_from([held, held, held.upper(), other]))
+    latest = draw(st.sampled_from([0, 1])) if signature == PLACEHOLDER_HEX else None
+    attester, note, time, at = (draw(plain_texts) for _ in range(4))
+    notes, source_doc, verified_by = (draw(st.none() | st.just(value)) for value in (note, other, attester))
+    return AttestedRow(
+        number, attester, fact, notes, signature, time, draw(plain_bounds), draw(plain_bounds), at,
+        draw(st.sampled_from([fact, fact, other])), source_doc, verified_by, blob, latest,
+    )  # fmt: skip
+
+
+@given(st.lists(plain_rows(), min_size=1, max_size=6), st.booleans())
+def test_rows_without_an_oddity_take_the_fast_way_and_are_what_each_is_alone(
+    rows: list[AttestedRow], alike: bool
+) -> None:
+    if alike:  # as a batch of a run writes them
+        of_batch = {name: getattr(rows[0], name) for name in ("attester", "notes", "signed_at", "verified_by")}
+        rows = [row._replace(**of_batch) for row in rows]
+    digests = [sealed_digest(row) for row in rows]
+    hashes = [leaf_hash(leaf_data(LogRow(*row[:6]), digest)) for row, digest in zip(rows, digests, strict=True)]
+    hasher = LeafHasher()
+    with patch("tasks.attestation.leaves.leaf_data", side_effect=AssertionError("the plain way")):
+        for _ in range(2):  # with and without what it remembers
+            assert hasher.new_leaves(rows) == ([row.attestation_id for row in rows], digests, hashes)
+            assert hasher.sealed_hashes([LogRow(*row[:6]) for row in rows], digests) == hashes
+
+
 def attested(*, lower: Any = 0.45, signature: bytes = bytes(64), latest: int | None = 1) -> AttestedRow:
     values = (lower, 0.55, "2026-05-11T12:36:49.000Z", "17", None, None, signature, latest)
     return AttestedRow(1, "a", "17", None, signature.hex(), "s", *values)
@@ -75,11 +112,11 @@ def test_of_all_placeholders_only_the_latest_stands_for_the_metadata() -> None:
 
 
 def test_bounds_that_are_equal_and_spelt_differently_are_not_mixed_up() -> None:
-    rows = [attested(lower=lower) for lower in (0.0, -0.0, 0, 1.0, 1, True, 0.5)]
+    rows = [attested(lower=lower) for lower in (0.0, -0.0, 0, 1.0, 1, True, 2.0, 2, 0.5)]
     hasher = LeafHasher()
     for row in (*rows, *rows):
         assert hasher.new_leaves([row]).digests == [sealed_digest(row)]
-    assert len({sealed_digest(row) for row in rows}) == 5  # those of 0, 1 and True are none
+    assert len({sealed_digest(row) for row in rows}) == 6  # those of 0, 1, True and 2 are none
 
 
 @given(

@@ -268,10 +268,22 @@ def test_ids_that_are_no_integers_of_sqlite_are_refused_by_name(store: Any) -> N
         store.seal()
 
 
-def test_rows_that_vanish_while_they_are_hashed_are_an_error(store: Any) -> None:
-    fill(store, 3)
+@pytest.mark.parametrize("first_id", [FIRST_ID, 1])
+def test_rows_that_vanish_while_they_are_hashed_are_an_error(store: Any, first_id: int) -> None:
+    fill(store, 5)
+    store.execute("DELETE FROM am_fact_attestation_log WHERE attestation_id IN (2, 5)")
     with pytest.raises(SealError, match="append-only"):
-        hash_group((store.settings, Group(0, 5, FIRST_ID, 5)))
+        hash_group((store.settings, Group(0, 5, first_id, 5)))
+
+
+def test_ids_are_sealed_alike_whether_they_are_known_to_have_no_gaps(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealing, "TILE_LEAVES", 4)
+    fill(store, 11)
+    dense, unknown = Group(0, 11, 1, 11), Group(0, 11, FIRST_ID, 11)
+    assert dense.has_every_id and not unknown.has_every_id
+    assert hash_group((store.settings, dense)) == hash_group((store.settings, unknown))
 
 
 def test_a_missing_database_is_an_error(store: Any) -> None:
