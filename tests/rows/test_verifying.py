@@ -181,6 +181,18 @@ def test_the_reader_cannot_write(attested: Any) -> None:
                 reader._connection.execute(sql)
 
 
+def test_a_batch_is_read_by_the_plan_that_the_gate_looked_at(attested: Any) -> None:
+    """Whenever SQLite compiles a statement, it asks the authorizer: once, whatever bounds are given."""
+    _, settings = attested(25)
+    asked: list[Any] = []
+    with open_attestations(settings) as reader:
+        reader._connection.authorizer = lambda *what: asked.append(what) or apsw.SQLITE_OK
+        for after in ("1", "2", "3"):
+            asked.clear()
+            assert reader.read_rows(after=after, through="9", limit=5).rows
+            assert bool(asked) == (after == "1")
+
+
 def test_verification_changes_no_row(attested: Any, verified: Any, dump: Any) -> None:
     store, settings = attested(25)
     before = dump(store.path)
