@@ -41,7 +41,7 @@ LISTED = 20
 
 _SHARES = 4  # what is left would be so many chunks for each worker
 _LEAST_SHARES = 256  # no chunk is less than such a share of all: opening the database for it takes its time too
-_MOST_BATCH_ROWS = 2_000  # about 2 MB: still in the processor's cache when the last one is judged
+_MOST_BATCH_ROWS = 1_000  # about 1 MB, and half a MB of payloads: still in the processor's cache at the last signature
 _NO_KEY = Finding(None, "malformed", "fact_id: NULL, expected text")
 
 
