@@ -18,7 +18,7 @@ Source of the rule by which a signature verifies: ed25519.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from tasks.attestation import ed25519
@@ -75,7 +75,9 @@ class _TrustedKey(NamedTuple):
     end: float
 
 
-Rows = Iterable[tuple[Any, ...]]
+Rows = Sequence[tuple[Any, ...]]
+_Signed = tuple[Callable[[bytes, bytes], bool], bytes, bytes]
+"""What verifies it, its payload and its signature."""
 
 
 class Judge:
@@ -101,10 +103,24 @@ class Judge:
     def findings(self, rows: Rows) -> list[Finding]:
         """Those of `rows`, in the order of AttestedRow, that are not valid: what `judge` says of each one.
 
-        It takes a shortcut for rows without any oddity, and hands every other row to `judge`. What is not the
-        cryptography costs about two microseconds a row.
+        1. Prepare the rows without any oddity. 2. Verify those, and hand every other row to `judge`.
+
+        The steps are apart because the interpreter and libsodium push each other out of the processor's caches: taken
+        in turns, they cost about four microseconds a row more.
         """
         found = []
+        for row, signed in zip(rows, list(self._prepared(rows)), strict=True):
+            if signed is not None:
+                verify, payload, signature = signed
+                if verify(payload, signature):
+                    continue
+            finding = self.judge(AttestedRow._make(row))
+            if finding is not None:
+                found.append(finding)
+        return found
+
+    def _prepared(self, rows: Rows) -> Iterator[_Signed | None]:
+        """For every row what is left to verify, if nothing else can be said of it; else None."""
         keys, encoders = self._keys, self._encoders
         for row in rows:
             fact_id, source_doc, extracted_at, verified_by, lower, upper, blob, logged_id, logged_hex, _ = row
@@ -121,13 +137,11 @@ class Judge:
                     and (verified_by is None or type(verified_by) is str)
                     and (lower is None or type(lower) is float)
                     and (upper is None or type(upper) is float)
-                    and key.verify(encoders[verified_by]((fact_id, source_doc, extracted_at, lower, upper)), signature)
                 ):
+                    payload = encoders[verified_by]((fact_id, source_doc, extracted_at, lower, upper))
+                    yield key.verify, payload, signature
                     continue
-            finding = self.judge(AttestedRow._make(row))
-            if finding is not None:
-                found.append(finding)
-        return found
+            yield None
 
     def judge(self, row: AttestedRow) -> Finding | None:
         """What is to be said of one row by the rules as they stand above; None if it is valid. Never raises."""

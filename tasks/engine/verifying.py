@@ -1,6 +1,6 @@
 """Every metadata row to exactly one state: cut into key ranges, each verified by itself.
 
-1. Cut the rows into chunks of `chunk_rows`, by key, as one snapshot shows them.
+1. Cut the rows into chunks of at most `chunk_rows`, by key, as one snapshot shows them.
 2. Read a chunk batch by batch, each row with the latest log row of its fact as one moment shows both.
 3. Judge every row; those that are not valid go to the chunk's findings, one JSON object a line.
 4. Count: a chunk's verdict holds its counts and the first findings of each state.
@@ -27,6 +27,7 @@ from tasks.attestation.states import STATES, Finding, Judge
 from tasks.engine import markers
 from tasks.engine.backfill import Progress
 from tasks.engine.clock import now_text
+from tasks.engine.collector import no_collector
 from tasks.engine.errors import DatabaseError
 from tasks.engine.keys import Key, to_json
 from tasks.engine.planning import MAX_CHUNKS
@@ -38,8 +39,9 @@ from tasks.stores.sqlite_attestations import open_attestations
 LISTED = 20
 """Findings of one state that are shown to people."""
 
-_CHUNKS_PER_WORKER = 4
-_MOST_BATCH_ROWS = 2_000  # about 2 MB: still in the processor's cache when the last one is judged
+_SHARES = 4  # what is left would be so many chunks for each worker
+_LEAST_SHARES = 256  # no chunk is less than such a share of all: opening the database for it takes its time too
+_MOST_BATCH_ROWS = 1_000  # about 1 MB, and half a MB of payloads: still in the processor's cache at the last signature
 _NO_KEY = Finding(None, "malformed", "fact_id: NULL, expected text")
 
 
@@ -59,9 +61,9 @@ class ChunkVerdict:
 
 
 def plan_verification(
-    settings: Settings, registry: KeyRegistry, *, run_id: str, created_at: str, workers: int | None = None
+    settings: Settings, registry: KeyRegistry, *, run_id: str, created_at: str, workers: int = 1
 ) -> Plan:
-    """Cut the rows that are there now. With `workers`, small tables are cut finer, so that each has something to do.
+    """Cut the rows that are there now. For several workers chunks shrink towards the end, so that all finish together.
 
     The plan's digest covers the registry: a verdict by other keys is another verdict.
     """
@@ -69,10 +71,9 @@ def plan_verification(
     with open_attestations(settings) as reader, reader.snapshot():
         null_keys = reader.count_null_keys()
         rows = reader.count_rows() - null_keys
-        size = max(1, settings.pacing.chunk_rows, -(-rows // MAX_CHUNKS))
-        if workers is not None:
-            size = max(1, -(-rows // MAX_CHUNKS), min(size, -(-rows // (workers * _CHUNKS_PER_WORKER))))
-        chunks = tuple(_cut(reader, rows, size)) or ((PlannedChunk(1, None, None, 0),) if null_keys else ())
+        most = max(settings.pacing.chunk_rows, -(-rows // MAX_CHUNKS))
+        sizes = chunk_sizes(rows, most=most, workers=workers)
+        chunks = tuple(_cut(reader, sizes)) or ((PlannedChunk(1, None, None, 0),) if null_keys else ())
         return Plan(
             run_id=run_id,
             created_at=created_at,
@@ -89,14 +90,26 @@ def plan_verification(
         )
 
 
-def _cut(reader: AttestationReader, rows: int, size: int) -> Iterator[PlannedChunk]:
+def chunk_sizes(rows: int, *, most: int, workers: int) -> list[int]:
+    """How many of `rows` each chunk takes, at most `most`.
+
+    One worker's chunks are equal. Of several, none should work on alone for long when the others have nothing left, so
+    each chunk takes a share of the rest only (guided self-scheduling: Polychronopoulos and Kuck, 1987).
+    """
+    sizes, left = [], rows
+    while left:
+        share = max(-(-left // (workers * _SHARES)), -(-rows // (workers * _LEAST_SHARES))) if workers > 1 else left
+        sizes.append(min(most, share, left))
+        left -= sizes[-1]
+    return sizes
+
+
+def _cut(reader: AttestationReader, sizes: list[int]) -> Iterator[PlannedChunk]:
     after: Key = None
-    for number in range(1, rows // size + 1):
-        through = reader.key_after(after, rows=size)
+    for number, size in enumerate(sizes, 1):
+        through = reader.key_after(after, rows=size) if number < len(sizes) else reader.last_key()
         yield PlannedChunk(number, after, through, size)
         after = through
-    if rows % size:
-        yield PlannedChunk(rows // size + 1, after, reader.last_key(), rows % size)
 
 
 def verify_chunk(
@@ -122,7 +135,8 @@ def verify_chunk(
                 listed.append(content)
             yield json.dumps(content, ensure_ascii=False) + "\n"
 
-    markers.stream_durably(findings, lines())
+    with no_collector():
+        markers.stream_durably(findings, lines())
     rows = counts.pop("rows")
     counts["valid"] = rows - counts.total()
     return ChunkVerdict(

@@ -13,6 +13,10 @@ Settings of a connection, each with its reason, in the order in which they are a
                           the batch that ends a chunk waits for the disk (SqliteSession.write_batch)
     wal_autocheckpoint    seldom enough to be cheap, often enough to bound the log (WAL only)
     query_only            a dry run cannot write even by mistake
+    QPSG                  the plan that the gate looked at is the plan that runs. Otherwise SQLite compiles many a
+                          statement anew whenever another value is bound to it, asks the guard about it again, and,
+                          where there are statistics, may decide on another plan:
+                          https://sqlite.org/c3ref/c_dbconfig_defensive.html#sqlitedbconfigenableqpsg
     the guard             see sqlite_guard.py; installed last, so that nothing above needs an exception
 
 The journal mode is the operator's and is left as it is.
@@ -85,6 +89,7 @@ def _configure(connection: apsw.Connection, pacing: Pacing, *, write: bool) -> N
     connection.set_busy_timeout(int(pacing.lock_timeout_seconds * 1000))
     for statement in setup_statements(cache_mib=pacing.cache_mib, write=write):
         connection.execute(statement.sql).fetchall()
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     if write:
         connection.wal_autocheckpoint(pacing.wal_autocheckpoint_pages)
 

@@ -59,6 +59,18 @@ SIGNATURE = row().ed25519_sig
 FLIPPED = SIGNATURE[:40] + bytes([SIGNATURE[40] ^ 1]) + SIGNATURE[41:]
 
 
+def test_findings_come_in_the_order_of_their_rows_whatever_decided_them() -> None:
+    """What bytes decide, and what only the cryptography does, in turns; the valid ones leave no trace."""
+    made = [
+        row(fact_id="1"), row(), row(None, fact_id="2"), row(OTHER), row(OTHER, source_doc="3"),
+        row(ed25519_sig=FLIPPED, fact_id="4"), row(OTHER, attestation_id=LATER), row(), row(extracted_at="6"),
+    ]  # fmt: skip
+    alone = [finding for finding in map(judge().judge, made) if finding is not None]
+    found = judge().findings([tuple(one) for one in made])
+    assert found == alone
+    assert [one.state for one in found] == ["invalid", "unsigned", "invalid", "unlogged", "revoked", "invalid"]
+
+
 def test_a_row_as_it_was_signed_is_valid() -> None:
     assert state_of(row()) == ("valid", "")
     assert state_of(row(OTHER)) == ("valid", "")

@@ -12,6 +12,7 @@ import pytest
 
 from tasks.attestation.states import STATES
 from tasks.engine.errors import DatabaseError, DriftError
+from tasks.engine.verifying import chunk_sizes
 from tasks.reporting.verification import LISTED, to_json_parts, to_markdown, to_terminal
 from tasks.stores.sqlite_attestations import open_attestations
 
@@ -180,6 +181,18 @@ def test_the_reader_cannot_write(attested: Any) -> None:
                 reader._connection.execute(sql)
 
 
+def test_a_batch_is_read_by_the_plan_that_the_gate_looked_at(attested: Any) -> None:
+    """Whenever SQLite compiles a statement, it asks the authorizer: once, whatever bounds are given."""
+    _, settings = attested(25)
+    asked: list[Any] = []
+    with open_attestations(settings) as reader:
+        reader._connection.authorizer = lambda *what: asked.append(what) or apsw.SQLITE_OK
+        for after in ("1", "2", "3"):
+            asked.clear()
+            assert reader.read_rows(after=after, through="9", limit=5).rows
+            assert bool(asked) == (after == "1")
+
+
 def test_verification_changes_no_row(attested: Any, verified: Any, dump: Any) -> None:
     store, settings = attested(25)
     before = dump(store.path)
@@ -201,6 +214,22 @@ def test_a_worker_that_dies_leaves_no_verdict(attested: Any, verified: Any, monk
     monkeypatch.setattr("tasks.engine.verifying.verify_chunk", lambda *_: __import__("os")._exit(9))
     with pytest.raises(DatabaseError, match="a worker process died"):
         verified(settings, workers=2)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 39, 40, 1_000_000, 6_120_000])
+@pytest.mark.parametrize("workers", [1, 2, 16])
+def test_chunks_take_all_rows_and_none_more_than_the_job_file_allows(rows: int, workers: int) -> None:
+    sizes = chunk_sizes(rows, most=100_000, workers=workers)
+    assert sum(sizes) == rows
+    assert all(0 < size <= 100_000 for size in sizes)
+
+
+def test_no_worker_is_left_alone_with_more_than_a_small_part_of_the_rows() -> None:
+    """Whatever the others did meanwhile, the last chunks are short; with one worker there is nobody to wait."""
+    sizes = chunk_sizes(1_000_000, most=100_000, workers=2)
+    assert max(sizes[-4:]) < 2_000
+    assert len(sizes) < 50
+    assert chunk_sizes(1_000_000, most=100_000, workers=1) == [100_000] * 10
 
 
 def test_chunks_cover_every_row_once_whatever_the_keys_are(store: Any, settings: Any, verified: Any) -> None:
