@@ -279,8 +279,9 @@ class RunSql:
     def _tally(self, where: str, suffix: str) -> Iterator[Statement]:
         """Counts a batch without reading its plain facts, and reads the others.
 
-        The LIMITs keep each SELECT a step of its own, so that a source is looked up and judged once per fact. The
-        texts are put together to be decoded: whoever reads them learns whether they are UTF-8.
+        The LIMITs keep each SELECT a step of its own, so that a source is looked up and judged once per fact. A plain
+        fact is judged 1 if it has metadata and 0 if not; only in a CASE does SQLite stop at the first test that fails.
+        The texts are put together to be decoded: whoever reads them learns whether they are UTF-8.
         """
         source = f"coalesce({', '.join([*self._sources, 'NULL', 'NULL'])})"
         created_at = self._fact_column(self.b.facts.created_at)
@@ -291,14 +292,16 @@ class RunSql:
             f"{self._has_metadata} AS has_metadata {residual} ORDER BY {self.key} LIMIT :limit"
         )
         judged = (
-            f"SELECT key, source, has_metadata, created_at IS NULL AS is_timeless, "
-            f"{_all_plain('key', 'source', 'created_at', 'confidence')} AS is_plain FROM ({values}) LIMIT -1"
+            f"SELECT key, source, created_at IS NULL AS is_timeless, "
+            f"CASE WHEN {_all_plain('key', 'source', 'created_at', 'confidence')} THEN has_metadata END "
+            f"AS plain_update FROM ({values}) LIMIT -1"
         )
         keys = ", group_concat(key, char(10))" if self.odd_keys else ""
         yield Statement(
             f"tally_batch{suffix}",
-            f"SELECT count(*), {raw_value('max(key)')}, total(is_plain), total(is_plain AND has_metadata), "
-            f"total(is_plain AND is_timeless), group_concat(source, char(10)){keys} FROM ({judged})", "batch",
+            f"SELECT count(*), {raw_value('max(key)')}, count(plain_update), total(plain_update), "
+            f"count(plain_update) FILTER (WHERE is_timeless), group_concat(source, char(10)){keys} FROM ({judged})",
+            "batch",
         )  # fmt: skip
         yield Statement(
             f"read_odd_facts{suffix}",
