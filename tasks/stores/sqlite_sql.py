@@ -444,25 +444,24 @@ class RunSql:
         )  # fmt: skip
 
     def _count_residual(self) -> Iterator[Statement]:
-        """Residual facts: those without metadata, and those whose metadata could gain a source.
+        """Residual facts, or what is left of all facts without the unchanged ones.
 
         Where keys are rowids, the metadata's side is the cheaper one to start from: its neighbours are neighbours among
-        the facts too, and SQLite steps from one rowid to the next without a search. There, what has metadata is
-        counted, in two halves if its rows have numbers.
+        the facts too, and SQLite steps from one rowid to the next without a search. There, the unchanged facts are
+        counted, range by range if the rows of the metadata have numbers.
         """
         if self.odd_keys:
             yield Statement("count_residual", f"SELECT count(*) FROM {self.joined} WHERE {self.residual}", "once")
             return
         m = self.b.metadata
         fact_id, rowid = f"m.{quoted(m.fact_id)}", f"m.{m.rowid}"
-        attested = (
-            f"SELECT count(*), total(CASE WHEN m.{quoted(m.source_doc)} IS NULL THEN {self.derivable} ELSE 0 END) "
-            f"FROM {self.metadata} AS m NOT INDEXED CROSS JOIN {self.facts} AS f "
-            f"WHERE {self.key} = CAST({fact_id} AS INTEGER) AND CAST({self.key} AS TEXT) = {fact_id}"
+        unchanged = (
+            f"SELECT count(*) FROM {self.metadata} AS m NOT INDEXED CROSS JOIN {self.facts} AS f "
+            f"WHERE {self.key} = CAST({fact_id} AS INTEGER) AND CAST({self.key} AS TEXT) = {fact_id} "
+            f"AND (m.{quoted(m.source_doc)} IS NOT NULL OR NOT {self.derivable})"
         )
-        yield Statement("count_attested", attested, "once")
+        yield Statement("count_unchanged", unchanged, "once")
         if m.rowid:
             lowest, highest = (f"(SELECT {end}({m.rowid}) FROM {self.metadata})" for end in ("min", "max"))
-            yield Statement("metadata_middle", f"SELECT {lowest} / 2 + {highest} / 2", "once")
-            yield Statement("count_attested_through", f"{attested} AND {rowid} <= :middle", "once")
-            yield Statement("count_attested_beyond", f"{attested} AND {rowid} > :middle", "once")
+            yield Statement("metadata_bounds", f"SELECT {lowest}, {highest}", "once")
+            yield Statement("count_unchanged_between", f"{unchanged} AND {rowid} BETWEEN :first AND :last", "once")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from threading import Lock
 from typing import Any
 
 import apsw
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from tasks.stores.sqlite import SqliteSession, open_session
+from tasks.stores.sqlite import SqliteSession, _even_ranges, open_session
 
 BY_HAND = """
     SELECT count(*) FROM am_entity_facts AS f LEFT JOIN am_source AS s ON s.id = f.source_id
@@ -66,6 +69,48 @@ def test_the_count_is_that_of_the_plain_query(session: Any, seed: int, journal_m
     assert opened.count_residual() == expected
     with opened.snapshot():
         assert opened.count_residual() == expected
+
+
+BY_HAND_SOURCES = """
+    SELECT source_doc, count(*) FROM am_fact_metadata WHERE source_doc IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1"""
+
+
+@pytest.mark.parametrize("key", ["INTEGER PRIMARY KEY", "TEXT PRIMARY KEY"])
+def test_the_closing_counts_are_those_of_one_moment(session: Any, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """Another connection writes between the pieces, and is not seen."""
+    opened, made = session(5, lambda schema: schema.change_column("am_entity_facts", "id", f"id {key}"))
+    expected = (made.execute(BY_HAND)[0][0], made.execute(BY_HAND_SOURCES))
+    run_on, added = opened._run_on, iter(range(10_000, 20_000))
+
+    def disturbed(connection: apsw.Connection, name: str, **parameters: Any) -> list[Any]:
+        if name.startswith(("count_", "top_")):
+            with writing:
+                fact_id = next(added)
+                made.add_facts([{"id": fact_id}, {"id": -fact_id}])
+                made.insert("am_fact_metadata", [metadata(str(fact_id), "https://new.test/")])
+        return run_on(connection, name, **parameters)
+
+    writing = Lock()
+    monkeypatch.setattr(opened, "_run_on", disturbed)
+    assert opened.closing_counts() == expected
+    assert next(added) > 10_001
+
+
+def test_sources_that_are_no_text_are_not_ranked(session: Any) -> None:
+    opened, made = session(6)
+    made.execute("UPDATE am_fact_metadata SET source_doc = CAST(x'ff' AS TEXT) WHERE source_doc IS NOT NULL")
+    assert opened.closing_counts() == (made.execute(BY_HAND)[0][0], [])
+
+
+@given(st.integers(-(2**63), 2**63 - 1), st.integers(-(2**63), 2**63 - 1))
+@example(-(2**63), 2**63 - 1)
+@example(7, 7)
+def test_ranges_to_count_join_without_a_gap(one: int, other: int) -> None:
+    lowest, highest = sorted((one, other))
+    ranges = list(_even_ranges(lowest, highest))
+    assert (ranges[0][0], ranges[-1][1]) == (lowest, highest)
+    assert [first for first, _ in ranges[1:]] == [last + 1 for _, last in ranges[:-1]]
+    assert len(ranges) <= 16
 
 
 def test_every_residual_key_can_be_found_by_its_number(session: Any) -> None:

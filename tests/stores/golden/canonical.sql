@@ -133,17 +133,14 @@ INSERT INTO "am_backfill_reject" (run_id, chunk, fact_id, reason, detail, reject
 -- reject_null_keys (once, writes)
 INSERT INTO "am_backfill_reject" (run_id, chunk, fact_id, reason, detail, rejected_at) SELECT :run_id, :chunk, 'NULL', :reason, :detail, :now FROM "am_entity_facts" AS f WHERE f."id" IS NULL;
 
--- count_attested (once)
-SELECT count(*), total(CASE WHEN m."source_doc" IS NULL THEN (coalesce(trim(f."source_url", char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> '' OR coalesce(trim((SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id"), char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> '') ELSE 0 END) FROM "am_fact_metadata" AS m NOT INDEXED CROSS JOIN "am_entity_facts" AS f WHERE f."id" = CAST(m."fact_id" AS INTEGER) AND CAST(f."id" AS TEXT) = m."fact_id";
+-- count_unchanged (once)
+SELECT count(*) FROM "am_fact_metadata" AS m NOT INDEXED CROSS JOIN "am_entity_facts" AS f WHERE f."id" = CAST(m."fact_id" AS INTEGER) AND CAST(f."id" AS TEXT) = m."fact_id" AND (m."source_doc" IS NOT NULL OR NOT (coalesce(trim(f."source_url", char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> '' OR coalesce(trim((SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id"), char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> ''));
 
--- metadata_middle (once)
-SELECT (SELECT min(rowid) FROM "am_fact_metadata") / 2 + (SELECT max(rowid) FROM "am_fact_metadata") / 2;
+-- metadata_bounds (once)
+SELECT (SELECT min(rowid) FROM "am_fact_metadata"), (SELECT max(rowid) FROM "am_fact_metadata");
 
--- count_attested_through (once)
-SELECT count(*), total(CASE WHEN m."source_doc" IS NULL THEN (coalesce(trim(f."source_url", char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> '' OR coalesce(trim((SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id"), char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> '') ELSE 0 END) FROM "am_fact_metadata" AS m NOT INDEXED CROSS JOIN "am_entity_facts" AS f WHERE f."id" = CAST(m."fact_id" AS INTEGER) AND CAST(f."id" AS TEXT) = m."fact_id" AND m.rowid <= :middle;
-
--- count_attested_beyond (once)
-SELECT count(*), total(CASE WHEN m."source_doc" IS NULL THEN (coalesce(trim(f."source_url", char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> '' OR coalesce(trim((SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id"), char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> '') ELSE 0 END) FROM "am_fact_metadata" AS m NOT INDEXED CROSS JOIN "am_entity_facts" AS f WHERE f."id" = CAST(m."fact_id" AS INTEGER) AND CAST(f."id" AS TEXT) = m."fact_id" AND m.rowid > :middle;
+-- count_unchanged_between (once)
+SELECT count(*) FROM "am_fact_metadata" AS m NOT INDEXED CROSS JOIN "am_entity_facts" AS f WHERE f."id" = CAST(m."fact_id" AS INTEGER) AND CAST(f."id" AS TEXT) = m."fact_id" AND (m."source_doc" IS NOT NULL OR NOT (coalesce(trim(f."source_url", char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> '' OR coalesce(trim((SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id"), char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> '')) AND m.rowid BETWEEN :first AND :last;
 
 -- top_sources (once)
 SELECT "source_doc", count(*) FROM "am_fact_metadata" WHERE "source_doc" IS NOT NULL GROUP BY "source_doc" ORDER BY count(*) DESC, "source_doc" LIMIT 10;
