@@ -150,6 +150,9 @@ class Session(Protocol):
         Raises DatabaseError if there are not so many.
         """
 
+    def fact_key(self, *, after: Key, skip: int) -> Key:
+        """The same among all facts, residual or not, in half the time."""
+
     def residual_facts(self) -> Iterator[tuple[Any, ...]]:
         """All residual facts but those with a NULL key, in key order, as tuples like derivation.Fact. Streams."""
 

@@ -106,8 +106,14 @@ class SqliteSession:
     # -- planning ------------------------------------------------------------------------------------
 
     def residual_key(self, *, after: Key, skip: int) -> Key:
+        return self._skipped("residual_key", after, skip)
+
+    def fact_key(self, *, after: Key, skip: int) -> Key:
+        return self._skipped("fact_key", after, skip)
+
+    def _skipped(self, name: str, after: Key, skip: int) -> Key:
         first = "_first" if after is None else ""
-        rows = self._run(f"residual_key{first}", skip=skip, **(bound("after", after) if after is not None else {}))
+        rows = self._run(f"{name}{first}", skip=skip, **(bound("after", after) if after is not None else {}))
         if not rows:
             raise DatabaseError(
                 f"database {self._settings.database_path}: there are fewer residual facts after {describe(after)} than "

@@ -219,6 +219,16 @@ class RunSql:
         return (
             Statement("residual_key_first", f"SELECT {key} {walk} LIMIT 1 OFFSET :skip", "once"),
             Statement("residual_key", f"SELECT {key} {onwards} LIMIT 1 OFFSET :skip", "once"),
+            Statement(
+                "fact_key_first",
+                f"SELECT {key} FROM {self.facts} AS f WHERE {self.key} IS NOT NULL ORDER BY {self.key} "
+                "LIMIT 1 OFFSET :skip", "once",
+            ),
+            Statement(
+                "fact_key",
+                f"SELECT {key} FROM {self.facts} AS f WHERE {self.key} > {self.after} ORDER BY {self.key} "
+                "LIMIT 1 OFFSET :skip", "once",
+            ),
             Statement("residual_facts", f"SELECT {self.fact_columns_raw} {walk}", "once"),
             Statement(
                 "was_rejected",

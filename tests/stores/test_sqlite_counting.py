@@ -122,6 +122,16 @@ def test_every_residual_key_can_be_found_by_its_number(session: Any) -> None:
         assert [opened.residual_key(after=key, skip=0) for key in keys[:-1]] == keys[1:]
 
 
+@pytest.mark.parametrize("key", ["INTEGER PRIMARY KEY", "TEXT PRIMARY KEY"])
+def test_every_fact_can_be_found_by_its_number(session: Any, key: str) -> None:
+    opened, made = session(1, lambda schema: schema.change_column("am_entity_facts", "id", f"id {key}"))
+    if key.startswith("TEXT"):
+        made.execute("INSERT INTO am_entity_facts (id, entity_id, field_name) VALUES (NULL, 'e', 'f')")
+    keys = [row[0] for row in made.execute("SELECT id FROM am_entity_facts WHERE id IS NOT NULL ORDER BY id")]
+    assert [opened.fact_key(after=None, skip=skip) for skip in range(len(keys))] == keys
+    assert [opened.fact_key(after=after, skip=1) for after in keys[:-2]] == keys[2:]
+
+
 def test_metadata_whose_rows_have_no_number_is_counted_in_one_piece(session: Any) -> None:
     columns = ("rowid", "oid", "_rowid_")
     opened, made = session(2, *(lambda schema, c=c: schema.add("am_fact_metadata", f"{c} TEXT") for c in columns))
