@@ -157,6 +157,18 @@ class RunSql:
         )
 
     @property
+    def _cheap_source_lookup(self) -> tuple[str, str]:
+        """The same, and what must be joined for it: a subquery opens its table anew for every fact, a join once.
+
+        Joined only where that cannot double a fact.
+        """
+        source, source_id = self.b.source, self.b.facts.source_id
+        if source is None or source_id is None or not source.key_is_rowid:
+            return self.source_lookup, ""
+        join = f" LEFT JOIN {quoted(source.table)} AS s ON s.{quoted(source.key)} = f.{quoted(source_id)}"
+        return f"s.{quoted(source.source_url)}", join
+
+    @property
     def derivable(self) -> str:
         """True if a source can be derived: one of the two is there and not blank."""
         blank = "char(" + ", ".join(str(ord(c)) for c in WHITESPACE) + ")"
@@ -293,19 +305,22 @@ class RunSql:
         fact is judged 1 if it has metadata and 0 if not; only in a CASE does SQLite stop at the first test that fails.
         The texts are put together to be decoded: whoever reads them learns whether they are UTF-8.
         """
-        source = f"coalesce({', '.join([*self._sources, 'NULL', 'NULL'])})"
+        own = self._fact_column(self.b.facts.source_url)
         created_at = self._fact_column(self.b.facts.created_at)
         confidence = self._fact_column(self.b.facts.confidence)
-        residual = f"FROM {self.joined} WHERE {where} AND {self.residual}"
+        source_url, join = self._cheap_source_lookup
+        residual = f"WHERE {where} AND {self.residual} "
         values = (
-            f"SELECT {self.key} AS key, {source} AS source, {created_at} AS created_at, {confidence} AS confidence, "
-            f"{self._has_metadata} AS has_metadata {residual} ORDER BY {self.key} LIMIT :limit"
+            f"SELECT {self.key} AS key, coalesce({own}, {source_url}) AS source, {created_at} AS created_at, "
+            f"{confidence} AS confidence, {self._has_metadata} AS has_metadata "
+            f"FROM {self.joined}{join} {residual}ORDER BY {self.key} LIMIT :limit"
         )
         judged = (
             f"SELECT key, source, created_at IS NULL AS is_timeless, "
             f"CASE WHEN {_all_plain('key', 'source', 'created_at', 'confidence')} THEN has_metadata END "
             f"AS plain_update FROM ({values}) LIMIT -1"
         )
+        source = f"coalesce({own}, {self.source_lookup})"
         keys = ", group_concat(key, char(10))" if self.odd_keys else ""
         yield Statement(
             f"tally_batch{suffix}",
@@ -315,7 +330,7 @@ class RunSql:
         )  # fmt: skip
         yield Statement(
             f"read_odd_facts{suffix}",
-            f"SELECT {self.fact_columns_raw} {residual} "
+            f"SELECT {self.fact_columns_raw} FROM {self.joined} {residual}"
             f"AND {_all_plain(self.key, source, created_at, confidence)} IS NOT TRUE ORDER BY {self.key}", "batch",
         )  # fmt: skip
 

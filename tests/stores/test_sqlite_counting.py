@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tasks.stores.base import PlainCounts
 from tasks.stores.sqlite import SqliteSession, _even_ranges, open_session
 
 BY_HAND = """
@@ -130,6 +131,23 @@ def test_every_fact_can_be_found_by_its_number(session: Any, key: str) -> None:
     keys = [row[0] for row in made.execute("SELECT id FROM am_entity_facts WHERE id IS NOT NULL ORDER BY id")]
     assert [opened.fact_key(after=None, skip=skip) for skip in range(len(keys))] == keys
     assert [opened.fact_key(after=after, skip=1) for after in keys[:-2]] == keys[2:]
+
+
+def test_a_fact_is_tallied_once_however_many_sources_equal_its_reference(store: Any, settings: Any) -> None:
+    """The keys 'a' and 'A' are unique byte for byte, and equal to a column that disregards case."""
+    made = store(
+        lambda schema: schema.change_column("am_source", "id", "id TEXT COLLATE NOCASE"),
+        lambda schema: schema.change_column("am_entity_facts", "source_id", "source_id TEXT"),
+        lambda schema: schema.then(
+            "CREATE UNIQUE INDEX exact ON am_source (id COLLATE BINARY)", "CREATE INDEX loose ON am_source (id)"
+        ),
+    )
+    for key in ("a", "A"):
+        made.add_source(key, f"https://{key}.test/")
+    made.add_facts({"id": key, "source_id": "a", "created_at": "2026-05-11 12:36:49"} for key in range(1, 11))
+    with open_session(settings(made), write=False) as opened:
+        batch = opened.tally_batch(after=None, through=10, limit=100, with_null_keys=False)
+    assert (batch.facts, batch.eligible, batch.plain) == ([], 10, PlainCounts(inserted=10))
 
 
 def test_metadata_whose_rows_have_no_number_is_counted_in_one_piece(session: Any) -> None:
