@@ -29,8 +29,11 @@ class FactsBinding:
 
 @dataclass(frozen=True)
 class SourceBinding:
+    """`key_is_rowid`: a fact refers to one source at most, whatever the two compare as equal."""
+
     table: str
     key: str
+    key_is_rowid: bool
     source_url: str
 
 

@@ -164,7 +164,7 @@ def _source(found: _Findings) -> SourceBinding | None:
     url = _required(found, table, "source", "source_url", names.source_url)
     if key is None or not _is_usable_key(found, table, key, "tables.source.key") or url is None:
         return None
-    return SourceBinding(table.name, key, url)
+    return SourceBinding(table.name, key, table.rowid_alias == key, url)
 
 
 def _metadata(found: _Findings, names: MetadataTable) -> MetadataBinding | None:

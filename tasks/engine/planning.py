@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, count, islice
+from typing import Protocol
 
 from tasks.engine.derivation import Fact, Reject, Rules, derive
 from tasks.engine.errors import ParameterError
@@ -122,9 +123,11 @@ def _cut(session: Session, settings: Settings, max_rows: int | None, created_at:
     """Cut the residual keys, all of them or as many as the budget allows. Also: the first of them, and why it ends."""
     cuts = Cuts(settings.pacing.chunk_rows)
     if max_rows is None:
-        residual = session.count_residual() - session.count_null_keys()
-        first_key = session.residual_key(after=None, skip=0) if residual else None
-        cuts.take(_stored(session, first_key, residual))
+        with_null_keys = session.count_residual()
+        residual = with_null_keys - session.count_null_keys()
+        key_at = session.fact_key if with_null_keys == session.count_facts() else session.residual_key
+        first_key = key_at(after=None, skip=0) if residual else None
+        cuts.take(_stored(key_at, first_key, residual))
         return cuts, first_key, "complete"
     rules = Rules(confidence_width=settings.derivation.confidence_width, default_extracted_at=created_at)
     counted = _countable_keys(session, rules)
@@ -134,7 +137,13 @@ def _cut(session: Session, settings: Settings, max_rows: int | None, created_at:
     return cuts, first[0] if first else None, stop_reason
 
 
-def _stored(session: Session, first_key: Key, residual: int) -> Walk:
+class KeyAt(Protocol):
+    """Finds the key that lies `skip` residual keys beyond the next one after `after`."""
+
+    def __call__(self, *, after: Key, skip: int) -> Key: ...
+
+
+def _stored(key_at: KeyAt, first_key: Key, residual: int) -> Walk:
     """Over all residual keys of a store, in which so many were counted. What lies between two cuts is not even read."""
     left, last = residual, first_key
     ahead = min(1, residual)  # keys that were found but not passed yet
@@ -143,7 +152,7 @@ def _stored(session: Session, first_key: Key, residual: int) -> Walk:
         nonlocal left, last, ahead
         passed = min(wanted, left)
         if passed > ahead:
-            last = session.residual_key(after=last, skip=passed - ahead - 1)
+            last = key_at(after=last, skip=passed - ahead - 1)
             ahead = 0
         ahead -= min(ahead, passed)
         left -= passed

@@ -147,8 +147,9 @@ def _unsealed(settings: Settings) -> Sealed:
 
 
 def _count_unsealed(session: SqliteLogSession, last: StoredCheckpoint | None) -> int:
-    newest = session.last_attestation_id()
-    first = next_id(last.last_attestation_id if last else None)
+    if last is None:
+        return session.count_all_rows()
+    newest, first = session.last_attestation_id(), next_id(last.last_attestation_id)
     return session.count_rows(first, newest) if newest is not None and newest >= first else 0
 
 

@@ -1,7 +1,7 @@
 """What a run came to, as one value: read from the ledger (live) or from the markers (dry run).
 
 1. Gather one row per chunk, and refuse to report while one is missing.
-2. Count the residual rows afresh.
+2. Count the residual rows afresh, and rank the sources.
 3. Compare with the dry run of the same plan, if there was one.
 4. Close: every count must add up, per chunk and in total.
 """
@@ -76,7 +76,7 @@ def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan,
     rows["eligible"] += plan.unchanged_outside
     rows["unchanged"] += plan.unchanged_outside
     rejects = _rejects(session, paths, plan, chunks)
-    remaining = session.count_residual()
+    remaining, top_sources = session.closing_counts()
     run = session.read_run(plan.run_id) if not paths.dry_run else None
     signatures = {
         "signed": sum(c["signatures"]["signed"] for c in chunks),
@@ -106,7 +106,7 @@ def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan,
         created_at_missing=sum(c["created_at_missing"] for c in chunks),
         confidence_not_numeric=sum(c["confidence_not_numeric"] for c in chunks),
         absences=list(session.binding.absences),
-        top_sources=[{"source_doc": doc, "facts": count} for doc, count in session.top_sources()],
+        top_sources=[{"source_doc": doc, "facts": count} for doc, count in top_sources],
         sample=[row for c in chunks for row in c.get("sample", [])][:_LISTED],
         rows_per_second=_rate(chunks),
         planning_seconds=plan.planning_seconds,

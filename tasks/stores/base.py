@@ -152,6 +152,9 @@ class Session(Protocol):
         Raises DatabaseError if there are not so many.
         """
 
+    def fact_key(self, *, after: Key, skip: int) -> Key:
+        """The same among all facts, residual or not, in half the time."""
+
     def residual_facts(self) -> Iterator[tuple[Any, ...]]:
         """All residual facts but those with a NULL key, in key order, as tuples like derivation.Fact. Streams."""
 
@@ -171,13 +174,17 @@ class Session(Protocol):
     def count_residual(self) -> int:
         """How many facts are residual, NULL keys included: counted afresh, as one snapshot shows them."""
 
-    def top_sources(self) -> list[tuple[str, int]]: ...
+    def closing_counts(self) -> tuple[int, list[tuple[str, int]]]:
+        """`count_residual`, and the ten sources that most facts are attested with, of the same moment.
+
+        No sources if one of them is not UTF-8.
+        """
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Everything read inside the block is the same moment's."""
 
     def counting_snapshot(self) -> AbstractContextManager[None]:
-        """The same, prepared for `count_residual`: it may use a second core."""
+        """The same, prepared for counting: it may use a second core."""
 
     def read_batch(self, *, after: Key, through: Key, limit: int, with_null_keys: bool) -> BatchRead:
         """Read at most `limit` residual facts of `(after, through]`, in key order, as one snapshot.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from operator import itemgetter
 from typing import Any
@@ -22,10 +21,12 @@ from tasks.engine.settings import Settings
 from tasks.stores.base import BatchRead, BatchWrite, Counts, LedgerRow, PlainCounts, RunRow
 from tasks.stores.sqlite_guard import Guard
 from tasks.stores.sqlite_open import close_quietly, open_connection, translated
+from tasks.stores.sqlite_sharing import Piece, share
 from tasks.stores.sqlite_verify import Verification, verify
 
 NULL_KEY_DETAIL = "the key is NULL"
 _TRIES_FOR_ONE_MOMENT = 10
+_RANGES_TO_COUNT = 16  # so many that two connections end together, so few that their number costs nothing
 
 
 @contextmanager
@@ -106,8 +107,14 @@ class SqliteSession:
     # -- planning ------------------------------------------------------------------------------------
 
     def residual_key(self, *, after: Key, skip: int) -> Key:
+        return self._skipped("residual_key", after, skip)
+
+    def fact_key(self, *, after: Key, skip: int) -> Key:
+        return self._skipped("fact_key", after, skip)
+
+    def _skipped(self, name: str, after: Key, skip: int) -> Key:
         first = "_first" if after is None else ""
-        rows = self._run(f"residual_key{first}", skip=skip, **(bound("after", after) if after is not None else {}))
+        rows = self._run(f"{name}{first}", skip=skip, **(bound("after", after) if after is not None else {}))
         if not rows:
             raise DatabaseError(
                 f"database {self._settings.database_path}: there are fewer residual facts after {describe(after)} than "
@@ -139,30 +146,43 @@ class SqliteSession:
         return self._count("count_beyond", **bound("after", key))
 
     def count_residual(self) -> int:
-        if not self.binding.facts.key_is_rowid:
-            return self._count("count_residual")
-        with nullcontext() if self._connection.in_transaction else self.counting_snapshot():
-            attested, without_source = self._count_attested()
-            return self.count_facts() - attested + without_source
+        with self._counting():
+            return _residual(share(self._counts(), self._connections))
 
-    def _count_attested(self) -> tuple[int, int]:
-        """Facts that have metadata, and how many of them could gain a source there."""
-        helper = self._helper if self.binding.metadata.rowid else None
-        if helper is None:
-            halves = [self._run("count_attested")]
-        else:
-            middle = self._run("metadata_middle")[0][0]
-            with ThreadPoolExecutor(max_workers=1) as thread:
-                beyond = thread.submit(self._run_on, helper, "count_attested_beyond", middle=middle)
-                halves = [self._run("count_attested_through", middle=middle), beyond.result()]
-        return sum(int(rows[0][0]) for rows in halves), sum(int(rows[0][1]) for rows in halves)
+    def closing_counts(self) -> tuple[int, list[tuple[str, int]]]:
+        with self._counting():
+            sources, *counts = share([self._top_sources, *self._counts()], self._connections)
+        return _residual(counts), sources
+
+    def _counting(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._connection.in_transaction else self.counting_snapshot()
+
+    @property
+    def _connections(self) -> list[apsw.Connection]:
+        """Those that read as one snapshot shows it."""
+        return [self._connection, self._helper] if self._helper else [self._connection]
+
+    def _counts(self) -> list[Piece]:
+        """A count of facts, and counts to take away from it: what is left is residual."""
+        if not self.binding.facts.key_is_rowid:
+            return [self._piece("count_residual")]
+        if not self.binding.metadata.rowid:
+            return [self._piece("count_facts"), self._piece("count_unchanged")]
+        ranges = _even_ranges(*self._run("metadata_bounds")[0])
+        return [
+            self._piece("count_facts"),
+            *(self._piece("count_unchanged_between", first=first, last=last) for first, last in ranges),
+        ]
+
+    def _piece(self, name: str, **parameters: Any) -> Piece:
+        return lambda connection: int(self._run_on(connection, name, **parameters)[0][0])
 
     def _count(self, name: str, **parameters: Any) -> int:
         return int(self._run(name, **parameters)[0][0])
 
-    def top_sources(self) -> list[tuple[str, int]]:
+    def _top_sources(self, connection: apsw.Connection) -> list[tuple[str, int]]:
         try:
-            return [(str(source), count) for source, count in self._run("top_sources")]
+            return [(str(source), count) for source, count in self._run_on(connection, "top_sources")]
         except UnicodeDecodeError:
             return []
 
@@ -417,6 +437,20 @@ def _range(after: Key, through: Key) -> tuple[str, dict[str, Any]]:
     """The ending of a statement's name for a range, and its parameters."""
     through_values = bound("through", through)
     return ("_first", through_values) if after is None else ("", {**bound("after", after), **through_values})
+
+
+def _residual(counts: list[int]) -> int:
+    facts, *unchanged = counts
+    return facts - sum(unchanged)
+
+
+def _even_ranges(lowest: int | None, highest: int | None) -> Iterator[tuple[int, int]]:
+    """The integers from `lowest` to `highest` as ranges of one length, the ends included; none of none."""
+    if lowest is None or highest is None:
+        return
+    length = (highest - lowest) // _RANGES_TO_COUNT + 1
+    for first in range(lowest, highest + 1, length):
+        yield first, min(first + length - 1, highest)
 
 
 def _decode_raw(row: tuple[Any, ...]) -> tuple[Any, ...]:

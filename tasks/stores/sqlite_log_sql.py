@@ -113,6 +113,7 @@ class _Builder:
     def walking(self) -> tuple[Statement, ...]:
         return (
             Statement("last_attestation_id", f"SELECT max({self.id}) FROM {self.log} AS l", "batch"),
+            Statement("count_all_rows", f"SELECT count(*) FROM {self.log}", "once"),
             Statement("count_rows", f"SELECT count(*) FROM {self.log} AS l WHERE {self.range}", "batch"),
             Statement(
                 "end_of_rows",

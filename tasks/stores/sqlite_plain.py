@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Final
 
 _DATE_AND_TIME: Final = 19  # YYYY-MM-DD HH:MM:SS
+_FIRST_DAY: Final = "0001-01-01"  # the calendar of derivation has no year 0
 
 _FRACTIONS: Final = {
     20: "= 'Z'",
@@ -40,25 +41,29 @@ def source_is_plain(source: str) -> str:
 def time_is_plain(created_at: str) -> str:
     """For NULL, and for text that SQLite reads as a time and writes back unchanged.
 
-    That is no leap second, no 24 o'clock, no 30 February: SQLite moves those on. The bytes are counted because
-    most functions stop at a NUL.
+    That is no leap second, no 24 o'clock, no 30 February: SQLite moves those on. Its own spelling is tried first, as
+    the commonest and cheapest. In the others the bytes are counted because most functions stop at a NUL.
     """
     start = f"substr({created_at}, 1, {_DATE_AND_TIME})"
     rest = f"substr({created_at}, {_DATE_AND_TIME + 1})"
     endings = " ".join(f"WHEN {length} THEN {rest} {test}" for length, test in _FRACTIONS.items())
     return (
-        f"({created_at} IS NULL OR (typeof({created_at}) = 'text' "
-        f"AND datetime({start}) = replace({start}, 'T', ' ') AND substr({created_at}, 1, 4) <> '0000' "
+        f"({created_at} IS NULL "
+        f"OR (datetime({created_at}) = {created_at} COLLATE BINARY AND {created_at} >= '{_FIRST_DAY}' COLLATE BINARY) "
+        f"OR (typeof({created_at}) = 'text' "
+        f"AND datetime({start}) = replace({start}, 'T', ' ') AND {start} >= '{_FIRST_DAY}' "
         f"AND CASE octet_length({created_at}) WHEN {_DATE_AND_TIME} THEN 1 {endings} ELSE 0 END))"
     )
 
 
 def extracted_at_of_plain(created_at: str) -> str:
     """What `derive` makes of a plain time; `:default_extracted_at` is for facts without one."""
+    seconds, fraction = _DATE_AND_TIME, f"substr({created_at}, {_DATE_AND_TIME + 1}, 4)"
+    start = f"replace(substr({created_at}, 1, {seconds}), ' ', 'T')"
     return (
-        f"CASE WHEN {created_at} IS NULL THEN :default_extracted_at ELSE substr({created_at}, 1, 10) || 'T' || "
-        f"substr({created_at}, 12, 8) || CASE substr({created_at}, {_DATE_AND_TIME + 1}, 1) WHEN '.' "
-        f"THEN substr({created_at}, {_DATE_AND_TIME + 1}, 4) ELSE '.000' END || 'Z' END"
+        f"CASE WHEN {created_at} IS NULL THEN :default_extracted_at "
+        f"WHEN octet_length({created_at}) = {seconds} THEN replace({created_at}, ' ', 'T') || '.000Z' "
+        f"WHEN {fraction} LIKE '.%' THEN {start} || {fraction} || 'Z' ELSE {start} || '.000Z' END"
     )
 
 

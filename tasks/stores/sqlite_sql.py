@@ -170,6 +170,18 @@ class RunSql:
         )
 
     @property
+    def _cheap_source_lookup(self) -> tuple[str, str]:
+        """The same, and what must be joined for it: a subquery opens its table anew for every fact, a join once.
+
+        Joined only where that cannot double a fact.
+        """
+        source, source_id = self.b.source, self.b.facts.source_id
+        if source is None or source_id is None or not source.key_is_rowid:
+            return self.source_lookup, ""
+        join = f" LEFT JOIN {quoted(source.table)} AS s ON s.{quoted(source.key)} = f.{quoted(source_id)}"
+        return f"s.{quoted(source.source_url)}", join
+
+    @property
     def derivable(self) -> str:
         """True if a source can be derived: one of the two is there and not blank."""
         blank = "char(" + ", ".join(str(ord(c)) for c in WHITESPACE) + ")"
@@ -232,6 +244,16 @@ class RunSql:
         return (
             Statement("residual_key_first", f"SELECT {key} {walk} LIMIT 1 OFFSET :skip", "once"),
             Statement("residual_key", f"SELECT {key} {onwards} LIMIT 1 OFFSET :skip", "once"),
+            Statement(
+                "fact_key_first",
+                f"SELECT {key} FROM {self.facts} AS f WHERE {self.key} IS NOT NULL ORDER BY {self.key} "
+                "LIMIT 1 OFFSET :skip", "once",
+            ),
+            Statement(
+                "fact_key",
+                f"SELECT {key} FROM {self.facts} AS f WHERE {self.key} > {self.after} ORDER BY {self.key} "
+                "LIMIT 1 OFFSET :skip", "once",
+            ),
             Statement("residual_facts", f"SELECT {self.fact_columns_raw} {walk}", "once"),
             Statement(
                 "was_rejected",
@@ -292,38 +314,42 @@ class RunSql:
     def _tally(self, where: str, suffix: str) -> Iterator[Statement]:
         """Counts or stages a batch without reading its plain facts, and reads the others.
 
-        The LIMITs keep each SELECT a step of its own, so that a source is looked up and judged once per fact. The
-        texts are put together to be decoded: whoever reads them learns whether they are UTF-8.
+        The LIMITs keep each SELECT a step of its own, so that a source is looked up and judged once per fact. A plain
+        fact is judged 1 if it has metadata and 0 if not; only in a CASE does SQLite stop at the first test that fails.
+        The texts are put together to be decoded: whoever reads them learns whether they are UTF-8.
         """
-        source = f"coalesce({', '.join([*self._sources, 'NULL', 'NULL'])})"
+        own = self._fact_column(self.b.facts.source_url)
         created_at = self._fact_column(self.b.facts.created_at)
         confidence = self._fact_column(self.b.facts.confidence)
-        residual = f"FROM {self.joined} WHERE {where} AND {self.residual}"
+        source_url, join = self._cheap_source_lookup
+        residual = f"WHERE {where} AND {self.residual} "
         values = (
-            f"SELECT {self.key} AS key, {source} AS source, {created_at} AS created_at, {confidence} AS confidence, "
-            f"{self._has_metadata} AS has_metadata {residual} ORDER BY {self.key} LIMIT :limit"
+            f"SELECT {self.key} AS key, coalesce({own}, {source_url}) AS source, {created_at} AS created_at, "
+            f"{confidence} AS confidence, {self._has_metadata} AS has_metadata "
+            f"FROM {self.joined}{join} {residual}ORDER BY {self.key} LIMIT :limit"
         )
-        is_plain = _all_plain("key", "source", "created_at", "confidence")
+        plain_update = f"CASE WHEN {_all_plain('key', 'source', 'created_at', 'confidence')} THEN has_metadata END"
         judged = (
-            f"SELECT key, source, has_metadata, created_at IS NULL AS is_timeless, {is_plain} AS is_plain "
+            f"SELECT key, source, created_at IS NULL AS is_timeless, {plain_update} AS plain_update "
             f"FROM ({values}) LIMIT -1"
         )
+        source = f"coalesce({own}, {self.source_lookup})"
         keys = ", group_concat(key, char(10))" if self.odd_keys else ""
         yield Statement(
             f"tally_batch{suffix}",
-            f"SELECT count(*), {raw_value('max(key)')}, total(is_plain), total(is_plain AND has_metadata), "
-            f"total(is_plain AND is_timeless), group_concat(source, char(10)){keys} FROM ({judged})", "batch",
+            f"SELECT count(*), {raw_value('max(key)')}, count(plain_update), total(plain_update), "
+            f"count(plain_update) FILTER (WHERE is_timeless), group_concat(source, char(10)){keys} FROM ({judged})",
+            "batch",
         )  # fmt: skip
         yield Statement(
             f"stage_batch{suffix}",
             f"INSERT INTO temp.{STAGING} SELECT CAST(key AS TEXT), source, {extracted_at_of_plain('created_at')}, "
             f"{lower_of_plain('confidence')}, {upper_of_plain('confidence')}, "
-            f"NULL, NULL, CASE WHEN {is_plain} THEN has_metadata END, created_at IS NULL, key FROM ({values})",
-            "batch", writes=True,
+            f"NULL, NULL, {plain_update}, created_at IS NULL, key FROM ({values})", "batch", writes=True,
         )  # fmt: skip
         yield Statement(
             f"read_odd_facts{suffix}",
-            f"SELECT {self.fact_columns_raw} {residual} "
+            f"SELECT {self.fact_columns_raw} FROM {self.joined} {residual}"
             f"AND {_all_plain(self.key, source, created_at, confidence)} IS NOT TRUE ORDER BY {self.key}", "batch",
         )  # fmt: skip
 
@@ -400,7 +426,7 @@ class RunSql:
             Statement(
                 "look_at_staging",
                 f"SELECT count(*), {raw_value(last)}, count(is_update), total(is_update), "
-                "total(is_update IS NOT NULL AND is_timeless), group_concat(source_doc, char(10))"
+                "count(is_update) FILTER (WHERE is_timeless), group_concat(source_doc, char(10))"
                 f"{', group_concat(fact_id, char(10))' if self.odd_keys else ''} FROM temp.{STAGING}",
                 "batch",
             ),
@@ -470,25 +496,24 @@ class RunSql:
         )  # fmt: skip
 
     def _count_residual(self) -> Iterator[Statement]:
-        """Residual facts: those without metadata, and those whose metadata could gain a source.
+        """Residual facts, or what is left of all facts without the unchanged ones.
 
         Where keys are rowids, the metadata's side is the cheaper one to start from: its neighbours are neighbours among
-        the facts too, and SQLite steps from one rowid to the next without a search. There, what has metadata is
-        counted, in two halves if its rows have numbers.
+        the facts too, and SQLite steps from one rowid to the next without a search. There, the unchanged facts are
+        counted, range by range if the rows of the metadata have numbers.
         """
         if self.odd_keys:
             yield Statement("count_residual", f"SELECT count(*) FROM {self.joined} WHERE {self.residual}", "once")
             return
         m = self.b.metadata
         fact_id, rowid = f"m.{quoted(m.fact_id)}", f"m.{m.rowid}"
-        attested = (
-            f"SELECT count(*), total(CASE WHEN m.{quoted(m.source_doc)} IS NULL THEN {self.derivable} ELSE 0 END) "
-            f"FROM {self.metadata} AS m NOT INDEXED CROSS JOIN {self.facts} AS f "
-            f"WHERE {self.key} = CAST({fact_id} AS INTEGER) AND CAST({self.key} AS TEXT) = {fact_id}"
+        unchanged = (
+            f"SELECT count(*) FROM {self.metadata} AS m NOT INDEXED CROSS JOIN {self.facts} AS f "
+            f"WHERE {self.key} = CAST({fact_id} AS INTEGER) AND CAST({self.key} AS TEXT) = {fact_id} "
+            f"AND (m.{quoted(m.source_doc)} IS NOT NULL OR NOT {self.derivable})"
         )
-        yield Statement("count_attested", attested, "once")
+        yield Statement("count_unchanged", unchanged, "once")
         if m.rowid:
             lowest, highest = (f"(SELECT {end}({m.rowid}) FROM {self.metadata})" for end in ("min", "max"))
-            yield Statement("metadata_middle", f"SELECT {lowest} / 2 + {highest} / 2", "once")
-            yield Statement("count_attested_through", f"{attested} AND {rowid} <= :middle", "once")
-            yield Statement("count_attested_beyond", f"{attested} AND {rowid} > :middle", "once")
+            yield Statement("metadata_bounds", f"SELECT {lowest}, {highest}", "once")
+            yield Statement("count_unchanged_between", f"{unchanged} AND {rowid} BETWEEN :first AND :last", "once")
