@@ -51,8 +51,8 @@ class Bench:
     log_seed: str = field(repr=False)
 
     def environment(self, *, signed: bool) -> dict[str, str]:
-        """This program's environment without what could reach the job from outside."""
-        foreign = ("AUTONOMATH_", "PROVENANCE_", "LUIGI_")
+        """This program's environment without what could reach the job, or Python, from outside."""
+        foreign = ("AUTONOMATH_", "PROVENANCE_", "LUIGI_", "PYTHONDONTWRITEBYTECODE")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         return {**kept, KEY_VARIABLE: self.seed} if signed else kept
 
