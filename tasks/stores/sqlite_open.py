@@ -5,7 +5,8 @@ Settings of a connection, each with its reason, in the order in which they are a
     no CREATE flag        a missing file is an error, never an empty database
     NOMUTEX               no two threads ever use one connection at once: to lock it for each column that is read is
                           an eighth of the time that reading takes. https://sqlite.org/threadsafe.html
-    busy timeout          wait for other writers instead of failing at once
+    busy handler          wait for other writers instead of failing at once, and notice soon when they are done:
+                          SQLite's own timeout sleeps up to 100 ms between two looks
     temp_store = MEMORY   the staging table of a batch never reaches a disk
     synchronous = EXTRA   a commit is on the disk before its marker is written. In WAL mode this is FULL; with a
                           rollback journal, FULL may bring a deleted journal, and so the time before the commit,
@@ -24,6 +25,7 @@ The journal mode is the operator's and is left as it is.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -37,6 +39,8 @@ from tasks.stores.sqlite_sql import setup_statements
 # SQLite 3.7.0 to 3.51.2: two connections that write and checkpoint at once can corrupt the database.
 # Source: https://sqlite.org/wal.html#walresetbug
 _WAL_RESET_BUG = ((3, 7, 0), (3, 51, 2))
+
+_POLL_SECONDS = 0.001
 
 
 def refuse_unsafe_engine(version: str) -> None:
@@ -86,12 +90,32 @@ def open_connection(path: Path, *, pacing: Pacing, write: bool) -> apsw.Connecti
 
 
 def _configure(connection: apsw.Connection, pacing: Pacing, *, write: bool) -> None:
-    connection.set_busy_timeout(int(pacing.lock_timeout_seconds * 1000))
+    connection.set_busy_handler(Patience(pacing.lock_timeout_seconds))
     for statement in setup_statements(cache_mib=pacing.cache_mib, write=write):
         connection.execute(statement.sql).fetchall()
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     if write:
         connection.wal_autocheckpoint(pacing.wal_autocheckpoint_pages)
+
+
+class Patience:
+    """A busy handler: True, after a millisecond, as long as the lock that is waited for may still come.
+
+    Source: https://sqlite.org/c3ref/busy_handler.html
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._until = seconds, 0.0
+
+    def __call__(self, tries: int) -> bool:
+        """`tries` counts the looks at this lock so far, from 0."""
+        now = time.monotonic()
+        if tries == 0:
+            self._until = now + self._seconds
+        if now >= self._until:
+            return False
+        time.sleep(_POLL_SECONDS)
+        return True
 
 
 def roll_back_hot_journal(path: Path, pacing: Pacing) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from tasks.engine.errors import DatabaseError
 from tasks.engine.verification import verify_schema
+from tasks.stores import sqlite_open
 from tasks.stores.sqlite import open_session
 
 _DIE_IN_A_TRANSACTION = """
@@ -62,3 +63,16 @@ def test_a_dry_run_names_the_journal_that_it_may_not_roll_back(crashed: Any, set
         verify_schema(config, paths(config, dry_run=True))
     assert crashed.path.read_bytes() == before
     assert Path(f"{crashed.path}-journal").exists()
+
+
+def test_a_lock_is_asked_for_again_every_millisecond_until_its_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(sqlite_open.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(sqlite_open.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    wait = sqlite_open.Patience(0.05)
+    for lock in range(2):
+        tries = 0
+        while wait(tries):
+            tries += 1
+        assert 49 <= tries <= 51, lock
+    assert not sqlite_open.Patience(0)(0)
