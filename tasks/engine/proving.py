@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from tasks.attestation.checkpoints import Checkpoint, InclusionProof
 from tasks.attestation.leaves import NO_DIGEST, LeafHasher, leaf_data, payload_of
-from tasks.attestation.merkle import HASH_BYTES, Frontier, leaf_hash
+from tasks.attestation.merkle import Frontier, leaf_hash
 from tasks.attestation.merkle_proofs import inclusion_ranges, verify_inclusion
 from tasks.attestation.notes import Note, VerifierKey
 from tasks.attestation.proofs import Checked, check_proof, encode_extra
@@ -94,14 +94,12 @@ def _nodes(session: SqliteLogSession, heads: Sequence[TileHead], tile: Tile) -> 
     nodes = {}
     for head in heads:
         if head.first_leaf != tile.first_leaf:
-            roots = (head.roots[at : at + HASH_BYTES] for at in range(0, len(head.roots), HASH_BYTES))
-            for (start, level), root in zip(subtrees(head.first_leaf, head.end), roots, strict=False):
+            for (start, level), root in zip(
+                subtrees(head.first_leaf, head.end), split_hashes(head.roots), strict=False
+            ):
                 nodes[start] = (level, root)
-    rows = [
-        row
-        for row in session.read_rows(tile.attestation_ids[0], tile.attestation_ids[-1])
-        if row[0] in set(tile.attestation_ids)
-    ]
+    ids = set(tile.attestation_ids)
+    rows = [row for row in session.read_rows(tile.attestation_ids[0], tile.attestation_ids[-1]) if row[0] in ids]
     digests = split_hashes(tile.digests)
     if len(rows) == len(digests):
         for at, one in enumerate(LeafHasher().sealed_hashes(rows, digests), tile.first_leaf):
