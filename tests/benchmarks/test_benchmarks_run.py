@@ -63,7 +63,7 @@ def test_every_step_tells_time_rows_and_memory(work_dir: Path) -> None:
 
     assert finished.returncode == 0, finished.stdout + finished.stderr
     (results,) = outcome["rounds"]
-    assert list(results) == ["reference", "job-unsigned", "row-live", "signing-rate"]
+    assert list(results) == ["reference", "job-unsigned", "signing-rate", "row-live"]
     for name, result in results.items():
         assert result["seconds"] > 0 and result["rows_per_second"] > 0 and result["peak_mb"] > 10, name
     assert results["job-unsigned"]["planning_seconds"] is not None
