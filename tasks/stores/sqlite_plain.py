@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Final
 
 _DATE_AND_TIME: Final = 19  # YYYY-MM-DD HH:MM:SS
+_LONGEST_TEXT: Final = 1000  # bytes: those of a batch are put together to be decoded, which has its limits
 _FIRST_DAY: Final = "0001-01-01"  # the calendar of derivation has no year 0
 
 _FRACTIONS: Final = {
@@ -30,12 +31,15 @@ _FRACTIONS: Final = {
 
 
 def key_is_plain(key: str) -> str:
-    return f"typeof({key}) IN ('integer', 'text')"
+    return f"(typeof({key}) = 'integer' OR (typeof({key}) = 'text' AND octet_length({key}) <= {_LONGEST_TEXT}))"
 
 
 def source_is_plain(source: str) -> str:
     """For text that begins visibly, and for no source at all. Numbers sort before text, BLOBs after it."""
-    return f"coalesce({source}, '!') COLLATE BINARY BETWEEN '!' AND '~'"
+    return (
+        f"(coalesce({source}, '!') COLLATE BINARY BETWEEN '!' AND '~' "
+        f"AND octet_length(coalesce({source}, '!')) <= {_LONGEST_TEXT})"
+    )
 
 
 def time_is_plain(created_at: str) -> str:

@@ -183,9 +183,9 @@ class RunSql:
 
     @property
     def derivable(self) -> str:
-        """True if a source can be derived: one of the two is there and not blank."""
+        """True if there is a source, right or wrong: one of the two is there and no blank text."""
         blank = "char(" + ", ".join(str(ord(c)) for c in WHITESPACE) + ")"
-        tests = [f"coalesce(trim({part}, {blank}), '') <> ''" for part in self._sources]
+        tests = [f"coalesce(trim({part}, {blank}), '') <> '' OR typeof({part}) = 'blob'" for part in self._sources]
         return f"({' OR '.join(tests)})" if tests else "0"
 
     @property
@@ -334,12 +334,13 @@ class RunSql:
             f"FROM ({values}) LIMIT -1"
         )
         source = f"coalesce({own}, {self.source_lookup})"
-        keys = ", group_concat(key, char(10))" if self.odd_keys else ""
+        of_plain = "FILTER (WHERE plain_update IS NOT NULL)"
+        keys = f", group_concat(key, char(10)) {of_plain}" if self.odd_keys else ""
         yield Statement(
             f"tally_batch{suffix}",
             f"SELECT count(*), {raw_value('max(key)')}, count(plain_update), total(plain_update), "
-            f"count(plain_update) FILTER (WHERE is_timeless), group_concat(source, char(10)){keys} FROM ({judged})",
-            "batch",
+            "count(plain_update) FILTER (WHERE is_timeless), "
+            f"group_concat(source, char(10)) {of_plain}{keys} FROM ({judged})", "batch",
         )  # fmt: skip
         yield Statement(
             f"stage_batch{suffix}",
@@ -415,6 +416,8 @@ class RunSql:
         if log.signed_at:
             log_values[log.signed_at] = ":now"
         last = f"(SELECT key FROM temp.{STAGING} ORDER BY rowid DESC LIMIT 1)"
+        of_plain = "FILTER (WHERE is_update IS NOT NULL)"
+        keys = f", group_concat(fact_id, char(10)) {of_plain}" if self.odd_keys else ""
         return (
             Statement("clear_staging", f"DELETE FROM temp.{STAGING}", "batch", writes=True),
             Statement(
@@ -426,9 +429,8 @@ class RunSql:
             Statement(
                 "look_at_staging",
                 f"SELECT count(*), {raw_value(last)}, count(is_update), total(is_update), "
-                "count(is_update) FILTER (WHERE is_timeless), group_concat(source_doc, char(10))"
-                f"{', group_concat(fact_id, char(10))' if self.odd_keys else ''} FROM temp.{STAGING}",
-                "batch",
+                "count(is_update) FILTER (WHERE is_timeless), "
+                f"group_concat(source_doc, char(10)) {of_plain}{keys} FROM temp.{STAGING}", "batch",
             ),
             Statement("drop_odd_rows", f"DELETE FROM temp.{STAGING} WHERE is_update IS NULL", "batch", writes=True),
             Statement("insert_metadata", self._insert_metadata(), "batch", writes=True),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import apsw
 import pytest
 
 from tasks.engine.backfill import _Preparation
@@ -86,6 +87,33 @@ def test_a_batch_with_text_that_is_not_utf_8_is_read_and_not_staged(store: Any, 
         batch = session.stage_batch(after=None, through="~", limit=100, with_null_keys=False, rules=RULES)
         assert len(batch.facts) == 9
         assert not staged_in(session)
+
+
+@pytest.mark.parametrize("long", ["source_url", "id"])
+@pytest.mark.parametrize("batch", ["stage_batch", "tally_batch"])
+def test_long_texts_are_read_and_not_put_together(store: Any, settings: Any, long: str, batch: str) -> None:
+    """SQLite makes no text beyond a limit, 10^9 bytes unless it is lowered."""
+    made = store(lambda schema: schema.change_column("am_entity_facts", "id", "id TEXT PRIMARY KEY"))
+    made.add_facts({"id": f"k{n}", "source_url": "https://a.test/", long: f"k{n:03}" + "x" * 9000} for n in range(20))
+    with open_session(settings(made), write=batch == "stage_batch") as session:
+        session._connection.limit(apsw.SQLITE_LIMIT_LENGTH, 50_000)
+        rules = {"rules": RULES} if batch == "stage_batch" else {}
+        found = getattr(session, batch)(after=None, through="~", limit=100, with_null_keys=False, **rules)
+        assert len(found.facts) == 20
+        assert found.exhausted
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("has_metadata", [False, True])
+def test_an_empty_blob_is_a_source_that_is_no_text(
+    store: Any, settings: Any, run: Any, has_metadata: bool, dry_run: bool
+) -> None:
+    made = store()
+    made.add_fact(1, source_url=b"")
+    if has_metadata:
+        made.add_metadata("1", None)
+    report = run(settings(made), dry_run=dry_run)
+    assert report["rejects"] == {"source_not_text": 1}
 
 
 def test_what_a_stale_batch_has_staged_is_not_written_later(
