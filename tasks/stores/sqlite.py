@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from operator import itemgetter
 from typing import Any
@@ -234,13 +234,9 @@ class SqliteSession:
     def tally_batch(self, *, after: Key, through: Key, limit: int, with_null_keys: bool) -> BatchRead:
         first, bounds = _range(after, through)
         with self.snapshot():
-            try:
-                tally = self._run(f"tally_batch{first}", limit=limit, **bounds)[0]
-            except UnicodeDecodeError:
-                tally = None
-            if tally:
-                return self._read_odd(tally, after, through, limit, with_null_keys=with_null_keys)
-        return self.read_batch(after=after, through=through, limit=limit, with_null_keys=with_null_keys)
+            tally = self._readable(f"tally_batch{first}", limit=limit, **bounds)
+            batch = self._of_tally(tally, after, through, limit, with_null_keys=with_null_keys)
+        return batch or self.read_batch(after=after, through=through, limit=limit, with_null_keys=with_null_keys)
 
     def stage_batch(self, *, after: Key, through: Key, limit: int, with_null_keys: bool, rules: Rules) -> BatchRead:
         first, bounds = _range(after, through)
@@ -248,27 +244,35 @@ class SqliteSession:
         with self.snapshot():
             self._run("clear_staging")
             self._run(f"stage_batch{first}", limit=limit, **values, **bounds)
-            try:
-                tally = self._run("look_at_staging")[0]
-            except UnicodeDecodeError:
-                tally = None
+            tally = self._readable("look_at_staging")
+            batch = self._of_tally(tally, after, through, limit, with_null_keys=with_null_keys)
+            if batch is None:
                 self._run("clear_staging")
-            if tally:
-                batch = self._read_odd(tally, after, through, limit, with_null_keys=with_null_keys)
-                if batch.facts:
-                    self._run("drop_odd_rows")
-                return batch
-        return self.read_batch(after=after, through=through, limit=limit, with_null_keys=with_null_keys)
+            elif batch.facts:
+                self._run("drop_odd_rows")
+        return batch or self.read_batch(after=after, through=through, limit=limit, with_null_keys=with_null_keys)
 
-    def _read_odd(
-        self, tally: Sequence[Any], after: Key, through: Key, limit: int, *, with_null_keys: bool
-    ) -> BatchRead:
-        """The batch that a tally is of, with those of its facts that are not plain."""
+    def _readable(self, name: str, **parameters: Any) -> Any:
+        """The one row of a statement; None if a text of it is not UTF-8."""
+        try:
+            return self._run(name, **parameters)[0]
+        except UnicodeDecodeError:
+            return None
+
+    def _of_tally(self, tally: Any, after: Key, through: Key, most: int, *, with_null_keys: bool) -> BatchRead | None:
+        """The batch of at most `most` facts that was tallied, with those of its facts that are not plain.
+
+        None if it has to be read instead: there is no tally, or not as many facts are odd as it leaves over.
+        """
+        if tally is None:
+            return None
         residual, is_text, last, plain, updated, timeless, *_ = tally
-        exhausted = residual < limit
+        exhausted = residual < most
         last = through if exhausted else decoded(is_text, last)
         first, of_range = _range(after, last)
         odd = self._run(f"read_odd_facts{first}", **of_range) if plain < residual else []
+        if len(odd) != residual - plain:
+            return None
         eligible, null_keys = self._count_range(after, last, with_null_keys=with_null_keys)
         counts = PlainCounts(int(plain - updated), int(updated), int(timeless))
         return BatchRead([_decode_raw(row) for row in odd], last, eligible, exhausted, null_keys, counts)

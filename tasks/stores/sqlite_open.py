@@ -12,12 +12,12 @@ Settings of a connection, each with its reason, in the order in which they are a
                           rollback journal, FULL may bring a deleted journal, and so the time before the commit,
                           back after a power cut: https://sqlite.org/pragma.html#pragma_synchronous. In WAL mode only
                           the batch that ends a chunk waits for the disk (SqliteSession.write_batch)
-    wal_autocheckpoint    seldom enough to be cheap, often enough to bound the log (WAL only)
     query_only            a dry run cannot write even by mistake
     QPSG                  the plan that the gate looked at is the plan that runs. Otherwise SQLite compiles many a
                           statement anew whenever another value is bound to it, asks the guard about it again, and,
                           where there are statistics, may decide on another plan:
                           https://sqlite.org/c3ref/c_dbconfig_defensive.html#sqlitedbconfigenableqpsg
+    wal_autocheckpoint    seldom enough to be cheap, often enough to bound the log (WAL only)
     the guard             see sqlite_guard.py; installed last, so that nothing above needs an exception
 
 The journal mode is the operator's and is left as it is.

@@ -89,6 +89,17 @@ def test_a_batch_with_text_that_is_not_utf_8_is_read_and_not_staged(store: Any, 
         assert not staged_in(session)
 
 
+@pytest.mark.parametrize("batch", ["stage_batch", "tally_batch"])
+def test_a_fact_that_is_neither_counted_nor_found_odd_is_not_lost(store: Any, settings: Any, batch: str) -> None:
+    made = store()
+    made.add_facts({"id": key, "source_url": "https://a.test/" if key % 2 else " x"} for key in range(1, 9))
+    with open_session(settings(made), write=batch == "stage_batch") as session:
+        session._sql["read_odd_facts_first"] += " LIMIT 3"
+        rules = {"rules": RULES} if batch == "stage_batch" else {}
+        found = getattr(session, batch)(after=None, through=8, limit=100, with_null_keys=False, **rules)
+        assert len(found.facts) == 8
+
+
 @pytest.mark.parametrize("long", ["source_url", "id"])
 @pytest.mark.parametrize("batch", ["stage_batch", "tally_batch"])
 def test_long_texts_are_read_and_not_put_together(store: Any, settings: Any, long: str, batch: str) -> None:
