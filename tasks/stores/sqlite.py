@@ -343,7 +343,7 @@ class SqliteSession:
         self._stage(batch)
         points.reach("before the write lock")
         try:
-            with self._durability(batch), self._transaction("begin_write"):
+            with self._transaction("begin_write"):
                 self.check_schema()
                 self._write_rows(batch)
                 self._write_ledger(batch)
@@ -352,28 +352,6 @@ class SqliteSession:
             return False
         points.reach("after commit")
         return True
-
-    @contextmanager
-    def _durability(self, batch: BatchWrite) -> Iterator[None]:
-        """In WAL mode, let only the last batch of a chunk wait for the disk: its sync takes all before it along.
-
-        A power cut may then undo the latest batches of a chunk, with their ledger rows, in the order in which they were
-        committed; never a chunk that has a marker. With a rollback journal every commit has to be durable.
-        Source: https://sqlite.org/wal.html#performance_considerations
-        """
-        is_lazy = batch.state != "done" and self._run("journal_mode")[0][0] == "wal"
-        if is_lazy:
-            self._set("commit_lazily")
-        try:
-            yield
-        finally:
-            if is_lazy:
-                self._set("commit_durably")
-
-    def _set(self, name: str) -> None:
-        """Execute a pragma that works while it is compiled, so never from the cache of compiled statements."""
-        with self._translated(name):
-            self._connection.execute(self._sql[name], can_cache=False).fetchall()
 
     def _stage(self, batch: BatchWrite) -> None:
         """Sorted by fact_id, the order of the index that costs most to keep. Locks nothing: staging is temporary."""

@@ -12,8 +12,7 @@ import apsw
 
 from tasks.stores.sqlite_sql import STAGING
 
-_PRAGMAS_TO_READ = frozenset({"schema_version", "data_version", "journal_mode", "encoding"})
-_DURABILITIES = frozenset({"NORMAL", "EXTRA"})
+_PRAGMAS_TO_READ = frozenset({"schema_version", "data_version", "encoding"})
 _PRAGMAS_ABOUT_TABLES = frozenset({"table_list", "table_xinfo", "index_list", "index_xinfo"})
 _ALWAYS = frozenset(
     {
@@ -62,8 +61,6 @@ class Guard:
             return True
         if operation == apsw.SQLITE_PRAGMA:
             name = (first or "").lower()
-            if name == "synchronous":
-                return second in _DURABILITIES and bool(self._insert)
             return name in _PRAGMAS_ABOUT_TABLES or (name in _PRAGMAS_TO_READ and second is None)
         if operation not in (apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE):
             return False

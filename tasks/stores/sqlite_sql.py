@@ -104,9 +104,6 @@ def build_statements(binding: Binding) -> tuple[Statement, ...]:
 
 _TRANSACTION = (
     Statement("schema_version", "PRAGMA schema_version", "batch"),
-    Statement("journal_mode", "PRAGMA journal_mode", "once"),
-    Statement("commit_lazily", "PRAGMA synchronous = NORMAL", "batch", writes=True),
-    Statement("commit_durably", "PRAGMA synchronous = EXTRA", "batch", writes=True),
     Statement("data_version", "PRAGMA data_version", "once"),
     Statement("begin_read", "BEGIN", "batch"),
     Statement("begin_write", "BEGIN IMMEDIATE", "batch", writes=True),

@@ -1,15 +1,6 @@
 -- schema_version (batch)
 PRAGMA schema_version;
 
--- journal_mode (once)
-PRAGMA journal_mode;
-
--- commit_lazily (batch, writes)
-PRAGMA synchronous = NORMAL;
-
--- commit_durably (batch, writes)
-PRAGMA synchronous = EXTRA;
-
 -- data_version (once)
 PRAGMA data_version;
 
