@@ -5,7 +5,8 @@ Live:
 2. Read a batch of residual facts as one snapshot, derive and sign them; no lock is held. Without a key, SQL derives
    those that are plain.
 3. Write it in one short transaction: rows, log, rejects, and the ledger's cursor and counts.
-   If anything moved since the read, nothing is written and step 2 comes again.
+   If anything moved since the read, nothing is written and step 2 comes again. If the log will be sealed, leave the
+   digests of what was signed for the sealer.
 4. After the last batch, write the marker from the ledger's row.
 
 A dry run does step 2 without signing, counts what step 3 would do, and writes only its marker.
@@ -19,18 +20,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
 from tasks.attestation.payload import encoder
-from tasks.attestation.signing import PLACEHOLDER, Signer
+from tasks.attestation.signing import PLACEHOLDER, Signer, signature_hex
 from tasks.engine import markers, points
 from tasks.engine.derivation import KEY_NOT_TEXT_OR_INTEGER, Derivation, Memo, Record, Rules, derive_batch, now_iso
 from tasks.engine.errors import DatabaseError, ProvenanceError, SchemaChangedError, StateError
 from tasks.engine.keys import Key, describe, to_json
 from tasks.engine.paths import RunPaths
+from tasks.engine.payload_digests import leave_digests
 from tasks.engine.plans import Plan, PlannedChunk
 from tasks.engine.settings import Settings
-from tasks.stores.base import BatchRead, BatchWrite, Counts, LedgerRow, Session
+from tasks.stores.base import Attested, BatchRead, BatchWrite, Counts, LedgerRow, Session
 
 SAMPLE_ROWS = 5
 READ_FOR_SAMPLE = 500
@@ -49,7 +52,9 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkRun:
-    """Everything that one attempt at one chunk needs. `clock` gives an aware time."""
+    """Everything that one attempt at one chunk needs. `clock` gives an aware time; `will_be_sealed` says that somebody
+    has a use for the digests of what is signed.
+    """
 
     settings: Settings
     paths: RunPaths
@@ -58,6 +63,7 @@ class ChunkRun:
     signer: Signer | None
     clock: Callable[[], datetime]
     progress: Callable[[Progress], None]
+    will_be_sealed: bool = False
 
     def now(self) -> str:
         return now_iso(self.clock())
@@ -98,7 +104,13 @@ def _write_next_batch(session: Session, preparation: _Preparation, row: LedgerRo
         after=row.cursor, through=run.chunk.through, limit=run.settings.pacing.batch_rows,
         with_null_keys=run.plan.null_keys > 0,
     )  # fmt: skip
-    return session.write_batch(preparation.prepare(row, batch, mark))
+    write = preparation.prepare(row, batch, mark)
+    log_rows = session.write_batch(write)
+    if log_rows and run.signer and run.will_be_sealed:
+        attested = write.in_order()
+        signed = [(signature_hex(blob), digest) for _, blob, digest in attested if digest is not None]
+        leave_digests(run.settings.state_dir, log_rows, signed)
+    return log_rows is not None
 
 
 def _claim(session: Session, run: ChunkRun) -> LedgerRow:
@@ -208,12 +220,17 @@ class _Preparation:
         )
 
 
-def _signing(run: ChunkRun) -> Callable[[Sequence[Record]], list[tuple[Record, bytes]]]:
-    """Pairs records with what goes into the signature column."""
+def _signing(run: ChunkRun) -> Callable[[Sequence[Record]], list[Attested]]:
+    """Gives records what goes into the signature column, and the digests of their payloads if those are wanted."""
     if run.signer is None:
-        return lambda records: [(record, PLACEHOLDER) for record in records]
+        return lambda records: [(record, PLACEHOLDER, None) for record in records]
     encode, blob = encoder(run.settings.derivation.attester), run.signer.blob
-    return lambda records: [(record, blob(encode(record))) for record in records]
+    if not run.will_be_sealed:
+        return lambda records: [(record, blob(encode(record)), None) for record in records]
+    return lambda records: [
+        (record, blob(payload), sha256(payload).digest())
+        for record, payload in zip(records, map(encode, records), strict=True)
+    ]
 
 
 def _count(batch: BatchRead, derivation: Derivation, *, signed: bool) -> Counts:

@@ -15,7 +15,7 @@ from tasks.engine.errors import DiskFullError, LockedError, StateError
 from tasks.engine.paths import RunPaths
 from tasks.engine.plans import Plan, read_plan, refuse_other_binding
 from tasks.engine.settings import Settings
-from tasks.engine.verification import signer_of
+from tasks.engine.verification import log_signer_of, signer_of
 from tasks.stores.sqlite import open_session
 
 logger = logging.getLogger("luigi-interface")
@@ -85,6 +85,7 @@ def _attempt(settings: Settings, paths: RunPaths, number: int, progress: Callabl
         signer=signer_of(settings),
         clock=utc_now,
         progress=progress,
+        will_be_sealed=log_signer_of(settings) is not None,
     )
     with open_session(settings, write=not paths.dry_run) as session:
         refuse_other_binding(plan, session.binding)

@@ -9,6 +9,7 @@
 <state_dir>/<run_id>/verify/verify.json, verify.md
 <state_dir>/<run_id>/sign/sign.json, sign.md
 <state_dir>/checkpoints/<origin>/00000000000000019960.checkpoint
+<state_dir>/payload-digests/00000000000000000001-25000.digests
 """
 
 from __future__ import annotations
@@ -113,3 +114,8 @@ def sign_paths(state_dir: str, run_id: str) -> PartPaths:
 def checkpoint_folder(state_dir: str, origin: str) -> Path:
     """Where the checkpoints of one log go: no two origins share a folder, and none leaves `state_dir`."""
     return Path(state_dir) / "checkpoints" / quote(origin, safe="").replace(".", "%2E")
+
+
+def digests_folder(state_dir: str) -> Path:
+    """Where digests of signed payloads wait for the sealer."""
+    return Path(state_dir) / "payload-digests"

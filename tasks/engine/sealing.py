@@ -2,7 +2,8 @@
 
 1. Go on from the last checkpoint, after it has been held against its own signature and the published files.
 2. Cut the rows behind it into groups, in the order of their ids. The position in that order is the leaf's number.
-3. Hash the groups, in worker processes where there is much to do.
+3. Hash the groups, in worker processes where there is much to do: with the digests that were left where the payloads
+   were signed, or from the metadata where there are none.
 4. Commit every million leaves with a signed checkpoint, in one transaction, under the write lock.
 5. Publish each checkpoint as a file, after its commit.
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -24,7 +26,7 @@ from typing import Any, Literal, TypeVar
 
 from tasks.attestation import notes
 from tasks.attestation.checkpoints import Checkpoint, open_checkpoint
-from tasks.attestation.leaves import MARK_BYTES, TILE_LEAVES, LeafHasher
+from tasks.attestation.leaves import MARK_BYTES, TILE_LEAVES, LeafHasher, Leaves
 from tasks.attestation.merkle import Frontier
 from tasks.attestation.notes import Note, VerifierKey
 from tasks.attestation.signing import Signer
@@ -36,6 +38,7 @@ from tasks.engine.clock import now_text
 from tasks.engine.collector import no_collector
 from tasks.engine.errors import DriftError, NoteError, SealError, StateError, UnverifiedNoteError
 from tasks.engine.paths import RunPaths
+from tasks.engine.payload_digests import PayloadDigests, remove_digests
 from tasks.engine.settings import Settings
 from tasks.engine.verification import log_signer_of
 from tasks.stores.log_base import NewCheckpoint, StoredCheckpoint, Tile, split_hashes
@@ -57,7 +60,10 @@ SealState = Literal["sealed", "no_key", "dry_run"]
 
 @dataclass(frozen=True)
 class Sealed:
-    """How the log stands. `root` is hex; `unsealed_rows` is None where the table cannot be counted by its ids."""
+    """How the log stands, and in how many `seconds` it was sealed so far.
+
+    `root` is hex; `unsealed_rows` is None where the table cannot be counted by its ids.
+    """
 
     state: SealState
     tree_size: int
@@ -65,6 +71,7 @@ class Sealed:
     unsealed_rows: int | None
     checkpoint_file: str | None
     new_leaves: int = 0
+    seconds: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -113,6 +120,7 @@ def seal_log(settings: Settings, *, run_id: str | None, now: Callable[[], str] =
     signer = log_signer_of(settings)
     if signer is None:
         return _unsealed(settings)
+    started = time.monotonic()
     files = CheckpointFiles(settings.state_dir, settings.sealing.origin)
     with open_log_session(settings, purpose="seal") as session:
         before = None
@@ -129,6 +137,7 @@ def seal_log(settings: Settings, *, run_id: str | None, now: Callable[[], str] =
             unsealed_rows=_count_unsealed(session, last),
             checkpoint_file=str(files.path(last.tree_size)) if last else None,
             new_leaves=(last.tree_size if last else 0) - before,
+            seconds=round(time.monotonic() - started, 3),
         )
 
 
@@ -264,6 +273,7 @@ class _Sealer:
             return False
         points.reach("after the seal commits, before its checkpoint file")
         self.files.publish([made])
+        remove_digests(self.settings.state_dir, through=made.last_attestation_id)
         logger.info("log: %d leaves sealed, root %s", made.tree_size, root.hex())
         return True
 
@@ -287,16 +297,16 @@ def hash_group(task: tuple[Settings, Group]) -> list[Tile]:
     """
     settings, group = task
     with open_log_session(settings, purpose="read") as session, no_collector():
-        return list(_hash_tiles(session, group))
+        return list(_hash_tiles(session, group, PayloadDigests(settings.state_dir, group.first_id, group.last_id)))
 
 
-def _hash_tiles(session: SqliteLogSession, group: Group) -> Iterator[Tile]:
+def _hash_tiles(session: SqliteLogSession, group: Group, known: PayloadDigests) -> Iterator[Tile]:
     hasher = LeafHasher()
     leaf, first, end = group.first_leaf, group.first_id, group.first_leaf + group.rows
     while leaf < end:
         wanted = min(TILE_LEAVES - leaf % TILE_LEAVES, end - leaf)
         last = _end_of_tile(session, group, first, wanted)
-        leaves = hasher.new_leaves(session.read_attested(first, last))
+        leaves = _read_leaves(session, hasher, known, first, last)
         if len(leaves.hashes) < wanted:
             raise SealError(
                 f"rows {first} to {group.last_id} of the attestation log: fewer than {wanted} are left while they were "
@@ -310,6 +320,16 @@ def _hash_tiles(session: SqliteLogSession, group: Group) -> Iterator[Tile]:
             digests=b"".join(leaves.digests),
         )
         leaf, first = leaf + wanted, last + 1
+
+
+def _read_leaves(session: SqliteLogSession, hasher: LeafHasher, known: PayloadDigests, first: int, last: int) -> Leaves:
+    """The leaves of the rows from id `first` to `last`, with digests that were left for them or from the metadata."""
+    if known.may_hold(last):
+        rows = session.read_rows(first, last)
+        digests = known.of_rows(rows)
+        if digests is not None:
+            return Leaves([row[0] for row in rows], digests, hasher.sealed_hashes(rows, digests))
+    return hasher.new_leaves(session.read_attested(first, last))
 
 
 def _end_of_tile(session: SqliteLogSession, group: Group, first: int, rows: int) -> int:

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from tasks.engine.binding import Binding
 from tasks.engine.derivation import Record, Reject, Rules
 from tasks.engine.keys import Key
 
 ChunkState = Literal["running", "done"]
+
+Attested: TypeAlias = "tuple[Record, bytes, bytes | None]"
+"""A record, its signature column, and the digest of the payload that was signed, None if nobody asked for it."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +112,8 @@ class RunRow:
 class BatchWrite:
     """One transaction: the rows, and the step of the ledger that commits with them.
 
-    `inserts` and `updates` pair a record with its signature column; `plain` counts the rows that `stage_batch` has
-    staged besides. `expected_cursor` is where the ledger must stand for the batch to count; `null_keys` asks to reject
-    the facts whose key is NULL as well.
+    `plain` counts the rows that `stage_batch` has staged besides `inserts` and `updates`. `expected_cursor` is where
+    the ledger must stand for the batch to count; `null_keys` asks to reject the facts whose key is NULL as well.
     """
 
     run_id: str
@@ -119,8 +121,8 @@ class BatchWrite:
     chunk: int
     attester: str
     now: str
-    inserts: Sequence[tuple[Record, bytes]]
-    updates: Sequence[tuple[Record, bytes]]
+    inserts: Sequence[Attested]
+    updates: Sequence[Attested]
     rejects: Sequence[Reject]
     null_keys: int
     counts: Counts
@@ -129,6 +131,14 @@ class BatchWrite:
     state: ChunkState
     seconds: float
     plain: PlainCounts = PlainCounts()
+
+    def in_order(self) -> list[Attested]:
+        """Inserts and updates in the order of their fact ids, which is that of their rows in the log."""
+        return sorted([*self.inserts, *self.updates], key=_fact_id)
+
+
+def _fact_id(attested: Attested) -> str:
+    return attested[0].fact_id
 
 
 class Session(Protocol):
@@ -220,10 +230,10 @@ class Session(Protocol):
     def claim_chunk(self, *, run_id: str, plan_id: str, chunk: int, after: Key, through: Key, now: str) -> LedgerRow:
         """Enter the chunk in the ledger, or count one more attempt; a finished chunk is returned untouched."""
 
-    def write_batch(self, batch: BatchWrite) -> bool:
-        """Commit one batch durably, all of it or nothing.
+    def write_batch(self, batch: BatchWrite) -> range | None:
+        """Commit one batch durably, all of it or nothing. Returns the attestation ids of its log rows.
 
-        False, with nothing written, if the store or the ledger moved on since the batch was read: another worker
+        None, with nothing written, if the store or the ledger moved on since the batch was read: another worker
         wrote one of the facts or advanced the cursor. Read again and try again.
         """
 

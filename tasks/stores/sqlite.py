@@ -334,7 +334,7 @@ class SqliteSession:
 
     # -- writing -------------------------------------------------------------------------------------
 
-    def write_batch(self, batch: BatchWrite) -> bool:
+    def write_batch(self, batch: BatchWrite) -> range | None:
         """1. Stage the rows in memory, before the lock. 2. Lock. 3. Rows, log, rejects, ledger. 4. Commit.
 
         Each step must change exactly as many rows as were staged for it; anything else means that the read is
@@ -345,31 +345,34 @@ class SqliteSession:
         try:
             with self._transaction("begin_write"):
                 self.check_schema()
-                self._write_rows(batch)
+                ids = self._write_rows(batch)
                 self._write_ledger(batch)
                 points.reach("before commit")
         except StaleReadError:
-            return False
+            return None
         points.reach("after commit")
-        return True
+        return ids
 
     def _stage(self, batch: BatchWrite) -> None:
         """Sorted by fact_id, the order of the index that costs most to keep. Locks nothing: staging is temporary."""
-        rows = [(*record, blob, signature_hex(blob), 0) for record, blob in batch.inserts]
-        rows += [(*record, blob, signature_hex(blob), 1) for record, blob in batch.updates]
+        rows = [(*record, blob, signature_hex(blob), 0) for record, blob, _ in batch.inserts]
+        rows += [(*record, blob, signature_hex(blob), 1) for record, blob, _ in batch.updates]
         rows.sort(key=itemgetter(0))
         with self._transaction("begin_read"), self._translated("stage_row"):
             if batch.plain == PlainCounts():
                 self._run("clear_staging")
             self._connection.executemany(self._sql["stage_row"], rows)
 
-    def _write_rows(self, batch: BatchWrite) -> None:
+    def _write_rows(self, batch: BatchWrite) -> range:
+        """Returns the ids of the log rows: one transaction's follow each other."""
         values = {"attester": batch.attester, "now": batch.now}
         inserts = len(batch.inserts) + batch.plain.inserted
         updates = len(batch.updates) + batch.plain.updated
         self._expect(inserts, "insert_metadata", **values)
         self._expect(updates, "update_metadata", **values)
         self._expect(inserts + updates, "append_log", **values)
+        end = self._connection.last_insert_rowid() + 1
+        return range(end - inserts - updates, end)
 
     def _write_ledger(self, batch: BatchWrite) -> None:
         of_batch = {"run_id": batch.run_id, "chunk": batch.chunk, "now": batch.now}

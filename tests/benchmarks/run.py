@@ -54,26 +54,26 @@ def run_rounds(bench: Bench, original: Path, names: list[str], repeat: int) -> O
 
 
 def _run_round(bench: Bench, original: Path, names: list[str], outcome: Outcome) -> None:
-    """The steps that go on from the signed result share its copy; every other step has its own."""
-    with tempfile.TemporaryDirectory(dir=bench.folder) as folder, ExitStack() as of_signed:
+    """The steps that go on from the sealed result share its copy; every other step has its own."""
+    with tempfile.TemporaryDirectory(dir=bench.folder) as folder, ExitStack() as of_sealed:
         here = Bench(
             facts=bench.facts, workers=bench.workers, folder=Path(folder), seed=bench.seed, log_seed=bench.log_seed
         )
-        signed: Path | None = None
+        sealed: Path | None = None
         for name in names:
             step = STEPS[name]
             if step.starts_from == "nothing":
                 _run_step(here, name, original, outcome)
-            elif name == "job-signed":
-                signed = of_signed.enter_context(databases.fresh_copy(original, here.folder, "signed.db"))
-                if not _run_step(here, name, signed, outcome):
-                    signed = None
-            elif step.starts_from == "the signed result":
-                if signed is None:
-                    outcome.failures.append(f"{name}: there is no signed result to start from")
+            elif name == "job-sealed":
+                sealed = of_sealed.enter_context(databases.fresh_copy(original, here.folder, "sealed.db"))
+                if not _run_step(here, name, sealed, outcome):
+                    sealed = None
+            elif step.starts_from == "the sealed result":
+                if sealed is None:
+                    outcome.failures.append(f"{name}: there is no sealed result to start from")
                 else:
-                    databases.settle(signed)
-                    _run_step(here, name, signed, outcome)
+                    databases.settle(sealed)
+                    _run_step(here, name, sealed, outcome)
             else:
                 with databases.fresh_copy(original, here.folder, "fresh.db") as copy:
                     _run_step(here, name, copy, outcome)
@@ -110,10 +110,8 @@ def _step_names(text: str) -> list[str]:
     asked = set(text.split(","))
     if unknown := sorted(asked - STEPS.keys()):
         raise argparse.ArgumentTypeError(f"no such step: {', '.join(unknown)}. There are {', '.join(STEPS)}")
-    if any(STEPS[name].starts_from == "the signed result" for name in asked):
-        asked.add("job-signed")
-    if "job-audit" in asked:
-        asked.add("job-seal")
+    if any(STEPS[name].starts_from == "the sealed result" for name in asked):
+        asked.add("job-sealed")
     return [name for name in STEPS if name in asked]
 
 

@@ -5,18 +5,18 @@ reference      fresh facts       every fact inserted and logged once
 job-unsigned   fresh facts       the same rows
 signing-rate   nothing           -
 job-signed     fresh facts       the same rows, signed
-job-converged  job-signed's end  nothing changed
+job-sealed     fresh facts       the same, and every log row sealed in the same run
+job-converged  job-sealed's end  nothing changed
 row-converged  job-converged's   the rows without a source written and logged once more
 row-dry        fresh facts       every fact would be inserted; nothing written
 job-dry        fresh facts       the same
 job-dry-1      fresh facts       the same, by one worker
 row-live       fresh facts       the rows of the reference, signed
 
-job-seal       job-signed's end  every log row sealed
-job-audit      job-seal's end    the root rebuilt, nothing found
-job-verify     job-signed's end  every row valid
+job-audit      job-sealed's end  the root rebuilt, nothing found
+job-verify     job-sealed's end  every row valid
 verify-rate    nothing           -
-job-explain    job-signed's end  every fact asked for is known and valid
+job-explain    job-sealed's end  every fact asked for is known and valid
 """
 
 from __future__ import annotations
@@ -50,11 +50,12 @@ class Bench:
     seed: str = field(repr=False)
     log_seed: str = field(repr=False)
 
-    def environment(self, *, signed: bool) -> dict[str, str]:
+    def environment(self, *, signed: bool, sealed: bool = False) -> dict[str, str]:
         """This program's environment without what could reach the job, or Python, from outside."""
         foreign = ("AUTONOMATH_", "PROVENANCE_", "LUIGI_", "PYTHONDONTWRITEBYTECODE")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-        return {**kept, KEY_VARIABLE: self.seed} if signed else kept
+        keys = {KEY_VARIABLE: self.seed} if signed else {}
+        return {**kept, **keys, LOG_KEY_VARIABLE: self.log_seed} if sealed else {**kept, **keys}
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Result:
     planning_seconds: float | None = None
     digest: str | None = None
     slowest_ms: float | None = None
+    sealing_seconds: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {name: round(value, 3) if isinstance(value, float) else value for name, value in asdict(self).items()}
@@ -124,8 +126,10 @@ def _bare_rate(bench: Bench, what: str, processes: int) -> Result:
 # -- this job, through its command line --------------------------------------------------------------
 
 
-def _luigi(bench: Bench, database: Path, *arguments: str, log: str, signed: bool = False) -> Measured:
-    env = bench.environment(signed=signed)
+def _luigi(
+    bench: Bench, database: Path, *arguments: str, log: str, signed: bool = False, sealed: bool = False
+) -> Measured:
+    env = bench.environment(signed=signed, sealed=sealed)
     env |= {"AUTONOMATH_DB_PATH": str(database), "PROVENANCE_STATE_DIR": str(bench.folder / "state")}
     command = [str(Path(sys.executable).with_name("luigi")), "--module", "tasks", *arguments, "--local-scheduler"]
     return measure(command, env=env, cwd=PROJECT, log=bench.folder / f"{log}.log")
@@ -150,22 +154,36 @@ class _Run(NamedTuple):
     planning_seconds: float
 
 
-def _run_job(bench: Bench, database: Path, run_id: str, *, signed: bool, workers: int, dry_run: bool = False) -> _Run:
+def _run_job(
+    bench: Bench,
+    database: Path,
+    run_id: str,
+    *,
+    signed: bool,
+    workers: int,
+    dry_run: bool = False,
+    sealed: bool = False,
+) -> _Run:
     options = ("--workers", str(workers), "--run-id", run_id, *(["--dry-run"] if dry_run else []))
-    measured = _luigi(bench, database, "Report", *options, log=run_id, signed=signed)
+    measured = _luigi(bench, database, "Report", *options, log=run_id, signed=signed, sealed=sealed)
     folder = bench.folder / "state" / run_id
     report = json.loads((folder / ("dry-run" if dry_run else "live") / "report.json").read_text())
     plan = json.loads((folder / "plan.json").read_text())
     return _Run(measured, report, plan["planning_seconds"])
 
 
-def _job_live(bench: Bench, database: Path, *, signed: bool) -> Result:
-    run = _run_job(bench, database, "signed" if signed else "unsigned", signed=signed, workers=bench.workers)
+def _job_live(bench: Bench, database: Path, name: str, *, signed: bool, sealed: bool = False) -> Result:
+    run = _run_job(bench, database, name, signed=signed, sealed=sealed, workers=bench.workers)
     _require(_all(bench, "inserted"), run.report["rows"])
     by_kind = {"signed": bench.facts, "placeholder": 0} if signed else {"signed": 0, "placeholder": bench.facts}
     _require(by_kind, run.report["signatures"])
     _require({"remaining": 0}, run.report)
-    return _result(bench, run.measured, planning_seconds=run.planning_seconds, digest=_written(bench, database))
+    digest, sealing = _written(bench, database), None
+    if sealed:
+        leaves = {"new_leaves": bench.facts, "tree_size": bench.facts, "unsealed_rows": 0}
+        _require(leaves, run.report["sealed"])
+        sealing = run.report["sealed"]["seconds"]
+    return _result(bench, run.measured, planning_seconds=run.planning_seconds, digest=digest, sealing_seconds=sealing)
 
 
 def _job_dry(bench: Bench, database: Path, *, workers: int) -> Result:
@@ -199,12 +217,6 @@ def _vkey(bench: Bench, use: str) -> str:
     keys = {KEY_VARIABLE: bench.seed, LOG_KEY_VARIABLE: bench.log_seed}
     printed = _provenance(bench, Path("unused"), "public-key", "--use", use, log=f"public-key-{use}", **keys)
     return str(json.loads(printed.output)["vkey"])
-
-
-def _job_seal(bench: Bench, database: Path) -> Result:
-    measured = _provenance(bench, database, "seal", log="seal", **{LOG_KEY_VARIABLE: bench.log_seed})
-    _require({"new_leaves": bench.facts, "tree_size": bench.facts, "unsealed_rows": 0}, json.loads(measured.output))
-    return _result(bench, measured)
 
 
 def _job_audit(bench: Bench, database: Path) -> Result:
@@ -261,21 +273,21 @@ def _untouched(database: Path) -> None:
 class Step(NamedTuple):
     title: str
     run: Callable[[Bench, Path], Result]
-    starts_from: Literal["fresh facts", "the signed result", "nothing"] = "fresh facts"
+    starts_from: Literal["fresh facts", "the sealed result", "nothing"] = "fresh facts"
 
 
 STEPS = {
     "reference": Step("INSERT … SELECT, unsigned", _reference),
-    "job-unsigned": Step("this job, unsigned", lambda b, d: _job_live(b, d, signed=False)),
+    "job-unsigned": Step("this job, unsigned", lambda b, d: _job_live(b, d, "unsigned", signed=False)),
     "signing-rate": Step("signing alone, all workers", lambda b, d: _bare_rate(b, "sign", b.workers), "nothing"),
-    "job-signed": Step("this job, signed", lambda b, d: _job_live(b, d, signed=True)),
-    "job-seal": Step("sealing its log", _job_seal, "the signed result"),
-    "job-audit": Step("audit, root only", _job_audit, "the signed result"),
-    "job-verify": Step("verify every signature", _job_verify, "the signed result"),
+    "job-signed": Step("this job, signed", lambda b, d: _job_live(b, d, "signed", signed=True)),
+    "job-sealed": Step("this job, signed and sealed", lambda b, d: _job_live(b, d, "sealed", signed=True, sealed=True)),
+    "job-audit": Step("audit, root only", _job_audit, "the sealed result"),
+    "job-verify": Step("verify every signature", _job_verify, "the sealed result"),
     "verify-rate": Step("verifying alone, 1 core", lambda b, d: _bare_rate(b, "verify", 1), "nothing"),
-    "job-explain": Step("explain facts, one by one", _job_explain, "the signed result"),
-    "job-converged": Step("this job, again", _job_converged, "the signed result"),
-    "row-converged": Step("row at a time, again", _row_converged, "the signed result"),
+    "job-explain": Step("explain facts, one by one", _job_explain, "the sealed result"),
+    "job-converged": Step("this job, again", _job_converged, "the sealed result"),
+    "row-converged": Step("row at a time, again", _row_converged, "the sealed result"),
     "row-dry": Step("row at a time, dry run", _row_dry),
     "job-dry": Step("this job, dry run", lambda b, d: _job_dry(b, d, workers=b.workers)),
     "job-dry-1": Step("this job, dry run, 1 worker", lambda b, d: _job_dry(b, d, workers=1)),

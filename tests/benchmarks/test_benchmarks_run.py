@@ -43,13 +43,14 @@ def test_the_whole_benchmark_gives_every_ratio(work_dir: Path) -> None:
         "job-converged / row-converged",
         "signing-rate / reference",
         "job-signed / signing-rate",
-        "job-seal / job-signed",
+        "job-sealed / job-signed",
         "job-verify / verify-rate",
     }
     assert set(outcome["limits"]) == {
         "peak MB of one process",
         "planning seconds",
         "audit seconds, root only",
+        "sealing / the rest of its run",
         "explain ms, slowest",
     }
     for name, comparison in {**outcome["ratios"], **outcome["limits"]}.items():
@@ -95,7 +96,7 @@ def test_other_counts_than_expected_fail(tmp_path: Path) -> None:
     assert finished.returncode == 1
     assert [failure.partition(":")[0] for failure in outcome["failures"]] == [
         "reference",
-        "job-signed",
+        "job-sealed",
         "job-converged",
         "job-dry",
     ]
