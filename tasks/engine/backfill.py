@@ -227,10 +227,15 @@ def _signing(run: ChunkRun) -> Callable[[Sequence[Record]], list[Attested]]:
     encode, blob = encoder(run.settings.derivation.attester), run.signer.blob
     if not run.will_be_sealed:
         return lambda records: [(record, blob(encode(record)), None) for record in records]
-    return lambda records: [
-        (record, blob(payload), sha256(payload).digest())
-        for record, payload in zip(records, map(encode, records), strict=True)
-    ]
+
+    def sign(records: Sequence[Record]) -> list[Attested]:
+        payloads = list(map(encode, records))
+        digests = [
+            sha256(payload).digest() for payload in payloads
+        ]  # apart: in turns with signing it takes twice as long
+        return list(zip(records, map(blob, payloads), digests, strict=True))
+
+    return sign
 
 
 def _count(batch: BatchRead, derivation: Derivation, *, signed: bool) -> Counts:
