@@ -31,8 +31,8 @@ from tasks.engine.audit_ranges import KEPT, Audited, AuditRange, Suspect, audit_
 from tasks.engine.clock import now_text
 from tasks.engine.errors import InvalidSignatureError, NoteError, UnverifiedNoteError
 from tasks.engine.keys import from_json
+from tasks.engine.leaf_groups import GROUP_LEAVES, hashing
 from tasks.engine.rotation import rotation_findings
-from tasks.engine.sealing import GROUP_LEAVES, hashing
 from tasks.engine.settings import Settings
 from tasks.engine.verifying import findings_in, plan_verification, read_findings, verify_in_process
 from tasks.stores.log_base import FIRST_ID, StoredCheckpoint, TileHead, break_in, split_hashes

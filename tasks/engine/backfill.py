@@ -27,8 +27,9 @@ from tasks.attestation.payload import encoder
 from tasks.attestation.signing import PLACEHOLDER, Signer, signature_hex
 from tasks.engine import markers, points
 from tasks.engine.derivation import KEY_NOT_TEXT_OR_INTEGER, Derivation, Memo, Record, Rules, derive_batch, now_iso
-from tasks.engine.errors import DatabaseError, ProvenanceError, SchemaChangedError, StateError
+from tasks.engine.errors import DatabaseError, OrphanedError, ProvenanceError, SchemaChangedError, StateError
 from tasks.engine.keys import Key, describe, to_json
+from tasks.engine.parent import parent_is_gone
 from tasks.engine.paths import RunPaths
 from tasks.engine.payload_digests import leave_digests
 from tasks.engine.plans import Plan, PlannedChunk
@@ -159,9 +160,10 @@ def _run_batches(session: Session, run: ChunkRun, row: LedgerRow, write_next_bat
     stale, before = 0, _settled(row.counts)
     while row.state != "done":
         try:
+            _require_parent()
             session.check_schema()
             committed = write_next_batch(row, epoch + row.seconds)
-        except (DatabaseError, SchemaChangedError) as error:
+        except (DatabaseError, SchemaChangedError, OrphanedError) as error:
             raise _stopped(error, run, row) from None
         stale = 0 if committed else stale + 1
         if stale > MAX_STALE_READS:
@@ -172,6 +174,11 @@ def _run_batches(session: Session, run: ChunkRun, row: LedgerRow, write_next_bat
         if row.state != "done" and run.settings.pacing.batch_pause_seconds:
             time.sleep(run.settings.pacing.batch_pause_seconds)
     return row
+
+
+def _require_parent() -> None:
+    if parent_is_gone():
+        raise OrphanedError("the process that had started this worker has ended")
 
 
 def _settled(counts: Counts) -> int:

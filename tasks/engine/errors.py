@@ -9,6 +9,7 @@
     │   └── DiskFullError      no space is left for the database or its journal
     ├── DriftError             the database does not honour the contract (all drift at once)
     ├── SchemaChangedError     the schema changed while a chunk ran; its cursor is kept
+    ├── OrphanedError          the process that had started a worker is gone; the cursor of its chunk is kept
     ├── StateError             plan, marker and ledger do not belong together
     ├── KeyRegistryError       config/keys.yaml: missing, or an entry that no verdict may rest on
     ├── VerificationError      metadata rows were verified, and not all of them are valid
@@ -65,6 +66,10 @@ class DriftError(ProvenanceError):
 
 class SchemaChangedError(ProvenanceError):
     """The schema changed under a running chunk. Everything before its cursor is committed."""
+
+
+class OrphanedError(ProvenanceError):
+    """The process that had started this worker has ended. Everything before the cursor is committed."""
 
 
 class StateError(ProvenanceError):

@@ -14,31 +14,25 @@ time. Two sealers at once: the database lets only one grow the log from a given 
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from tasks.attestation import notes
 from tasks.attestation.checkpoints import Checkpoint, open_checkpoint
-from tasks.attestation.leaves import MARK_BYTES, TILE_LEAVES, LeafHasher, Leaves
 from tasks.attestation.merkle import Frontier
 from tasks.attestation.notes import Note, VerifierKey
 from tasks.attestation.signing import Signer
-from tasks.attestation.subtrees import grow, subtree_roots
+from tasks.attestation.subtrees import grow
 from tasks.engine import markers, points
 from tasks.engine.checkpoint_files import CheckpointFiles
 from tasks.engine.chunk_runs import patiently
 from tasks.engine.clock import now_text
-from tasks.engine.collector import no_collector
 from tasks.engine.errors import DriftError, NoteError, SealError, StateError, UnverifiedNoteError
+from tasks.engine.leaf_groups import groups_of, hash_group, hashing
 from tasks.engine.paths import RunPaths
-from tasks.engine.payload_digests import PayloadDigests, remove_digests
+from tasks.engine.payload_digests import remove_digests
 from tasks.engine.settings import Settings
 from tasks.engine.verification import log_signer_of
 from tasks.stores.log_base import NewCheckpoint, StoredCheckpoint, Tile, split_hashes
@@ -46,14 +40,7 @@ from tasks.stores.sqlite_log import SqliteLogSession, next_id, open_log_session
 
 logger = logging.getLogger("luigi-interface")
 
-GROUP_LEAVES = 16 * TILE_LEAVES
 STEP_LEAVES = 1 << 20
-PROCESSES = 2
-_WORTH_PROCESSES = 4 * GROUP_LEAVES
-_GROUPS_AHEAD = 2
-
-_T = TypeVar("_T")
-_R = TypeVar("_R")
 
 SealState = Literal["sealed", "no_key", "dry_run"]
 
@@ -97,21 +84,6 @@ def seal_words(sealed: dict[str, Any]) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Group:
-    """Rows that become leaves together: `rows` of them, with ids from `first_id` to `last_id`."""
-
-    first_leaf: int
-    rows: int
-    first_id: int
-    last_id: int
-
-    @property
-    def has_every_id(self) -> bool:
-        """Whether there is a row for each id from the first to the last."""
-        return self.last_id - self.first_id + 1 == self.rows
-
-
 def seal_log(settings: Settings, *, run_id: str | None, now: Callable[[], str] = now_text) -> Sealed:
     """Seal every row that the log holds now. Without a key nothing is written, and the rows are counted.
 
@@ -130,6 +102,8 @@ def seal_log(settings: Settings, *, run_id: str | None, now: Callable[[], str] =
             if _Sealer(session, settings, signer, files, run_id, now).seal(start):
                 break
         last = session.last_checkpoint()
+        if last is not None:
+            remove_digests(settings.state_dir, through=last.last_attestation_id)
         return Sealed(
             state="sealed",
             tree_size=last.tree_size if last else 0,
@@ -240,7 +214,7 @@ class _Sealer:
         last = self.session.last_attestation_id()
         if last is None or last < first:
             return True
-        groups = _groups(self.session, start.tree_size, first, last)
+        groups = groups_of(self.session, start.tree_size, first, last)
         with hashing(last - max(first, 0) + 1) as run:
             results = run(hash_group, ((self.settings, group) for group in groups))
             return self._commit_steps(start, results)
@@ -273,104 +247,8 @@ class _Sealer:
             return False
         points.reach("after the seal commits, before its checkpoint file")
         self.files.publish([made])
-        remove_digests(self.settings.state_dir, through=made.last_attestation_id)
         logger.info("log: %d leaves sealed, root %s", made.tree_size, root.hex())
         return True
-
-
-def _groups(session: SqliteLogSession, leaf: int, first: int, last: int) -> Iterator[Group]:
-    """Cut the rows from id `first` to `last` so that each group ends at a multiple of GROUP_LEAVES."""
-    while first <= last:
-        rows = GROUP_LEAVES - leaf % GROUP_LEAVES
-        end = session.end_of_rows(first, last, rows)
-        if end is None:
-            rows, end = session.count_rows(first, last), last
-        if rows:
-            yield Group(leaf, rows, first, end)
-        leaf, first = leaf + rows, end + 1
-
-
-def hash_group(task: tuple[Settings, Group]) -> list[Tile]:
-    """The tiles of one group, read and hashed. Runs in a process of its own: opens and closes its session.
-
-    Raises SealError if the rows are not there any more.
-    """
-    settings, group = task
-    with open_log_session(settings, purpose="read") as session, no_collector():
-        return list(_hash_tiles(session, group, PayloadDigests(settings.state_dir, group.first_id, group.last_id)))
-
-
-def _hash_tiles(session: SqliteLogSession, group: Group, known: PayloadDigests) -> Iterator[Tile]:
-    hasher = LeafHasher()
-    leaf, first, end = group.first_leaf, group.first_id, group.first_leaf + group.rows
-    while leaf < end:
-        wanted = min(TILE_LEAVES - leaf % TILE_LEAVES, end - leaf)
-        last = _end_of_tile(session, group, first, wanted)
-        leaves = _read_leaves(session, hasher, known, first, last)
-        if len(leaves.hashes) < wanted:
-            raise SealError(
-                f"rows {first} to {group.last_id} of the attestation log: fewer than {wanted} are left while they were "
-                f"sealed. Somebody deletes rows of an append-only log. Nothing of this step was written."
-            )
-        yield Tile(
-            first_leaf=leaf,
-            attestation_ids=tuple(leaves.attestation_ids),
-            roots=b"".join(subtree_roots(leaf, leaves.hashes)),
-            marks=b"".join(one[:MARK_BYTES] for one in leaves.hashes),
-            digests=b"".join(leaves.digests),
-        )
-        leaf, first = leaf + wanted, last + 1
-
-
-def _read_leaves(session: SqliteLogSession, hasher: LeafHasher, known: PayloadDigests, first: int, last: int) -> Leaves:
-    """The leaves of the rows from id `first` to `last`, with digests that were left for them or from the metadata."""
-    if known.may_hold(last):
-        rows = session.read_rows(first, last)
-        digests = known.of_rows(rows)
-        if digests is not None:
-            return Leaves([row[0] for row in rows], digests, hasher.sealed_hashes(rows, digests))
-    return hasher.new_leaves(session.read_attested(first, last))
-
-
-def _end_of_tile(session: SqliteLogSession, group: Group, first: int, rows: int) -> int:
-    """The id of the `rows`-th row of the group from `first` on, or its last id if there are fewer."""
-    if group.has_every_id:
-        return first + rows - 1
-    found = session.end_of_rows(first, group.last_id, rows)
-    return group.last_id if found is None else found
-
-
-Run = Callable[[Callable[[_T], _R], Iterable[_T]], Iterator[_R]]
-
-
-@contextmanager
-def hashing(rows: int, *, processes: int | None = None) -> Iterator[Run[Any, Any]]:
-    """Something like `map`: in this process for few rows, else in processes of their own, results in order.
-
-    Few tasks are under way at once, so that memory stays bounded. Processes are spawned, not forked: this one may
-    hold connections and threads.
-    """
-    wanted = min(PROCESSES, os.cpu_count() or 1) if processes is None else processes
-    if wanted < 2 or (processes is None and rows < _WORTH_PROCESSES):
-        yield lambda function, tasks: map(function, tasks)
-        return
-    with ProcessPoolExecutor(wanted, mp_context=multiprocessing.get_context("spawn")) as pool:
-        try:
-            yield lambda function, tasks: _in_order(pool, function, tasks, ahead=wanted + _GROUPS_AHEAD)
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _in_order(
-    pool: ProcessPoolExecutor, function: Callable[[_T], _R], tasks: Iterable[_T], *, ahead: int
-) -> Iterator[_R]:
-    under_way: deque[Future[_R]] = deque()
-    for task in tasks:
-        under_way.append(pool.submit(function, task))
-        if len(under_way) > ahead:
-            yield under_way.popleft().result()
-    while under_way:
-        yield under_way.popleft().result()
 
 
 # --- as a step of a run -----------------------------------------------------------------------------

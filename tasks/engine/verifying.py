@@ -30,6 +30,7 @@ from tasks.engine.clock import now_text
 from tasks.engine.collector import no_collector
 from tasks.engine.errors import DatabaseError
 from tasks.engine.keys import Key, to_json
+from tasks.engine.parent import end_with_parent
 from tasks.engine.planning import MAX_CHUNKS
 from tasks.engine.plans import Plan, PlannedChunk
 from tasks.engine.settings import Settings
@@ -181,7 +182,7 @@ def verify_in_process(
     if workers == 1 or len(plan.chunks) < 2:
         yield from map(verify, plan.chunks)
         return
-    with ProcessPoolExecutor(min(workers, len(plan.chunks))) as pool:
+    with ProcessPoolExecutor(min(workers, len(plan.chunks)), initializer=end_with_parent) as pool:
         futures = [pool.submit(verify, chunk) for chunk in plan.chunks]
         try:
             for future in as_completed(futures):

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -166,10 +167,39 @@ def test_parent_and_workers_killed_together_the_same_command_ends_it(
 
 
 def test_the_parent_alone_killed_its_orphans_do_no_harm(sample: Any, command: Any, check: Any, dump: Any) -> None:
-    """The children work on while the same command is started again beside them."""
+    """The children are at a batch while the same command is started again beside them."""
     made = sample(batch_pause_seconds=0.02)
     first = command(made.settings, "Report", "--workers", "2", at="before commit", nth=2, do="kill parent")
     assert first.wait() == -signal.SIGKILL
+    finish_and_check(made, command, check, dump, "--workers", "2")
+
+
+def written_by_chunks(sample: Any) -> int:
+    """How many rows the ledger says are written."""
+    return int(sample.query("SELECT coalesce(sum(inserted + updated), 0) FROM am_backfill_chunk")[0][0])
+
+
+def wait_until(true: Callable[[], bool], run: Any) -> None:
+    end = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < end, run.output
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_to_the_parent_alone_stops_its_workers_after_their_batch(
+    how: signal.Signals, sample: Any, command: Any, check: Any, dump: Any
+) -> None:
+    """They would work on to the end of their chunk otherwise, when everybody thinks that the run was stopped."""
+    made = sample(batch_rows=5, batch_pause_seconds=0.1)
+    first = command(made.settings, "Report", "--workers", "2")
+    wait_until(lambda: written_by_chunks(made) >= 20, first)
+    os.kill(first.pid, how)
+    assert first.wait() == -how
+    wait_until(lambda: first.output.count("the process that had started this worker has ended") >= 2, first)
+    states = [state for (state,) in made.query("SELECT state FROM am_backfill_chunk")]
+    assert states == ["running", "running"]
+    assert 20 <= written_by_chunks(made) < 200
     finish_and_check(made, command, check, dump, "--workers", "2")
 
 

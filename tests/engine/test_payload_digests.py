@@ -197,6 +197,15 @@ def test_a_log_is_sealed_alike_with_digests_and_without(
     assert digest_files(config) == []
 
 
+def test_files_that_came_too_late_are_removed_by_the_next_seal(backfilled: Any) -> None:
+    _, config = backfilled
+    seal_log(config, run_id="seal")
+    leave(Path(config.state_dir), range(1, 5))
+
+    assert seal_log(config, run_id="again").new_leaves == 0
+    assert digest_files(config) == []
+
+
 def test_without_a_use_for_them_no_digests_are_left(
     signed: Any, run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

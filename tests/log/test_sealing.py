@@ -11,10 +11,11 @@ import apsw
 import pytest
 
 from tasks.attestation.merkle import EMPTY_ROOT
-from tasks.engine import chunk_runs, points, sealing
+from tasks.engine import chunk_runs, leaf_groups, points, sealing
 from tasks.engine.errors import DatabaseError, DriftError, SealError, SigningKeyError
+from tasks.engine.leaf_groups import Group, hash_group
 from tasks.engine.paths import RunPaths
-from tasks.engine.sealing import Group, hash_group, read_seal, seal_log, seal_run
+from tasks.engine.sealing import read_seal, seal_log, seal_run
 from tasks.stores.log_base import FIRST_ID
 from tasks.stores.sqlite_log import open_log_session
 
@@ -74,8 +75,8 @@ def test_sealing_in_steps_gives_the_root_of_sealing_at_once(store: Any, tmp_path
 
 def test_tiles_and_groups_end_where_they_must(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """With small tiles, groups and steps, so that every boundary is crossed."""
-    monkeypatch.setattr(sealing, "TILE_LEAVES", 4)
-    monkeypatch.setattr(sealing, "GROUP_LEAVES", 8)
+    monkeypatch.setattr(leaf_groups, "TILE_LEAVES", 4)
+    monkeypatch.setattr(leaf_groups, "GROUP_LEAVES", 8)
     monkeypatch.setattr(sealing, "STEP_LEAVES", 16)
     fill(store, 3)
     store.seal()
@@ -142,9 +143,9 @@ def test_a_run_waits_out_a_lock_before_it_seals(store: Any, monkeypatch: pytest.
 def test_processes_hash_what_one_process_hashes(store: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fill(store, 30)
     twin = store.copy(tmp_path / "twin")
-    monkeypatch.setattr(sealing, "_WORTH_PROCESSES", 1)
-    monkeypatch.setattr(sealing, "GROUP_LEAVES", 8)
-    monkeypatch.setattr(sealing.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(leaf_groups, "_WORTH_PROCESSES", 1)
+    monkeypatch.setattr(leaf_groups, "GROUP_LEAVES", 8)
+    monkeypatch.setattr(leaf_groups.os, "cpu_count", lambda: 2)
     assert store.seal().root == twin.seal().root
 
 
@@ -279,7 +280,7 @@ def test_rows_that_vanish_while_they_are_hashed_are_an_error(store: Any, first_i
 def test_ids_are_sealed_alike_whether_they_are_known_to_have_no_gaps(
     store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sealing, "TILE_LEAVES", 4)
+    monkeypatch.setattr(leaf_groups, "TILE_LEAVES", 4)
     fill(store, 11)
     dense, unknown = Group(0, 11, 1, 11), Group(0, 11, FIRST_ID, 11)
     assert dense.has_every_id and not unknown.has_every_id
