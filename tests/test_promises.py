@@ -436,6 +436,24 @@ def test_8_ten_times_the_facts_take_no_more_memory(luigi: Any, settings: Any, st
     assert peaks[1] - peaks[0] < 3500, f"KiB at the peak: {peaks}"
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from Linux's /proc")
+@pytest.mark.parametrize("mode", ["signed", "unsigned", "dry-run"])
+def test_8_long_texts_take_no_more_memory_than_many_facts(
+    mode: str, luigi: Any, settings: Any, store: Any, tmp_path: Path
+) -> None:
+    """150 MB of sources in one batch, as the job file counts batches: several times that if they were held together."""
+    made = store()
+    made.add_facts({"id": key, "source_url": f"data:{key:06}," + "x" * 100_000} for key in range(1500))
+    peak = tmp_path / "peak"
+    finished = luigi(
+        "Report", "--no-lock", *(["--dry-run"] if mode == "dry-run" else []), settings=settings(made), python=(RUNNER,),
+        key=KEY if mode == "signed" else None, env={"CRASH": json.dumps({"memory": str(peak)})},
+    )  # fmt: skip
+    assert finished.code == 0, finished.output
+    assert finished.report(mode="dry-run" if mode == "dry-run" else "live")["rows"]["inserted"] == 1500
+    assert int(peak.read_text()) < 250 * 1024
+
+
 # -- 9. Bad input ends in one clear message ----------------------------------------------------------
 
 

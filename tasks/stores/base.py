@@ -199,6 +199,7 @@ class Session(Protocol):
     def read_batch(self, *, after: Key, through: Key, limit: int, with_null_keys: bool) -> BatchRead:
         """Read at most `limit` residual facts of `(after, through]`, in key order, as one snapshot.
 
+        Fewer where the values are so long that they would take more than some 32 MiB.
         `with_null_keys` counts the facts without a key too; it has no effect unless `after` is None.
         """
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from itertools import chain, islice
 from operator import itemgetter
+from sys import getsizeof
 from typing import Any
 
 import apsw
@@ -26,6 +28,8 @@ from tasks.stores.sqlite_verify import Verification, verify
 
 NULL_KEY_DETAIL = "the key is NULL"
 _TRIES_FOR_ONE_MOMENT = 10
+_MOST_BATCH_BYTES = 32 * 2**20  # of values as Python holds them; 25,000 ordinary facts take a third of it
+_ROWS_AT_ONCE = 50
 _RANGES_TO_COUNT = 16  # so many that two connections end together, so few that their number costs nothing
 
 
@@ -77,9 +81,21 @@ class SqliteSession:
         with self._translated(name):
             return connection.execute(self._sql[name], parameters).fetchall()
 
-    def _stream(self, name: str, **parameters: Any) -> Iterator[Any]:
+    def _stream(self, name: str, **parameters: Any) -> Generator[Any, None, None]:
         with self._translated(name):
             yield from self._connection.execute(self._sql[name], parameters)
+
+    def _run_bounded(self, name: str, **parameters: Any) -> tuple[list[Any], bool]:
+        """The rows of a statement until they take `_MOST_BATCH_BYTES`, and whether these are all."""
+        rows, size = list[Any](), 0
+        stream = self._stream(name, **parameters)
+        while block := list(islice(stream, _ROWS_AT_ONCE)):
+            rows += block
+            size += sum(map(getsizeof, chain.from_iterable(block)))
+            if size > _MOST_BATCH_BYTES:
+                stream.close()
+                return rows, False
+        return rows, True
 
     def _translated(self, name: str) -> AbstractContextManager[None]:
         return translated(
@@ -223,10 +239,11 @@ class SqliteSession:
         first, bounds = _range(after, through)
         with self.snapshot():
             try:
-                facts = self._run(f"read_batch{first}", limit=limit, **bounds)
+                facts, is_whole = self._run_bounded(f"read_batch{first}", limit=limit, **bounds)
             except UnicodeDecodeError:
-                facts = [_decode_raw(row) for row in self._run(f"read_batch{first}_raw", limit=limit, **bounds)]
-            exhausted = len(facts) < limit
+                raw, is_whole = self._run_bounded(f"read_batch{first}_raw", limit=limit, **bounds)
+                facts = [_decode_raw(row) for row in raw]
+            exhausted = is_whole and len(facts) < limit
             last: Key = through if exhausted else facts[-1][0]
             eligible, null_keys = self._count_range(after, last, with_null_keys=with_null_keys)
         return BatchRead(facts, last, eligible, exhausted, null_keys)
@@ -262,7 +279,8 @@ class SqliteSession:
     def _of_tally(self, tally: Any, after: Key, through: Key, most: int, *, with_null_keys: bool) -> BatchRead | None:
         """The batch of at most `most` facts that was tallied, with those of its facts that are not plain.
 
-        None if it has to be read instead: there is no tally, or not as many facts are odd as it leaves over.
+        None if it has to be read instead: there is no tally, or not as many facts are odd as it leaves over, or they
+        are too large to be held together.
         """
         if tally is None:
             return None
@@ -270,8 +288,8 @@ class SqliteSession:
         exhausted = residual < most
         last = through if exhausted else decoded(is_text, last)
         first, of_range = _range(after, last)
-        odd = self._run(f"read_odd_facts{first}", **of_range) if plain < residual else []
-        if len(odd) != residual - plain:
+        odd, is_whole = self._run_bounded(f"read_odd_facts{first}", **of_range) if plain < residual else ([], True)
+        if not is_whole or len(odd) != residual - plain:
             return None
         eligible, null_keys = self._count_range(after, last, with_null_keys=with_null_keys)
         counts = PlainCounts(int(plain - updated), int(updated), int(timeless))

@@ -42,6 +42,11 @@ def source_is_plain(source: str) -> str:
     )
 
 
+def unless_long(source: str) -> str:
+    """A plain source as it is; NULL for one that is too long to be plain, so that nothing has to hold it."""
+    return f"CASE WHEN octet_length({source}) <= {_LONGEST_TEXT} THEN {source} END"
+
+
 def time_is_plain(created_at: str) -> str:
     """For NULL, and for text that SQLite reads as a time and writes back unchanged.
 

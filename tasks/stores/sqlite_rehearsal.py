@@ -23,7 +23,8 @@ from tasks.engine.contract import Drift
 from tasks.stores.base import Counts
 from tasks.stores.sqlite_guard import Guard
 from tasks.stores.sqlite_log_sql import build_log_statements
-from tasks.stores.sqlite_sql import build_statements, quoted, setup_statements
+from tasks.stores.sqlite_run_sql import build_statements
+from tasks.stores.sqlite_sql import quoted, setup_statements
 
 _NOW = "2026-05-12T01:23:45.000Z"
 _SIGNED = b"\x01" + bytes(7) + bytes(range(64)) + bytes(8)

@@ -60,10 +60,11 @@ class SqliteResigningSession(SqliteSession):
         name = "read_pending_first" if after is None else "read_pending"
         bounds = {**bound("through", through), **(bound("after", after) if after is not None else {})}
         try:
-            rows = self._run(name, limit=limit, **bounds)
+            rows, is_whole = self._run_bounded(name, limit=limit, **bounds)
         except UnicodeDecodeError:
-            rows = [decode_row(row) for row in self._run(f"{name}_raw", limit=limit, **bounds)]
-        exhausted = len(rows) < limit
+            raw, is_whole = self._run_bounded(f"{name}_raw", limit=limit, **bounds)
+            rows = [decode_row(row) for row in raw]
+        exhausted = is_whole and len(rows) < limit
         return PendingRead([PendingRow._make(row) for row in rows], through if exhausted else rows[-1][0], exhausted)
 
     def fact(self, fact_id: str) -> tuple[Any, ...] | None:

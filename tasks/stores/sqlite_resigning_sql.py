@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasks.engine.binding import AttestationBinding, Binding
 from tasks.stores.sqlite_attestations_sql import AttestationSql
-from tasks.stores.sqlite_sql import RunSql, Statement, quoted, raw_value
+from tasks.stores.sqlite_sql import FactSql, Statement, quoted, raw_value
 
 
 def resigning_statements(binding: Binding) -> tuple[Statement, ...]:
@@ -16,7 +16,7 @@ def resigning_statements(binding: Binding) -> tuple[Statement, ...]:
 class _Builder(AttestationSql):
     def __init__(self, binding: Binding) -> None:
         super().__init__(AttestationBinding(binding.metadata, binding.log, binding.ledger.tile))
-        self.run = RunSql(binding)
+        self.run = FactSql(binding)
         self.is_pending = f"{self.signature} = zeroblob(64)"
 
     def reading_pending(self) -> tuple[Statement, ...]:

@@ -29,7 +29,8 @@ from tasks.stores.schema_file import ledger_columns
 from tasks.stores.sqlite_catalogue import read_catalogue
 from tasks.stores.sqlite_guard import Guard
 from tasks.stores.sqlite_rehearsal import rehearse, rehearse_sealing
-from tasks.stores.sqlite_sql import CATALOGUE_STATEMENTS, STAGING, Statement, build_statements, setup_statements
+from tasks.stores.sqlite_run_sql import build_statements
+from tasks.stores.sqlite_sql import CATALOGUE_STATEMENTS, STAGING, Statement, setup_statements
 
 
 @dataclass(frozen=True)

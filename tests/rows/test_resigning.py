@@ -20,6 +20,8 @@ from tasks.engine.paths import checkpoint_folder, sign_paths
 from tasks.engine.resigning import REFUSALS, plan_signing, run_chunk
 from tasks.engine.sealing import seal_log, seal_run
 from tasks.reporting.signing import close_signing, signing_is_done
+from tasks.stores import sqlite
+from tasks.stores.sqlite_resigning import SqliteResigningSession
 
 FACTS = 25  # three chunks of 10, batches of 4
 
@@ -78,6 +80,27 @@ def test_every_placeholder_is_signed_and_then_valid(attested: Any, sign: Any, ve
     for fact_id, row in store.metadata().items():
         changed = {name for name in row if row[name] != before[fact_id][name]}
         assert {"ed25519_sig"} <= changed <= {"ed25519_sig", "updated_at"}
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_batch_of_long_rows_is_cut_short_and_the_next_one_goes_on(
+    broken: bool, attested: Any, sign: Any, keys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, settings = attested(FACTS, signed=False)
+    if broken:
+        store.execute("UPDATE am_fact_metadata SET source_doc = CAST(x'c328' AS TEXT) WHERE fact_id = '3'")
+    monkeypatch.setattr(sqlite, "_MOST_BATCH_BYTES", 0)
+    monkeypatch.setattr(sqlite, "_ROWS_AT_ONCE", 1)
+    read, batches = SqliteResigningSession.read_pending, []
+    monkeypatch.setattr(
+        SqliteResigningSession, "read_pending", lambda *a, **k: batches.append(read(*a, **k)) or batches[-1]
+    )
+    report = sign(settings)
+    assert report["rows"] == {"pending": FACTS, "signed": FACTS - broken, "refused": int(broken)}
+    assert {len(batch.rows) for batch in batches} == {0, 1}
+    if broken:
+        store.execute("UPDATE am_fact_metadata SET source_doc = 'readable again' WHERE fact_id = '3'")
+    check_signed(store, FACTS - broken, keys)
 
 
 def test_the_log_still_shows_when_the_rows_were_unsigned(attested: Any, sign: Any) -> None:

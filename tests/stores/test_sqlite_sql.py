@@ -19,7 +19,8 @@ import pytest
 
 from tasks.engine.derivation import WHITESPACE
 from tasks.stores.sqlite import open_session
-from tasks.stores.sqlite_sql import CATALOGUE_STATEMENTS, Statement, build_statements, quoted, setup_statements
+from tasks.stores.sqlite_run_sql import build_statements
+from tasks.stores.sqlite_sql import CATALOGUE_STATEMENTS, Statement, quoted, setup_statements
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -10,6 +10,7 @@ import pytest
 
 from tasks.engine.backfill import _Preparation
 from tasks.engine.derivation import Memo, Rules, derive_batch
+from tasks.stores import sqlite
 from tasks.stores.base import BatchRead
 from tasks.stores.sqlite import SqliteSession, open_session
 
@@ -112,6 +113,32 @@ def test_long_texts_are_read_and_not_put_together(store: Any, settings: Any, lon
         found = getattr(session, batch)(after=None, through="~", limit=100, with_null_keys=False, **rules)
         assert len(found.facts) == 20
         assert found.exhausted
+
+
+@pytest.mark.parametrize("mode", ["signed", "unsigned", "dry run"])
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_batch_of_long_values_is_cut_short_and_the_next_one_goes_on(
+    mode: str, broken: bool, store: Any, settings: Any, run: Any, monkeypatch: Any
+) -> None:
+    made = store()
+    made.add_facts({"id": key, "source_url": f"https://a.test/{key}" + "x" * (key % 5) * 900} for key in range(1, 51))
+    if broken:
+        made.execute("UPDATE am_entity_facts SET source_url = CAST(x'c328' AS TEXT) WHERE id = 20")
+    monkeypatch.setattr(sqlite, "_MOST_BATCH_BYTES", 20_000)
+    monkeypatch.setattr(sqlite, "_ROWS_AT_ONCE", 3)
+    if mode == "signed":
+        monkeypatch.setenv("AUTONOMATH_FACT_SIGN_PRIVATE_KEY", "11" * 32)
+    batches = []
+    check_schema = SqliteSession.check_schema
+    monkeypatch.setattr(SqliteSession, "check_schema", lambda session: batches.append(check_schema(session)))
+
+    report = run(settings(made), dry_run=mode == "dry run")
+
+    assert (report["rows"]["inserted"], report["rows"]["rejected"]) == (50 - broken, int(broken))
+    assert len(batches) > 4
+    if mode != "dry run":
+        logged = sorted(int(row[0]) for row in made.log())
+        assert logged == [key for key in range(1, 51) if not (broken and key == 20)]
 
 
 @pytest.mark.parametrize("dry_run", [False, True])

@@ -13,7 +13,7 @@ from tasks.engine.errors import DatabaseError, ProvenanceError, SchemaChangedErr
 from tasks.engine.verification import is_verified, verify_schema
 from tasks.stores.sqlite import open_session
 from tasks.stores.sqlite_open import refuse_unsafe_engine
-from tasks.stores.sqlite_sql import build_statements
+from tasks.stores.sqlite_run_sql import build_statements
 
 FACTS, METADATA, LOG = "am_entity_facts", "am_fact_metadata", "am_fact_attestation_log"
 

@@ -1,0 +1,342 @@
+"""Every statement that a run can execute on SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tasks.attestation.signing import PLACEHOLDER, PLACEHOLDER_HEX
+from tasks.engine.binding import Binding
+from tasks.stores.sqlite_plain import (
+    confidence_is_plain,
+    extracted_at_of_plain,
+    key_is_plain,
+    lower_of_plain,
+    source_is_plain,
+    time_is_plain,
+    unless_long,
+    upper_of_plain,
+)
+from tasks.stores.sqlite_sql import STAGING, FactSql, Statement, key_value, quoted, raw_value
+
+# A staged row without a signature gets a placeholder when it is written: it need not be copied about so often.
+_SIGNATURE = f"coalesce(b.ed25519_sig, zeroblob({len(PLACEHOLDER)}))"
+_SIGNATURE_HEX = f"coalesce(b.signature_hex, '{PLACEHOLDER_HEX}')"
+
+
+def build_statements(binding: Binding) -> tuple[Statement, ...]:
+    """All statements of a run, in the order in which a run first needs them."""
+    sql = RunSql(binding)
+    return (*_TRANSACTION, *sql.planning(), *sql.reading(), *sql.ledger(), *sql.writing(), *sql.closing())
+
+
+_TRANSACTION = (
+    Statement("schema_version", "PRAGMA schema_version", "batch"),
+    Statement("data_version", "PRAGMA data_version", "once"),
+    Statement("begin_read", "BEGIN", "batch"),
+    Statement("begin_write", "BEGIN IMMEDIATE", "batch", writes=True),
+    Statement("commit", "COMMIT", "batch"),
+    Statement("rollback", "ROLLBACK", "batch"),
+)
+
+_RUN_COLUMNS = "plan_id, plan, started_at, finished_at, attester, key_id"
+_COUNTS = (
+    "eligible", "inserted", "updated", "unchanged", "rejected",
+    "signed", "placeholder", "created_at_missing", "confidence_not_numeric",
+)  # fmt: skip
+
+
+def _all_plain(key: str, source: str, created_at: str, confidence: str) -> str:
+    return (
+        f"({key_is_plain(key)} AND {source_is_plain(source)} AND {time_is_plain(created_at)} "
+        f"AND {confidence_is_plain(confidence)})"
+    )
+
+
+class RunSql(FactSql):
+    """The statements by what they are for."""
+
+    # -- planning ------------------------------------------------------------------------------------
+
+    def planning(self) -> tuple[Statement, ...]:
+        key = raw_value(self.key)
+        walk = f"FROM {self.joined} WHERE {self.key} IS NOT NULL AND {self.residual} ORDER BY {self.key}"
+        onwards = f"FROM {self.joined} WHERE {self.key} > {self.after} AND {self.residual} ORDER BY {self.key}"
+        return (
+            Statement("residual_key_first", f"SELECT {key} {walk} LIMIT 1 OFFSET :skip", "once"),
+            Statement("residual_key", f"SELECT {key} {onwards} LIMIT 1 OFFSET :skip", "once"),
+            Statement(
+                "fact_key_first",
+                f"SELECT {key} FROM {self.facts} AS f WHERE {self.key} IS NOT NULL ORDER BY {self.key} "
+                "LIMIT 1 OFFSET :skip", "once",
+            ),
+            Statement(
+                "fact_key",
+                f"SELECT {key} FROM {self.facts} AS f WHERE {self.key} > {self.after} ORDER BY {self.key} "
+                "LIMIT 1 OFFSET :skip", "once",
+            ),
+            Statement("residual_facts", f"SELECT {self.fact_columns_raw} {walk}", "once"),
+            Statement(
+                "was_rejected",
+                f"SELECT 1 FROM {quoted(self.b.ledger.reject)} WHERE fact_id = :fact_id AND reason = :reason LIMIT 1",
+                "once",
+            ),
+            Statement("count_null_keys", f"SELECT count(*) FROM {self.facts} AS f WHERE {self.key} IS NULL", "once"),
+            Statement("count_facts", f"SELECT count(*) FROM {self.facts}", "once"),
+            Statement(
+                "key_before",
+                f"SELECT {raw_value(self.key)} FROM {self.facts} AS f WHERE {self.key} < {self.through} "
+                f"ORDER BY {self.key} DESC LIMIT 1", "batch",
+            ),
+            Statement(
+                "count_through",
+                f"SELECT count(*) FROM {self.facts} AS f WHERE {self.key} <= {self.through}", "once",
+            ),
+            Statement(
+                "count_beyond",
+                f"SELECT count(*) FROM {self.facts} AS f WHERE {self.key} > {self.after}", "once",
+            ),
+        )  # fmt: skip
+
+    # -- reading a batch -----------------------------------------------------------------------------
+
+    def reading(self) -> tuple[Statement, ...]:
+        from_start = f"{self.key} <= {self.through}"
+        onwards = f"{self.key} > {self.after} AND {self.key} <= {self.through}"
+        plain, raw = ", ".join([*self.fact_values, self._has_metadata]), self.fact_columns_raw
+        old = ", ".join(
+            f"m.{quoted(name)}"
+            for name in (self.b.metadata.source_doc, self.b.metadata.extracted_at, self.b.metadata.verified_by,
+                         self.b.metadata.confidence_lower, self.b.metadata.confidence_upper)
+        )  # fmt: skip
+
+        def batch(columns: str, where: str) -> str:
+            return (
+                f"SELECT {columns} FROM {self.joined} WHERE {where} AND {self.residual} "
+                f"ORDER BY {self.key} LIMIT :limit"
+            )
+
+        return (
+            *self._tally(from_start, "_first"),
+            *self._tally(onwards, ""),
+            Statement("read_batch_first", batch(plain, from_start), "batch"),
+            Statement("read_batch", batch(plain, onwards), "batch"),
+            Statement("read_batch_first_raw", batch(raw, from_start), "batch"),
+            Statement("read_batch_raw", batch(raw, onwards), "batch"),
+            Statement("count_batch_first", f"SELECT count(*) FROM {self.facts} AS f WHERE {from_start}", "batch"),
+            Statement("count_batch", f"SELECT count(*) FROM {self.facts} AS f WHERE {onwards}", "batch"),
+            Statement(
+                "old_metadata",
+                f"SELECT {old} FROM {self.metadata} AS m WHERE m.{quoted(self.b.metadata.fact_id)} = :fact_id",
+                "batch",
+            ),
+        )
+
+    def _tally(self, where: str, suffix: str) -> Iterator[Statement]:
+        """Counts or stages a batch without reading its plain facts, and reads the others.
+
+        The LIMITs keep each SELECT a step of its own, so that a source is looked up and judged once per fact. A plain
+        fact is judged 1 if it has metadata and 0 if not; only in a CASE does SQLite stop at the first test that fails.
+        The texts are put together to be decoded: whoever reads them learns whether they are UTF-8.
+        """
+        own = self._fact_column(self.b.facts.source_url)
+        created_at = self._fact_column(self.b.facts.created_at)
+        confidence = self._fact_column(self.b.facts.confidence)
+        source_url, join = self._cheap_source_lookup
+        residual = f"WHERE {where} AND {self.residual} "
+        values = (
+            f"SELECT {self.key} AS key, coalesce({own}, {source_url}) AS source, {created_at} AS created_at, "
+            f"{confidence} AS confidence, {self._has_metadata} AS has_metadata "
+            f"FROM {self.joined}{join} {residual}ORDER BY {self.key} LIMIT :limit"
+        )
+        plain_update = f"CASE WHEN {_all_plain('key', 'source', 'created_at', 'confidence')} THEN has_metadata END"
+        judged = (
+            f"SELECT key, source, created_at IS NULL AS is_timeless, {plain_update} AS plain_update "
+            f"FROM ({values}) LIMIT -1"
+        )
+        source = f"coalesce({own}, {self.source_lookup})"
+        of_plain = "FILTER (WHERE plain_update IS NOT NULL)"
+        keys = f", group_concat(key, char(10)) {of_plain}" if self.odd_keys else ""
+        yield Statement(
+            f"tally_batch{suffix}",
+            f"SELECT count(*), {raw_value('max(key)')}, count(plain_update), total(plain_update), "
+            "count(plain_update) FILTER (WHERE is_timeless), "
+            f"group_concat(source, char(10)) {of_plain}{keys} FROM ({judged})", "batch",
+        )  # fmt: skip
+        yield Statement(
+            f"stage_batch{suffix}",
+            f"INSERT INTO temp.{STAGING} SELECT CAST(key AS TEXT), {unless_long('source')}, "
+            f"{extracted_at_of_plain('created_at')}, "
+            f"{lower_of_plain('confidence')}, {upper_of_plain('confidence')}, "
+            f"NULL, NULL, {plain_update}, created_at IS NULL, key FROM ({values})", "batch", writes=True,
+        )  # fmt: skip
+        yield Statement(
+            f"read_odd_facts{suffix}",
+            f"SELECT {self.fact_columns_raw} FROM {self.joined} {residual}"
+            f"AND {_all_plain(self.key, source, created_at, confidence)} IS NOT TRUE ORDER BY {self.key}", "batch",
+        )  # fmt: skip
+
+    # -- the ledger ----------------------------------------------------------------------------------
+
+    def ledger(self) -> tuple[Statement, ...]:
+        run, chunk = quoted(self.b.ledger.run), quoted(self.b.ledger.chunk)
+        keys = {name: key_value(name, odd_keys=True) for name in ("after", "through", "cursor", "expected")}
+        row = ", ".join([
+            "chunk", "plan_id", raw_value("after_key"), raw_value("through_key"), raw_value("cursor"), *_COUNTS,
+            "state", "attempts", "host", "pid", "started_at", "finished_at", "seconds",
+        ])  # fmt: skip
+        adds = ", ".join(f"{name} = {name} + :{name}" for name in _COUNTS)
+        return (
+            Statement("read_run", f"SELECT {_RUN_COLUMNS} FROM {run} WHERE run_id = :run_id", "chunk"),
+            Statement(
+                "open_run",
+                f"INSERT INTO {run} (run_id, plan_id, plan, started_at, attester, key_id, host, pid) VALUES "
+                "(:run_id, :plan_id, :plan, :now, :attester, :key_id, :host, :pid) ON CONFLICT (run_id) DO NOTHING",
+                "chunk", writes=True,
+            ),
+            Statement(
+                "finish_run",
+                f"UPDATE {run} SET finished_at = :now WHERE run_id = :run_id AND finished_at IS NULL",
+                "chunk", writes=True,
+            ),
+            Statement("read_chunk", f"SELECT {row} FROM {chunk} WHERE run_id = :run_id AND chunk = :chunk", "batch"),
+            Statement("read_chunks", f"SELECT {row} FROM {chunk} WHERE run_id = :run_id ORDER BY chunk", "chunk"),
+            Statement(
+                "claim_chunk",
+                f"INSERT INTO {chunk} (run_id, chunk, plan_id, after_key, through_key, cursor, state, attempts, "
+                f"host, pid, started_at, updated_at) VALUES (:run_id, :chunk, :plan_id, {keys['after']}, "
+                f"{keys['through']}, {keys['after']}, 'running', 1, :host, :pid, :now, :now) "
+                "ON CONFLICT (run_id, chunk) DO UPDATE SET attempts = attempts + 1, host = excluded.host, "
+                "pid = excluded.pid, updated_at = excluded.updated_at WHERE state = 'running'",
+                "chunk", writes=True,
+            ),
+            Statement(
+                "advance_chunk",
+                f"UPDATE {chunk} SET cursor = {keys['cursor']}, {adds}, state = :state, updated_at = :now, "
+                "finished_at = CASE :state WHEN 'done' THEN :now END, seconds = seconds + :seconds "
+                "WHERE run_id = :run_id AND chunk = :chunk AND plan_id = :plan_id AND state = 'running' "
+                f"AND cursor IS {keys['expected']}",
+                "batch", writes=True,
+            ),
+            Statement(
+                "reject_reasons",
+                f"SELECT reason, count(*) FROM {quoted(self.b.ledger.reject)} WHERE run_id = :run_id "
+                "GROUP BY reason ORDER BY reason", "once",
+            ),
+            Statement(
+                "reject_sample",
+                f"SELECT fact_id, reason, detail, chunk FROM {quoted(self.b.ledger.reject)} "
+                "WHERE run_id = :run_id ORDER BY reject_id LIMIT 20", "once",
+            ),
+        )  # fmt: skip
+
+    # -- writing a batch -----------------------------------------------------------------------------
+
+    def writing(self) -> tuple[Statement, ...]:
+        log, reject = self.b.log, quoted(self.b.ledger.reject)
+        log_values = {log.fact_id: "b.fact_id", log.attester: ":attester", log.signature_hex: _SIGNATURE_HEX}
+        if log.signed_at:
+            log_values[log.signed_at] = ":now"
+        last = f"(SELECT key FROM temp.{STAGING} ORDER BY rowid DESC LIMIT 1)"
+        of_plain = "FILTER (WHERE is_update IS NOT NULL)"
+        keys = f", group_concat(fact_id, char(10)) {of_plain}" if self.odd_keys else ""
+        return (
+            Statement("clear_staging", f"DELETE FROM temp.{STAGING}", "batch", writes=True),
+            Statement(
+                "stage_row",
+                f"INSERT INTO temp.{STAGING} (fact_id, source_doc, extracted_at, confidence_lower, confidence_upper, "
+                f"ed25519_sig, signature_hex, is_update) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", "batch",
+                writes=True, positional=8,
+            ),
+            Statement(
+                "look_at_staging",
+                f"SELECT count(*), {raw_value(last)}, count(is_update), total(is_update), "
+                "count(is_update) FILTER (WHERE is_timeless), "
+                f"group_concat(source_doc, char(10)) {of_plain}{keys} FROM temp.{STAGING}", "batch",
+            ),
+            Statement("drop_odd_rows", f"DELETE FROM temp.{STAGING} WHERE is_update IS NULL", "batch", writes=True),
+            Statement("insert_metadata", self._insert_metadata(), "batch", writes=True),
+            Statement("update_metadata", self._update_metadata(), "batch", writes=True),
+            Statement(
+                "append_log",
+                f"INSERT INTO {quoted(log.table)} ({', '.join(map(quoted, log_values))}) "
+                f"SELECT {', '.join(log_values.values())} FROM temp.{STAGING} AS b ORDER BY b.rowid",
+                "batch", writes=True,
+            ),
+            Statement(
+                "reject_fact",
+                f"INSERT INTO {reject} (run_id, chunk, fact_id, reason, detail, rejected_at) "
+                "VALUES (:run_id, :chunk, :fact_id, :reason, :detail, :now)", "batch", writes=True,
+            ),
+            Statement(
+                "reject_null_keys",
+                f"INSERT INTO {reject} (run_id, chunk, fact_id, reason, detail, rejected_at) "
+                f"SELECT :run_id, :chunk, 'NULL', :reason, :detail, :now FROM {self.facts} AS f "
+                f"WHERE {self.key} IS NULL",
+                "once", writes=True,
+            ),
+        )  # fmt: skip
+
+    def _insert_metadata(self) -> str:
+        m = self.b.metadata
+        values = {
+            m.fact_id: "b.fact_id", m.source_doc: "b.source_doc", m.extracted_at: "b.extracted_at",
+            m.verified_by: ":attester", m.confidence_lower: "b.confidence_lower",
+            m.confidence_upper: "b.confidence_upper", m.ed25519_sig: _SIGNATURE,
+        }  # fmt: skip
+        values |= {name: ":now" for name in (m.created_at, m.updated_at) if name}
+        return (
+            f"INSERT INTO {self.metadata} ({', '.join(map(quoted, values))}) SELECT {', '.join(values.values())} "
+            f"FROM temp.{STAGING} AS b WHERE b.is_update = 0 ORDER BY b.rowid "
+            f"ON CONFLICT ({quoted(m.fact_id)}) DO NOTHING"
+        )
+
+    def _update_metadata(self) -> str:
+        m = self.b.metadata
+        values = {
+            m.source_doc: "b.source_doc", m.extracted_at: "b.extracted_at", m.verified_by: ":attester",
+            m.confidence_lower: "b.confidence_lower", m.confidence_upper: "b.confidence_upper",
+            m.ed25519_sig: _SIGNATURE,
+        }  # fmt: skip
+        if m.updated_at:
+            values[m.updated_at] = ":now"
+        sets = ", ".join(f"{quoted(column)} = {value}" for column, value in values.items())
+        return (
+            f"UPDATE {self.metadata} AS m SET {sets} FROM temp.{STAGING} AS b WHERE b.is_update = 1 "
+            f"AND m.{quoted(m.fact_id)} = b.fact_id AND m.{quoted(m.source_doc)} IS NULL"
+        )
+
+    # -- closing -------------------------------------------------------------------------------------
+
+    def closing(self) -> tuple[Statement, ...]:
+        source_doc = quoted(self.b.metadata.source_doc)
+        return (
+            *self._count_residual(),
+            Statement(
+                "top_sources",
+                f"SELECT {source_doc}, count(*) FROM {self.metadata} WHERE {source_doc} IS NOT NULL "
+                f"GROUP BY {source_doc} ORDER BY count(*) DESC, {source_doc} LIMIT 10", "once",
+            ),
+        )  # fmt: skip
+
+    def _count_residual(self) -> Iterator[Statement]:
+        """Residual facts, or what is left of all facts without the unchanged ones.
+
+        Where keys are rowids, the metadata's side is the cheaper one to start from: its neighbours are neighbours among
+        the facts too, and SQLite steps from one rowid to the next without a search. There, the unchanged facts are
+        counted, range by range if the rows of the metadata have numbers.
+        """
+        if self.odd_keys:
+            yield Statement("count_residual", f"SELECT count(*) FROM {self.joined} WHERE {self.residual}", "once")
+            return
+        m = self.b.metadata
+        fact_id, rowid = f"m.{quoted(m.fact_id)}", f"m.{m.rowid}"
+        unchanged = (
+            f"SELECT count(*) FROM {self.metadata} AS m NOT INDEXED CROSS JOIN {self.facts} AS f "
+            f"WHERE {self.key} = CAST({fact_id} AS INTEGER) AND CAST({self.key} AS TEXT) = {fact_id} "
+            f"AND (m.{quoted(m.source_doc)} IS NOT NULL OR NOT {self.derivable})"
+        )
+        yield Statement("count_unchanged", unchanged, "once")
+        if m.rowid:
+            lowest, highest = (f"(SELECT {end}({m.rowid}) FROM {self.metadata})" for end in ("min", "max"))
+            yield Statement("metadata_bounds", f"SELECT {lowest}, {highest}", "once")
+            yield Statement("count_unchanged_between", f"{unchanged} AND {rowid} BETWEEN :first AND :last", "once")
