@@ -30,6 +30,7 @@ from tasks.engine.proving import check, prove
 from tasks.engine.rotation import Rotation, refuse_unfit, rotate
 from tasks.engine.sealing import seal_log
 from tasks.engine.settings import Settings, load_settings
+from tasks.engine.terminal import printable
 from tasks.engine.verification import log_signer_of, signer_of
 
 _file = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -72,6 +73,8 @@ def audit_command(
     log_keys: tuple[str, ...], row_keys: tuple[str, ...], job: Path, keys: Path, as_json: bool,
 ) -> None:  # fmt: skip
     """Hold the database against a checkpoint. Exit code 0 only if nothing was found."""
+    if root_only and sample is not None:
+        raise click.UsageError("--root-only verifies no signature: leave out --sample")
     order = AuditOrder(
         checkpoint=checkpoint.read_bytes(), since=since.read_bytes() if since else None, root_only=root_only,
         sample=sample, workers=workers, allow_unsigned=allow_unsigned,
@@ -95,9 +98,9 @@ def _audit_words(report: AuditReport, order: AuditOrder) -> str:
     for finding in report.findings:
         shown[finding.verdict] += 1
         if shown[finding.verdict] <= _SHOWN:
-            lines.append(f"  {finding}")
+            lines.append(f"  {finding}")  # what it names comes from the database
     lines += [f"  {verdict.value}: {count:,} in all" for verdict, count in report.counts.items() if count > _SHOWN]
-    return "\n".join([*lines, f"  {report.seconds:.1f} s"])
+    return "\n".join(map(printable, [*lines, f"  {report.seconds:.1f} s"]))
 
 
 @click.command("seal")

@@ -24,6 +24,7 @@ from tasks.attestation.merkle_proofs import verify_inclusion
 from tasks.attestation.notes import Note, VerifierKey
 from tasks.attestation.signing import PLACEHOLDER, VERSION
 from tasks.engine.errors import NoteError
+from tasks.engine.terminal import printable
 
 _LEAF = {"attestation_id", "attester", "fact_id", "notes", "payload_sha256", "signature_hex", "signed_at"}
 _PAYLOAD = {"confidence_lower", "confidence_upper", "extracted_at", "fact_id", "source_doc", "verified_by"}
@@ -54,11 +55,13 @@ class Checked:
         return {"holds": self.holds, **asdict(self)}
 
     def words(self) -> str:
+        """For people. Nothing from the proof is printed raw, and what does not hold is not told as if it did."""
         lines = [f"{'holds' if self.holds else 'DOES NOT HOLD'}: {self.detail}"]
         if self.record is not None:
-            lines.append(f"  fact {self.fact_id}: {json.dumps(self.record, ensure_ascii=False)}")
-            lines.append(f"  leaf {self.leaf} of {self.tree_size} in {self.origin}, signed at {self.signed_at}")
-        return "\n".join([*lines, f"  signature: {self.signature}; in the log: {self.inclusion}"])
+            says = "" if self.holds else "the proof says, and nothing of it holds: "
+            lines.append(f"  {says}fact {self.fact_id}: {json.dumps(self.record, ensure_ascii=False)}")
+            lines.append(f"  {says}leaf {self.leaf} of {self.tree_size} in {self.origin}, signed at {self.signed_at}")
+        return "\n".join(map(printable, [*lines, f"  signature: {self.signature}; in the log: {self.inclusion}"]))
 
 
 def encode_extra(*, blob: bytes, leaf: bytes, payload: bytes) -> bytes:

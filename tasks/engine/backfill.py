@@ -29,7 +29,7 @@ from tasks.engine import markers, points
 from tasks.engine.derivation import KEY_NOT_TEXT_OR_INTEGER, Derivation, Memo, Record, Rules, derive_batch, now_iso
 from tasks.engine.errors import DatabaseError, OrphanedError, ProvenanceError, SchemaChangedError, StateError
 from tasks.engine.keys import Key, describe, to_json
-from tasks.engine.parent import parent_is_gone
+from tasks.engine.parent import watch_parent
 from tasks.engine.paths import RunPaths
 from tasks.engine.payload_digests import leave_digests
 from tasks.engine.plans import Plan, PlannedChunk
@@ -39,6 +39,7 @@ from tasks.stores.base import Attested, BatchRead, BatchWrite, Counts, LedgerRow
 SAMPLE_ROWS = 5
 READ_FOR_SAMPLE = 500
 MAX_STALE_READS = 100
+_LONGEST_SLEEP = 1.0  # seconds between two looks at the parent
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkRun:
-    """Everything that one attempt at one chunk needs. `clock` gives an aware time; `will_be_sealed` says that somebody
-    has a use for the digests of what is signed.
+    """Everything that one attempt at one chunk needs. `clock` gives an aware time. With a `log_signer`, who will sign
+    the log's checkpoints, the digests of what is signed are left for the sealer.
     """
 
     settings: Settings
@@ -64,7 +65,7 @@ class ChunkRun:
     signer: Signer | None
     clock: Callable[[], datetime]
     progress: Callable[[Progress], None]
-    will_be_sealed: bool = False
+    log_signer: Signer | None = None
 
     def now(self) -> str:
         return now_iso(self.clock())
@@ -107,10 +108,10 @@ def _write_next_batch(session: Session, preparation: _Preparation, row: LedgerRo
     )  # fmt: skip
     write = preparation.prepare(row, batch, mark)
     log_rows = session.write_batch(write)
-    if log_rows and run.signer and run.will_be_sealed:
+    if log_rows and run.signer and run.log_signer:
         attested = write.in_order()
         signed = [(signature_hex(blob), digest) for _, blob, digest in attested if digest is not None]
-        leave_digests(run.settings.state_dir, log_rows, signed)
+        leave_digests(run.settings.state_dir, log_rows, signed, run.log_signer)
     return log_rows is not None
 
 
@@ -155,12 +156,13 @@ def _key_words(key_id: str | None) -> str:
 
 def _run_batches(session: Session, run: ChunkRun, row: LedgerRow, write_next_batch: WriteBatch) -> LedgerRow:
     """Steps 2 and 3 until the ledger says done."""
+    parent_is_gone = watch_parent()
     started = time.monotonic()
     epoch = started - row.seconds  # so that the ledger's seconds count on from earlier attempts, writing included
     stale, before = 0, _settled(row.counts)
     while row.state != "done":
         try:
-            _require_parent()
+            refuse_orphan(parent_is_gone)
             session.check_schema()
             committed = write_next_batch(row, epoch + row.seconds)
         except (DatabaseError, SchemaChangedError, OrphanedError) as error:
@@ -172,13 +174,21 @@ def _run_batches(session: Session, run: ChunkRun, row: LedgerRow, write_next_bat
         settled = _settled(row.counts)
         run.progress(Progress(settled, run.chunk.residual, settled - before, time.monotonic() - started))
         if row.state != "done" and run.settings.pacing.batch_pause_seconds:
-            time.sleep(run.settings.pacing.batch_pause_seconds)
+            _rest(run.settings.pacing.batch_pause_seconds, parent_is_gone)
     return row
 
 
-def _require_parent() -> None:
+def refuse_orphan(parent_is_gone: Callable[[], bool]) -> None:
+    """Raise OrphanedError if nobody waits for this worker any more."""
     if parent_is_gone():
         raise OrphanedError("the process that had started this worker has ended")
+
+
+def _rest(seconds: float, parent_is_gone: Callable[[], bool]) -> None:
+    """Sleep, but no longer than there is a parent."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0 and not parent_is_gone():
+        time.sleep(min(left, _LONGEST_SLEEP))
 
 
 def _settled(counts: Counts) -> int:
@@ -232,7 +242,7 @@ def _signing(run: ChunkRun) -> Callable[[Sequence[Record]], list[Attested]]:
     if run.signer is None:
         return lambda records: [(record, PLACEHOLDER, None) for record in records]
     encode, blob = encoder(run.settings.derivation.attester), run.signer.blob
-    if not run.will_be_sealed:
+    if not run.log_signer:
         return lambda records: [(record, blob(encode(record)), None) for record in records]
 
     def sign(records: Sequence[Record]) -> list[Attested]:
@@ -267,9 +277,10 @@ def _count(batch: BatchRead, derivation: Derivation, *, signed: bool) -> Counts:
 def _stopped(error: ProvenanceError, run: ChunkRun, row: LedgerRow) -> ProvenanceError:
     """The same error, with where the chunk stands and what to do."""
     written = row.counts.inserted + row.counts.updated
+    once = "" if isinstance(error, OrphanedError) else " once that is mended"
     return type(error)(
         f"{run.chunk}: {str(error).rstrip('.')}. It stopped at {describe(row.cursor)} with {written} rows written; run "
-        f"the same command again once that is mended, it continues from there."
+        f"the same command again{once}, it continues from there."
     )
 
 
@@ -306,8 +317,10 @@ def rehearse_chunk(session: Session, run: ChunkRun) -> None:
     cursor: Key = run.chunk.after
     exhausted = False
     preparation = _Preparation(run)
+    parent_is_gone = watch_parent()
     read, limit = session.read_batch, min(READ_FOR_SAMPLE, run.settings.pacing.batch_rows)
     while not exhausted:
+        refuse_orphan(parent_is_gone)
         session.check_schema()
         batch = read(
             after=cursor, through=run.chunk.through, limit=limit, with_null_keys=run.plan.null_keys > 0,

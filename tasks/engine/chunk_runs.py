@@ -77,15 +77,16 @@ def patiently(attempt_once: Callable[[], None]) -> None:
 def _attempt(settings: Settings, paths: RunPaths, number: int, progress: Callable[[Progress], None]) -> None:
     plan = require_plan(paths, settings)
     read_marker(plan, paths, plan.chunk(number).chunk)  # a marker of another plan is refused before any work
+    signer = signer_of(settings)
     run = ChunkRun(
         settings=settings,
         paths=paths,
         plan=plan,
         chunk=plan.chunk(number),
-        signer=signer_of(settings),
+        signer=signer,
         clock=utc_now,
         progress=progress,
-        will_be_sealed=log_signer_of(settings) is not None,
+        log_signer=log_signer_of(settings) if signer and not paths.dry_run else None,
     )
     with open_session(settings, write=not paths.dry_run) as session:
         refuse_other_binding(plan, session.binding)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from tasks.attestation.leaves import MARK_BYTES, TILE_LEAVES, LeafHasher, Leaves
+from tasks.attestation.leaves import MARK_BYTES, TILE_LEAVES, LeafHasher, Leaves, LogRow
 from tasks.attestation.subtrees import subtree_roots
 from tasks.engine.collector import no_collector
 from tasks.engine.errors import SealError
@@ -61,14 +61,14 @@ def groups_of(session: SqliteLogSession, leaf: int, first: int, last: int) -> It
         leaf, first = leaf + rows, end + 1
 
 
-def hash_group(task: tuple[Settings, Group]) -> list[Tile]:
+def hash_group(task: tuple[Settings, Group, PayloadDigests]) -> list[Tile]:
     """The tiles of one group, read and hashed. Runs in a process of its own: opens and closes its session.
 
     Raises SealError if the rows are not there any more.
     """
-    settings, group = task
+    settings, group, known = task
     with open_log_session(settings, purpose="read") as session, no_collector():
-        return list(_hash_tiles(session, group, PayloadDigests(settings.state_dir, group.first_id, group.last_id)))
+        return list(_hash_tiles(session, group, known))
 
 
 def _hash_tiles(session: SqliteLogSession, group: Group, known: PayloadDigests) -> Iterator[Tile]:
@@ -94,13 +94,20 @@ def _hash_tiles(session: SqliteLogSession, group: Group, known: PayloadDigests) 
 
 
 def _read_leaves(session: SqliteLogSession, hasher: LeafHasher, known: PayloadDigests, first: int, last: int) -> Leaves:
-    """The leaves of the rows from id `first` to `last`, with digests that were left for them or from the metadata."""
-    if known.may_hold(last):
-        rows = session.read_rows(first, last)
-        digests = known.of_rows(rows)
-        if digests is not None:
-            return Leaves([row[0] for row in rows], digests, hasher.sealed_hashes(rows, digests))
-    return hasher.new_leaves(session.read_attested(first, last))
+    """The leaves of the rows from id `first` to `last`.
+
+    Each has the digest that was left for it, or, where there is none, that of its fact's metadata.
+    """
+    if not known.may_hold(first, last):
+        return hasher.new_leaves(session.read_attested(first, last))
+    rows = session.read_rows(first, last)
+    digests = known.of_rows(rows)
+    if digests is None:
+        attested = session.read_attested(first, last)
+        rows = [LogRow._make(row[:6]) for row in attested]
+        of_metadata = hasher.new_leaves(attested).digests
+        digests = [known.of_row(row) or digest for row, digest in zip(rows, of_metadata, strict=True)]
+    return Leaves([row[0] for row in rows], digests, hasher.sealed_hashes(rows, digests))
 
 
 def _end_of_tile(session: SqliteLogSession, group: Group, first: int, rows: int) -> int:

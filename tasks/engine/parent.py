@@ -10,22 +10,31 @@ import multiprocessing
 import os
 import threading
 import time
+from collections.abc import Callable
 
 _LOOK_EVERY = 0.5  # seconds
 
 
-def parent_is_gone() -> bool:
-    """Whether the process that started this worker has ended. False in a process that is no worker."""
-    parent = multiprocessing.parent_process()
-    return parent is not None and os.getppid() != parent.pid
+def watch_parent() -> Callable[[], bool]:
+    """A function that tells whether the parent that this worker has now has ended. Never, in one that is no worker.
+
+    A command that lost its shell, or made itself a daemon, is no worker and goes on.
+    """
+    starter = multiprocessing.parent_process()
+    if starter is None:
+        return lambda: False
+    if not starter.is_alive():  # it ended while this worker was being made
+        return lambda: True
+    parent = os.getppid()  # of a worker of a fork server that server, which ends with the process that it serves
+    return lambda: os.getppid() != parent
 
 
 def end_with_parent() -> None:
     """Let this worker end at once when its parent does, whatever it is at. For workers that write to no database."""
-    threading.Thread(target=_watch, name="parent", daemon=True).start()
+    threading.Thread(target=_watch, args=(watch_parent(),), name="parent", daemon=True).start()
 
 
-def _watch() -> None:
+def _watch(parent_is_gone: Callable[[], bool]) -> None:
     while not parent_is_gone():
         time.sleep(_LOOK_EVERY)
     os._exit(1)

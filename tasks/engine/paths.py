@@ -23,6 +23,7 @@ from urllib.parse import quote
 from tasks.engine.errors import ParameterError
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_CHECKPOINTS, _DIGESTS = "checkpoints", "payload-digests"
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class RunPaths:
             raise ParameterError(
                 f"--run-id {self.run_id!r} is not usable: expected 1 to 100 letters, digits, dots, dashes or "
                 f"underscores, starting with a letter or digit. Nothing was written."
+            )
+        if self.run_id in (_CHECKPOINTS, _DIGESTS):
+            raise ParameterError(
+                f"--run-id {self.run_id!r} is taken: {self.run} holds what all runs share. Choose another. Nothing was "
+                f"written."
             )
 
     @property
@@ -113,9 +119,9 @@ def sign_paths(state_dir: str, run_id: str) -> PartPaths:
 
 def checkpoint_folder(state_dir: str, origin: str) -> Path:
     """Where the checkpoints of one log go: no two origins share a folder, and none leaves `state_dir`."""
-    return Path(state_dir) / "checkpoints" / quote(origin, safe="").replace(".", "%2E")
+    return Path(state_dir) / _CHECKPOINTS / quote(origin, safe="").replace(".", "%2E")
 
 
 def digests_folder(state_dir: str) -> Path:
     """Where digests of signed payloads wait for the sealer."""
-    return Path(state_dir) / "payload-digests"
+    return Path(state_dir) / _DIGESTS

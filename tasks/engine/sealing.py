@@ -30,9 +30,9 @@ from tasks.engine.checkpoint_files import CheckpointFiles
 from tasks.engine.chunk_runs import patiently
 from tasks.engine.clock import now_text
 from tasks.engine.errors import DriftError, NoteError, SealError, StateError, UnverifiedNoteError
-from tasks.engine.leaf_groups import groups_of, hash_group, hashing
+from tasks.engine.leaf_groups import Group, groups_of, hash_group, hashing
 from tasks.engine.paths import RunPaths
-from tasks.engine.payload_digests import remove_digests
+from tasks.engine.payload_digests import DigestFile, PayloadDigests, find_digests, remove_digests
 from tasks.engine.settings import Settings
 from tasks.engine.verification import log_signer_of
 from tasks.stores.log_base import NewCheckpoint, StoredCheckpoint, Tile, split_hashes
@@ -47,7 +47,7 @@ SealState = Literal["sealed", "no_key", "dry_run"]
 
 @dataclass(frozen=True)
 class Sealed:
-    """How the log stands, and in how many `seconds` it was sealed so far.
+    """How the log stands, after it was sealed in so many `seconds`.
 
     `root` is hex; `unsealed_rows` is None where the table cannot be counted by its ids.
     """
@@ -215,9 +215,15 @@ class _Sealer:
         if last is None or last < first:
             return True
         groups = groups_of(self.session, start.tree_size, first, last)
+        files = find_digests(self.settings.state_dir)
         with hashing(last - max(first, 0) + 1) as run:
-            results = run(hash_group, ((self.settings, group) for group in groups))
+            results = run(hash_group, ((self.settings, group, self._known(group, files)) for group in groups))
             return self._commit_steps(start, results)
+
+    def _known(self, group: Group, files: list[DigestFile]) -> PayloadDigests:
+        """The digests that were left for the rows of a group."""
+        of_group = [file for file in files if file.first_id <= group.last_id and file.last_id >= group.first_id]
+        return PayloadDigests(of_group, self.signer.public_key)
 
     def _commit_steps(self, start: StoredCheckpoint, results: Iterable[list[Tile]]) -> bool:
         frontier = Frontier.from_bytes(start.frontier)

@@ -34,7 +34,7 @@ def verify_schema(settings: Settings, paths: RunPaths) -> None:
     except DriftError:  # without a key for checkpoints nothing is sealed, and no statement of sealing runs
         if content["sealing"]["key_id"] is not None:
             raise
-    content["signing"] = {"key_id": signer.key_id.hex() if signer else None, "key_name": settings.signing.key_name}
+    content["signing"] = _signing(settings, signer)
     markers.write_durably(paths.schema, markers.to_text(content))
     for absence in content["absences"]:
         logger.warning("schema: %s", absence)
@@ -45,16 +45,23 @@ def verify_schema(settings: Settings, paths: RunPaths) -> None:
 
 
 def is_verified(settings: Settings, paths: RunPaths) -> bool:
-    """True if schema.json was written for the very schema that the database has now."""
+    """True if schema.json was written for the very schema that the database has now, and for these keys."""
     content = markers.read_json(paths.schema)
     if content is None or content.get("database") != str(settings.database_path):
         return False
     if content.get("sealing") != _sealing(settings):
         return False
+    if content.get("signing") != _signing(settings, signer_of(settings)):
+        return False
     recover(settings, paths)
     with open_session(settings, write=False) as session:
         seen = (session.fingerprint, session.binding.digest)
     return seen == (content.get("fingerprint"), content.get("binding_digest"))
+
+
+def _signing(settings: Settings, signer: Signer | None) -> dict[str, str | None]:
+    """What schema.json says of signing."""
+    return {"key_id": signer.key_id.hex() if signer else None, "key_name": settings.signing.key_name}
 
 
 def _sealing(settings: Settings) -> dict[str, str | None]:

@@ -25,12 +25,12 @@ from typing import Any
 from tasks.attestation.keyring import KeyRegistry
 from tasks.attestation.states import STATES, Finding, Judge
 from tasks.engine import markers
-from tasks.engine.backfill import Progress
+from tasks.engine.backfill import Progress, refuse_orphan
 from tasks.engine.clock import now_text
 from tasks.engine.collector import no_collector
 from tasks.engine.errors import DatabaseError
 from tasks.engine.keys import Key, to_json
-from tasks.engine.parent import end_with_parent
+from tasks.engine.parent import end_with_parent, watch_parent
 from tasks.engine.planning import MAX_CHUNKS
 from tasks.engine.plans import Plan, PlannedChunk
 from tasks.engine.settings import Settings
@@ -154,7 +154,7 @@ def _findings(
     progress: Callable[[Progress], None],
 ) -> Iterator[Finding]:
     """The rows of a chunk that are not valid; `counts["rows"]` grows by all of them."""
-    started = time.monotonic()
+    started, parent_is_gone = time.monotonic(), watch_parent()
     with open_attestations(settings) as reader:
         if chunk.chunk == 1:
             null_keys = reader.count_null_keys()
@@ -164,6 +164,7 @@ def _findings(
         after, exhausted = chunk.after, chunk.through is None
         limit = min(settings.pacing.batch_rows, _MOST_BATCH_ROWS)
         while not exhausted:
+            refuse_orphan(parent_is_gone)
             batch = reader.read_rows(after=after, through=chunk.through, limit=limit)
             counts["rows"] += len(batch.rows)
             yield from judge.findings(batch.rows)

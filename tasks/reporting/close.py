@@ -8,7 +8,7 @@ from tasks.engine.errors import StateError
 from tasks.engine.paths import RunPaths
 from tasks.engine.plans import read_plan, refuse_other_budget
 from tasks.engine.settings import Settings
-from tasks.engine.verification import recover, signer_of
+from tasks.engine.verification import is_verified, recover, signer_of
 from tasks.reporting.markdown import to_markdown, to_terminal
 from tasks.reporting.summary import summarize
 from tasks.stores.sqlite import open_session
@@ -16,6 +16,8 @@ from tasks.stores.sqlite import open_session
 
 def report_is_done(settings: Settings, paths: RunPaths, max_rows: int | None) -> bool:
     """True if report.json is whole, of the frozen plan, and, for a live run, known to the database's ledger.
+
+    That of a dry run counts only while the gate stands as it was passed: a rehearsal is of the database as it is.
 
     Raises StateError if the plan is not for this command, or if the ledger no longer holds the run.
     """
@@ -27,7 +29,9 @@ def report_is_done(settings: Settings, paths: RunPaths, max_rows: int | None) ->
     if content is None or content.get("plan_id") != plan.plan_id or not paths.report_markdown.exists():
         return False
     recover(settings, paths)
-    if not paths.dry_run and plan.chunks:
+    if paths.dry_run:
+        return is_verified(settings, paths)
+    if plan.chunks:
         with open_session(settings, write=False) as session:
             run = session.read_run(plan.run_id)
         if run is None or run.plan_id != plan.plan_id:

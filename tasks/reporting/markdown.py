@@ -109,7 +109,8 @@ def _notes(report: Report) -> str:
 
 def _sources(report: Report) -> str:
     rows = [(source["source_doc"], f"{source['facts']:,}") for source in report.top_sources]
-    return f"## Sources with most facts\n\n{markdown_table(('source', 'facts'), rows)}" if rows else ""
+    when = ", before the run" if report.mode == "dry-run" else ""
+    return f"## Sources with most facts{when}\n\n{markdown_table(('source', 'facts'), rows)}" if rows else ""
 
 
 def _sample(report: Report) -> str:

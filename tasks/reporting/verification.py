@@ -123,6 +123,8 @@ def to_terminal(verification: Verification) -> str:
 def verdict_words(verification: Verification) -> str:
     """One sentence: did it pass?"""
     states, rows = verification.states, verification.rows
+    if rows == 0:
+        return f"There is NO ROW in {verification.table}: nothing was verified."
     if verification.passed:
         unsigned = f", but for {states['unsigned']:,} unsigned, which --allow-unsigned accepts"
         return f"All {rows:,} rows are valid{unsigned if states['unsigned'] else ''}."

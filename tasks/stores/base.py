@@ -199,7 +199,7 @@ class Session(Protocol):
     def read_batch(self, *, after: Key, through: Key, limit: int, with_null_keys: bool) -> BatchRead:
         """Read at most `limit` residual facts of `(after, through]`, in key order, as one snapshot.
 
-        Fewer where the values are so long that they would take more than some 32 MiB.
+        Fewer where the values are long: those after the one that makes them 16 MiB wait for the next batch.
         `with_null_keys` counts the facts without a key too; it has no effect unless `after` is None.
         """
 
@@ -232,7 +232,10 @@ class Session(Protocol):
         """Enter the chunk in the ledger, or count one more attempt; a finished chunk is returned untouched."""
 
     def write_batch(self, batch: BatchWrite) -> range | None:
-        """Commit one batch durably, all of it or nothing. Returns the attestation ids of its log rows.
+        """Commit one batch durably, all of it or nothing.
+
+        Returns the attestation ids of its log rows. They follow each other, in the order of the fact ids (unless the
+        table has used up the largest integer: then SQLite takes any).
 
         None, with nothing written, if the store or the ledger moved on since the batch was read: another worker
         wrote one of the facts or advanced the cursor. Read again and try again.

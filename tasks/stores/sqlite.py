@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from itertools import chain, islice
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from operator import itemgetter
 from sys import getsizeof
 from typing import Any
@@ -28,8 +27,7 @@ from tasks.stores.sqlite_verify import Verification, verify
 
 NULL_KEY_DETAIL = "the key is NULL"
 _TRIES_FOR_ONE_MOMENT = 10
-_MOST_BATCH_BYTES = 32 * 2**20  # of values as Python holds them; 25,000 ordinary facts take a third of it
-_ROWS_AT_ONCE = 50
+_MOST_BATCH_BYTES = 16 * 2**20  # of values as Python holds them, of which there will be copies; 25,000 facts take half
 _RANGES_TO_COUNT = 16  # so many that two connections end together, so few that their number costs nothing
 
 
@@ -59,6 +57,7 @@ class SqliteSession:
         self._verification = verification
         self._sql = {c.statement.name: c.statement.sql for c in verification.compiled}
         self._helper: apsw.Connection | None = None  # shares the snapshot that is open, if there is one
+        self._fitting: int | None = None  # so many facts went into the last batch, if it was cut short
 
     @property
     def binding(self) -> Binding:
@@ -86,15 +85,14 @@ class SqliteSession:
             yield from self._connection.execute(self._sql[name], parameters)
 
     def _run_bounded(self, name: str, **parameters: Any) -> tuple[list[Any], bool]:
-        """The rows of a statement until they take `_MOST_BATCH_BYTES`, and whether these are all."""
+        """The rows of a statement up to the one that makes them `_MOST_BATCH_BYTES`, and whether these are all."""
         rows, size = list[Any](), 0
-        stream = self._stream(name, **parameters)
-        while block := list(islice(stream, _ROWS_AT_ONCE)):
-            rows += block
-            size += sum(map(getsizeof, chain.from_iterable(block)))
-            if size > _MOST_BATCH_BYTES:
-                stream.close()
-                return rows, False
+        with closing(self._stream(name, **parameters)) as stream:
+            for row in stream:
+                rows.append(row)
+                size += sum(map(getsizeof, row))
+                if size > _MOST_BATCH_BYTES:
+                    return rows, False
         return rows, True
 
     def _translated(self, name: str) -> AbstractContextManager[None]:
@@ -243,6 +241,7 @@ class SqliteSession:
             except UnicodeDecodeError:
                 raw, is_whole = self._run_bounded(f"read_batch{first}_raw", limit=limit, **bounds)
                 facts = [_decode_raw(row) for row in raw]
+            self._fitting = None if is_whole else len(facts)
             exhausted = is_whole and len(facts) < limit
             last: Key = through if exhausted else facts[-1][0]
             eligible, null_keys = self._count_range(after, last, with_null_keys=with_null_keys)
@@ -250,6 +249,7 @@ class SqliteSession:
 
     def tally_batch(self, *, after: Key, through: Key, limit: int, with_null_keys: bool) -> BatchRead:
         first, bounds = _range(after, through)
+        limit = self._likely_to_fit(limit)
         with self.snapshot():
             tally = self._readable(f"tally_batch{first}", limit=limit, **bounds)
             batch = self._of_tally(tally, after, through, limit, with_null_keys=with_null_keys)
@@ -258,6 +258,7 @@ class SqliteSession:
     def stage_batch(self, *, after: Key, through: Key, limit: int, with_null_keys: bool, rules: Rules) -> BatchRead:
         first, bounds = _range(after, through)
         values = {"default_extracted_at": rules.default_extracted_at, "confidence_width": rules.confidence_width}
+        limit = self._likely_to_fit(limit)
         with self.snapshot():
             self._run("clear_staging")
             self._run(f"stage_batch{first}", limit=limit, **values, **bounds)
@@ -269,6 +270,13 @@ class SqliteSession:
                 self._run("drop_odd_rows")
         return batch or self.read_batch(after=after, through=through, limit=limit, with_null_keys=with_null_keys)
 
+    def _likely_to_fit(self, limit: int) -> int:
+        """How many facts to try: where values are long, not many more than there was room for the last time."""
+        if self._fitting is None or 2 * self._fitting >= limit:
+            return limit
+        self._fitting *= 2
+        return self._fitting
+
     def _readable(self, name: str, **parameters: Any) -> Any:
         """The one row of a statement; None if a text of it is not UTF-8."""
         try:
@@ -279,14 +287,16 @@ class SqliteSession:
     def _of_tally(self, tally: Any, after: Key, through: Key, most: int, *, with_null_keys: bool) -> BatchRead | None:
         """The batch of at most `most` facts that was tallied, with those of its facts that are not plain.
 
-        None if it has to be read instead: there is no tally, or not as many facts are odd as it leaves over, or they
-        are too large to be held together.
+        None if it has to be read instead: there is no tally, or its last key is too long for it, or not as many facts
+        are odd as it leaves over, or they are too large to be held together.
         """
         if tally is None:
             return None
         residual, is_text, last, plain, updated, timeless, *_ = tally
         exhausted = residual < most
         last = through if exhausted else decoded(is_text, last)
+        if last is None and not exhausted:
+            return None
         first, of_range = _range(after, last)
         odd, is_whole = self._run_bounded(f"read_odd_facts{first}", **of_range) if plain < residual else ([], True)
         if not is_whole or len(odd) != residual - plain:

@@ -70,7 +70,10 @@ def open_connection(path: Path, *, pacing: Pacing, write: bool) -> apsw.Connecti
             f"database, or make a sample: luigi --module tasks MakeSample --local-scheduler. Nothing was written."
         )
     if not is_file:
-        raise DatabaseError(f"database {path}: expected a SQLite file, found a folder or device. Nothing was written.")
+        raise DatabaseError(
+            f"database {path}: expected a SQLite file, found a folder or device. "
+            f"Set AUTONOMATH_DB_PATH or the key database. Nothing was written."
+        )
     flags = apsw.SQLITE_OPEN_READWRITE if write else apsw.SQLITE_OPEN_READONLY
     with translated(path, "it was opened", lock_timeout=pacing.lock_timeout_seconds):
         connection = apsw.Connection(str(path.absolute()), flags=flags | apsw.SQLITE_OPEN_NOMUTEX)

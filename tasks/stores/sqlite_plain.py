@@ -42,9 +42,9 @@ def source_is_plain(source: str) -> str:
     )
 
 
-def unless_long(source: str) -> str:
-    """A plain source as it is; NULL for one that is too long to be plain, so that nothing has to hold it."""
-    return f"CASE WHEN octet_length({source}) <= {_LONGEST_TEXT} THEN {source} END"
+def unless_long(value: str) -> str:
+    """A value as it is; NULL for one that is too long to be plain, so that it is not staged."""
+    return f"CASE WHEN octet_length({value}) <= {_LONGEST_TEXT} THEN {value} END"
 
 
 def time_is_plain(created_at: str) -> str:

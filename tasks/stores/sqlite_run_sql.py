@@ -148,6 +148,7 @@ class RunSql(FactSql):
             f"{confidence} AS confidence, {self._has_metadata} AS has_metadata "
             f"FROM {self.joined}{join} {residual}ORDER BY {self.key} LIMIT :limit"
         )
+        key = unless_long("key") if self.odd_keys else "key"
         plain_update = f"CASE WHEN {_all_plain('key', 'source', 'created_at', 'confidence')} THEN has_metadata END"
         judged = (
             f"SELECT key, source, created_at IS NULL AS is_timeless, {plain_update} AS plain_update "
@@ -164,10 +165,10 @@ class RunSql(FactSql):
         )  # fmt: skip
         yield Statement(
             f"stage_batch{suffix}",
-            f"INSERT INTO temp.{STAGING} SELECT CAST(key AS TEXT), {unless_long('source')}, "
+            f"INSERT INTO temp.{STAGING} SELECT CAST({key} AS TEXT), {unless_long('source')}, "
             f"{extracted_at_of_plain('created_at')}, "
             f"{lower_of_plain('confidence')}, {upper_of_plain('confidence')}, "
-            f"NULL, NULL, {plain_update}, created_at IS NULL, key FROM ({values})", "batch", writes=True,
+            f"NULL, NULL, {plain_update}, created_at IS NULL, {key} FROM ({values})", "batch", writes=True,
         )  # fmt: skip
         yield Statement(
             f"read_odd_facts{suffix}",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine.parent import parent_is_gone
+from tasks.engine.parent import watch_parent
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="looks for processes in Linux's /proc")
 
@@ -81,13 +81,29 @@ def test_the_processes_of_a_pool_end_with_the_one_that_made_it(
         parent.kill()
 
 
-def test_a_process_that_is_no_worker_has_no_parent_to_lose() -> None:
-    assert multiprocessing.parent_process() is None
-    assert not parent_is_gone()
+def test_a_process_that_is_no_worker_has_no_parent_to_lose(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_gone = watch_parent()
+    monkeypatch.setattr(os, "getppid", lambda: 1)  # as after its shell has ended
+    assert not is_gone()
 
 
-def test_a_worker_sees_that_its_parent_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_a_worker_sees_that_its_parent_lives(method: str) -> None:
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        assert pool.apply(_sees_loss) is False
+
+
+def test_a_process_that_a_worker_forks_has_that_worker_for_its_parent() -> None:
     with multiprocessing.get_context("fork").Pool(1) as pool:
-        assert pool.apply(parent_is_gone) is False
-    monkeypatch.setattr(multiprocessing, "parent_process", lambda: type("Parent", (), {"pid": os.getppid() + 1}))
-    assert parent_is_gone()
+        assert pool.apply(_child_sees_loss) == 0
+
+
+def _sees_loss() -> bool:
+    return watch_parent()()
+
+
+def _child_sees_loss() -> int:
+    child = os.fork()
+    if child == 0:
+        os._exit(watch_parent()())
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

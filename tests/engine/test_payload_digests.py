@@ -17,7 +17,7 @@ from tasks.attestation.signing import Signer
 from tasks.engine import points
 from tasks.engine.auditing import AuditOrder, audit
 from tasks.engine.chunk_runs import run_chunk
-from tasks.engine.payload_digests import PayloadDigests, leave_digests, remove_digests
+from tasks.engine.payload_digests import PayloadDigests, find_digests, leave_digests, remove_digests
 from tasks.engine.planning import plan_run
 from tasks.engine.sealing import seal_log
 from tasks.engine.settings import Settings
@@ -43,15 +43,19 @@ def digest(number: int) -> bytes:
 
 def leave(folder: Path, ids: range) -> Path:
     """Leave the file of one batch. Gives its path."""
-    leave_digests(str(folder), ids, [(signature(number), digest(number)) for number in ids])
+    leave_digests(str(folder), ids, [(signature(number), digest(number)) for number in ids], LOG)
     return folder / "payload-digests" / f"{ids[0]:020d}-{len(ids)}.digests"
+
+
+def known(folder: Path, log_key: bytes = LOG.public_key) -> PayloadDigests:
+    return PayloadDigests(find_digests(str(folder)), log_key)
 
 
 def look_up(folder: Path, ids: range, **change: Any) -> list[bytes] | None:
     """What is known of rows that are in the log; `change` alters columns of the last one."""
     rows = [row(number) for number in ids]
     rows[-1] = rows[-1]._replace(**change)
-    return PayloadDigests(str(folder), ids[0], ids[-1]).of_rows(rows)
+    return known(folder).of_rows(rows)
 
 
 # -- files ---------------------------------------------------------------------------------------------
@@ -71,9 +75,14 @@ def test_nothing_is_found_where_a_row_has_no_digest(tmp_path: Path) -> None:
 
     for ids in (range(1, 3), range(4, 8), range(8, 11), range(8, 13), range(13, 16)):
         assert look_up(tmp_path, ids) is None
-    gap = [row(5), row(7)]
-    assert PayloadDigests(str(tmp_path), 5, 7).of_rows(gap) is None
-    assert PayloadDigests(str(tmp_path), 5, 9).of_rows([]) is None
+    assert known(tmp_path).of_rows([row(5), row(7)]) is None
+    assert known(tmp_path).of_rows([]) is None
+    assert [known(tmp_path).of_row(row(number)) for number in (5, 9, 10, 12)] == [
+        digest(5),
+        digest(9),
+        None,
+        digest(12),
+    ]
 
 
 @pytest.mark.parametrize("other", [signature(77), "0" * 128, "", signature(9)[:8], None, 7, b"ab" * 64, "é" * 128])
@@ -107,12 +116,34 @@ def test_a_file_says_by_its_name_which_rows_it_is_about(tmp_path: Path) -> None:
     (path.parent / "notes.digests").write_text("no file of ours")
 
     assert look_up(tmp_path, range(7, 10)) is None
-    assert not PayloadDigests(str(tmp_path), 5, 6).may_hold(5)
+    assert not known(tmp_path).may_hold(5, 6)
+
+
+def test_a_file_counts_only_if_the_key_for_checkpoints_has_signed_it(tmp_path: Path) -> None:
+    """Who may write to the state folder, and nothing else, could put into the log for ever what nobody signed."""
+    path = leave(tmp_path, range(5, 10))
+    rows = [row(number) for number in range(5, 10)]
+
+    assert known(tmp_path, ROWS.public_key).of_rows(rows) is None
+    leave_digests(str(tmp_path), range(5, 10), [(signature(n), digest(77)) for n in range(5, 10)], ROWS)
+    assert known(tmp_path).of_rows(rows) is None
+    leave(tmp_path, range(5, 10))
+    content = path.read_bytes()
+    path.with_name(f"{4:020d}-5.digests").write_bytes(content)  # whole, signed, and of other rows by its name
+    path.unlink()
+    assert known(tmp_path).of_rows(rows) is None
+
+
+def test_rows_with_negative_ids_have_no_file(tmp_path: Path) -> None:
+    leave_digests(str(tmp_path), range(-3, 2), [(signature(n), digest(n)) for n in range(-3, 2)], LOG)
+
+    assert not (tmp_path / "payload-digests").exists()
 
 
 def test_only_files_whose_rows_are_all_sealed_are_removed(tmp_path: Path) -> None:
     first, second = leave(tmp_path, range(1, 6)), leave(tmp_path, range(6, 11))
 
+    (first.parent / f".{first.name}.4711.tmp").write_bytes(b"what a crash left")
     remove_digests(str(tmp_path), through=9)
     assert (first.exists(), second.exists()) == (False, True)
     remove_digests(str(tmp_path), through=10)
@@ -260,8 +291,12 @@ def test_rows_that_others_logged_in_between_are_sealed_from_the_metadata(
     assert (with_digests.tree_size, with_digests.root) == (27, from_metadata.root)
 
 
-def test_a_row_altered_before_it_is_sealed_has_the_digest_of_what_was_signed(backfilled: Any) -> None:
+@pytest.mark.parametrize("others", [False, True])
+def test_a_row_altered_before_it_is_sealed_has_the_digest_of_what_was_signed(backfilled: Any, others: bool) -> None:
+    """Whatever else is in the log: whoever can alter a row can append one, too."""
     made, config = backfilled
+    if others:
+        made.insert("am_fact_attestation_log", [{"fact_id": "theirs", "attester": "x", "signature_hex": "ab" * 64}])
     made.execute("UPDATE am_fact_metadata SET source_doc = 'https://evil.test/' WHERE fact_id = '7'")
 
     seal_log(config, run_id="seal")
