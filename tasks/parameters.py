@@ -43,5 +43,5 @@ class Flag(luigi.BoolParameter):
 
 
 def _refused(parameter: Any, value: Any, expected: str) -> ParameterError:
-    name = getattr(parameter, "description", None) or type(parameter).__name__
-    return ParameterError(f"parameter ({name}): expected {expected}, found {value!r}. Nothing was written.")
+    name = getattr(parameter, "_attribute_name", None) or type(parameter).__name__
+    return ParameterError(f"--{name.replace('_', '-')}: expected {expected}, found {value!r}. Nothing was written.")

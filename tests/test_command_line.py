@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tasks.attestation.signing import Signer
 from tasks.engine.planning import plan_run
 
 TASK_FAILED, SCHEDULING_ERROR, UNHANDLED = 30, 35, 40
@@ -198,6 +201,45 @@ def test_a_plan_that_is_not_for_this_command_is_refused(
         assert "Traceback" not in finished.output
         assert finished.code in (TASK_FAILED, SCHEDULING_ERROR)
     assert facts.count("am_fact_metadata") == 0
+
+
+def test_a_rehearsal_that_is_done_fails_once_the_schema_drifts(facts: Any, luigi: Any) -> None:
+    assert luigi("Report", "--dry-run", store=facts).code == 0
+    assert luigi("Report", "--dry-run", store=facts).code == 0
+    facts.execute("ALTER TABLE am_entity_facts RENAME COLUMN id TO fact_id")
+    drifted = luigi("Report", "--dry-run", store=facts)
+    assert drifted.code == TASK_FAILED
+    assert 'no column "id"' in drifted.stderr
+
+
+def test_the_gate_is_passed_again_for_another_key(facts: Any, luigi: Any) -> None:
+    assert "NO SIGNING KEY" in luigi("SchemaVerify", store=facts).stderr
+    assert "rows will be signed" in luigi("SchemaVerify", store=facts, key="11" * 32).stderr
+    assert luigi("SchemaVerify", store=facts, key="11" * 31).code == TASK_FAILED
+
+
+def test_ctrl_c_ends_with_a_line_that_says_where_the_chunk_stopped(facts: Any, settings: Any, luigi: Any) -> None:
+    process = luigi.start("Report", settings=settings(facts, small=True, pacing={"batch_pause_seconds": 30}))
+    end = time.monotonic() + 60
+    while facts.count("am_fact_attestation_log") == 0:
+        assert time.monotonic() < end and process.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "interrupted. It stopped at 4 with 4 rows written; run the same command again, it continues" in stderr
+    assert "Traceback" not in stderr
+
+
+def test_a_key_that_was_rotated_is_warned_of_before_it_signs(facts: Any, settings: Any, luigi: Any) -> None:
+    key = "11" * 32
+    signer = Signer(key_name="provenance-backfill/sample", seed=bytes.fromhex(key))
+    row = {"fact_id": f"key-rotation/{signer.key_id.hex()}/00112233\x1b", "attester": "x", "signature_hex": "ab" * 128}
+    facts.insert("am_fact_attestation_log", [row])
+    warned = luigi("SchemaVerify", store=facts, key=key)
+    assert warned.code == 0 and "WAS ROTATED to 00112233\\x1b with log row 1" in warned.stderr
+    assert "ROTATED" not in luigi("SchemaVerify", store=facts, key="22" * 32).stderr
 
 
 def test_a_marker_of_another_plan_and_a_replaced_database_are_refused(

@@ -124,7 +124,12 @@ def signature_hex(blob: bytes) -> str:
 
 
 def load_signer(
-    *, key_name: str, key_env: str | None, key_file: Path | None, environ: Mapping[str, str]
+    *,
+    key_name: str,
+    key_env: str | None,
+    key_file: Path | None,
+    environ: Mapping[str, str],
+    called: str = "signing key",
 ) -> Signer | None:
     """The signer that the job file asks for; None only if no key is configured.
 
@@ -140,7 +145,7 @@ def load_signer(
     if found is None:
         return None
     if isinstance(found, str):
-        raise SigningKeyError(f"signing key: {found}. Nothing was written.")
+        raise SigningKeyError(f"{called}: {found}. Nothing was written.")
     return Signer(key_name=key_name, seed=found)
 
 
@@ -153,7 +158,7 @@ def _find_seed(key_env: str | None, key_file: Path | None, environ: Mapping[str,
     if variable is not None and key_file is not None:
         return (
             f"two keys are configured, {variable} and the file {key_file}, expected one: "
-            "unset the variable or remove signing.key_file"
+            "unset the variable or remove the key_file of the job file"
         )
     if variable is not None:
         return _seed_of(environ[variable], where=variable)

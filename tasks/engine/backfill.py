@@ -14,9 +14,10 @@ A dry run does step 2 without signing, counts what step 3 would do, and writes o
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -35,6 +36,8 @@ from tasks.engine.payload_digests import leave_digests
 from tasks.engine.plans import Plan, PlannedChunk
 from tasks.engine.settings import Settings
 from tasks.stores.base import Attested, BatchRead, BatchWrite, Counts, LedgerRow, Session
+
+logger = logging.getLogger("luigi-interface")
 
 SAMPLE_ROWS = 5
 READ_FOR_SAMPLE = 500
@@ -155,7 +158,18 @@ def _key_words(key_id: str | None) -> str:
 
 
 def _run_batches(session: Session, run: ChunkRun, row: LedgerRow, write_next_batch: WriteBatch) -> LedgerRow:
-    """Steps 2 and 3 until the ledger says done."""
+    """Steps 2 and 3 until the ledger says done. An interruption is told with where the chunk stands."""
+    try:
+        for latest in _batches(session, run, row, write_next_batch):
+            row = latest
+    except KeyboardInterrupt:
+        logger.warning("%s", _stopped(OrphanedError("interrupted"), run, row))
+        raise
+    return row
+
+
+def _batches(session: Session, run: ChunkRun, row: LedgerRow, write_next_batch: WriteBatch) -> Iterator[LedgerRow]:
+    """The ledger's row after each batch, until it says done."""
     parent_is_gone = watch_parent()
     started = time.monotonic()
     epoch = started - row.seconds  # so that the ledger's seconds count on from earlier attempts, writing included
@@ -171,11 +185,11 @@ def _run_batches(session: Session, run: ChunkRun, row: LedgerRow, write_next_bat
         if stale > MAX_STALE_READS:
             raise _stopped(DatabaseError(f"{stale} reads in a row were overtaken by other writers"), run, row)
         row = _reread(session, run)
+        yield row
         settled = _settled(row.counts)
         run.progress(Progress(settled, run.chunk.residual, settled - before, time.monotonic() - started))
         if row.state != "done" and run.settings.pacing.batch_pause_seconds:
             _rest(run.settings.pacing.batch_pause_seconds, parent_is_gone)
-    return row
 
 
 def refuse_orphan(parent_is_gone: Callable[[], bool]) -> None:

@@ -12,6 +12,7 @@ from tasks.engine.backfill import ChunkRun, Progress, backfill_chunk, rehearse_c
 from tasks.engine.clock import utc_now
 from tasks.engine.collector import no_collector
 from tasks.engine.errors import DiskFullError, LockedError, StateError
+from tasks.engine.interrupts import end_without_traceback
 from tasks.engine.paths import RunPaths
 from tasks.engine.plans import Plan, read_plan, refuse_other_binding
 from tasks.engine.settings import Settings
@@ -58,7 +59,11 @@ def run_chunk(settings: Settings, paths: RunPaths, number: int, *, progress: Cal
     The gate is passed again first, so a chunk never runs on a schema that nobody verified. A lock or a full disk may
     pass by itself: then the chunk goes on from its cursor, up to ATTEMPTS times. Any other error is raised at once.
     """
-    patiently(lambda: _attempt(settings, paths, number, progress))
+    try:
+        patiently(lambda: _attempt(settings, paths, number, progress))
+    except KeyboardInterrupt:
+        end_without_traceback()
+        raise
 
 
 def patiently(attempt_once: Callable[[], None]) -> None:

@@ -119,12 +119,16 @@ class Pacing(_Model):
     cache_mib: Annotated[int, Field(ge=1, le=4096)] = 64
 
 
+KeyName = Annotated[str, Field(pattern=r"^[^\s\x00-\x1f+]{1,200}$")]
+"""What a signed note can carry: https://c2sp.org/signed-note."""
+
+
 class SigningSettings(_Model):
     """Where the key is; never the key itself. (A name of 64 characters would be the key put by mistake.)"""
 
     key_env: EnvironmentName | None = "AUTONOMATH_FACT_SIGN_PRIVATE_KEY"
     key_file: Annotated[str, Field(min_length=1, pattern=_NOT_THE_KEY)] | None = None
-    key_name: Name = "provenance-backfill/sample"
+    key_name: KeyName = "provenance-backfill/sample"
     required: bool = False
 
 
@@ -136,8 +140,8 @@ class SealingSettings(_Model):
 
     key_env: EnvironmentName | None = "PROVENANCE_CHECKPOINT_PRIVATE_KEY"
     key_file: Annotated[str, Field(min_length=1, pattern=_NOT_THE_KEY)] | None = None
-    key_name: Name = "provenance-backfill/sample-log"
-    origin: Annotated[str, Field(pattern=r"^[^\s\x00-\x1f+]{1,200}$")] = "provenance-backfill/sample-log"
+    key_name: KeyName = "provenance-backfill/sample-log"
+    origin: KeyName = "provenance-backfill/sample-log"
 
 
 class Settings(_Model):

@@ -11,8 +11,9 @@ from tasks.engine import markers
 from tasks.engine.errors import DriftError, SigningKeyError
 from tasks.engine.paths import RunPaths
 from tasks.engine.settings import Settings
+from tasks.engine.terminal import printable
 from tasks.stores.sqlite import open_session
-from tasks.stores.sqlite_log import log_statements
+from tasks.stores.sqlite_log import log_statements, open_log_session
 from tasks.stores.sqlite_open import roll_back_hot_journal
 
 logger = logging.getLogger("luigi-interface")
@@ -36,12 +37,33 @@ def verify_schema(settings: Settings, paths: RunPaths) -> None:
             raise
     content["signing"] = _signing(settings, signer)
     markers.write_durably(paths.schema, markers.to_text(content))
+    _warn_of_rotated_keys(settings)
     for absence in content["absences"]:
         logger.warning("schema: %s", absence)
     logger.info(
         "schema: %d statements compiled against %s, %s", len(content["statements"]), settings.database_path,
         "rows will be signed" if signer else "NO SIGNING KEY: rows will get a placeholder",
     )  # fmt: skip
+
+
+def _warn_of_rotated_keys(settings: Settings) -> None:
+    """What is signed with a key after its rotation is revoked for ever: say so before it happens."""
+    signers = {signer.key_id.hex(): signer for signer in (signer_of(settings), log_signer_of(settings)) if signer}
+    if not signers:
+        return
+    try:
+        with open_log_session(settings, purpose="read") as session:
+            rotations = session.rotations()
+    except DriftError:  # no log that could be sealed, so none that could tell of a rotation
+        return
+    for attestation_id, fact_id, *_ in rotations:
+        _, old, new = [*str(fact_id).split("/"), "", ""][:3]
+        if old in signers:
+            logger.warning(
+                "signing: THE KEY %s (%s) WAS ROTATED to %s with log row %d: what it signs from there on counts as "
+                "revoked. Put the new key where the job file looks for it.",
+                old, signers[old].key_name, printable(new), attestation_id,
+            )  # fmt: skip
 
 
 def is_verified(settings: Settings, paths: RunPaths) -> bool:
@@ -110,6 +132,7 @@ def log_signer_of(settings: Settings) -> Signer | None:
         key_env=sealing.key_env,
         key_file=Path(sealing.key_file) if sealing.key_file else None,
         environ=os.environ,
+        called="sealing key",
     )
     rows = signer_of(settings) if signer else None
     if signer and rows and rows.public_key == signer.public_key:

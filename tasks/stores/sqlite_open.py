@@ -24,6 +24,7 @@ The journal mode is the operator's and is left as it is.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -74,9 +75,11 @@ def open_connection(path: Path, *, pacing: Pacing, write: bool) -> apsw.Connecti
             f"database {path}: expected a SQLite file, found a folder or device. "
             f"Set AUTONOMATH_DB_PATH or the key database. Nothing was written."
         )
-    flags = apsw.SQLITE_OPEN_READWRITE if write else apsw.SQLITE_OPEN_READONLY
+    name, flags = str(path.absolute()), apsw.SQLITE_OPEN_READWRITE if write else apsw.SQLITE_OPEN_READONLY
+    if not write and _can_never_change(path):
+        name, flags = f"{path.absolute().as_uri()}?immutable=1", flags | apsw.SQLITE_OPEN_URI
     with translated(path, "it was opened", lock_timeout=pacing.lock_timeout_seconds):
-        connection = apsw.Connection(str(path.absolute()), flags=flags | apsw.SQLITE_OPEN_NOMUTEX)
+        connection = apsw.Connection(name, flags=flags | apsw.SQLITE_OPEN_NOMUTEX)
     try:
         with translated(path, "it was opened", lock_timeout=pacing.lock_timeout_seconds):
             _configure(connection, pacing, write=write)
@@ -89,6 +92,20 @@ def open_connection(path: Path, *, pacing: Pacing, write: bool) -> apsw.Connecti
         connection.close(True)
         raise
     return connection
+
+
+def _can_never_change(path: Path) -> bool:
+    """Whether a database in WAL mode lies alone in a file system that is read-only: an auditor's copy.
+
+    SQLite cannot read one there unless it is told so, for it wants to make the files -wal and -shm.
+    Source: https://sqlite.org/wal.html#read_only_databases
+    """
+    try:
+        with path.open("rb") as file:
+            is_wal = file.read(20)[18:20] == b"\2\2"
+        return is_wal and bool(os.statvfs(path).f_flag & os.ST_RDONLY) and not Path(f"{path}-wal").exists()
+    except OSError:
+        return False
 
 
 def _configure(connection: apsw.Connection, pacing: Pacing, *, write: bool) -> None:
@@ -169,8 +186,8 @@ def _explained(error: apsw.Error, path: Path, when: str, written: str) -> Proven
         )
     if isinstance(error, apsw.CantOpenError):
         return DatabaseError(
-            f"{place}: cannot be opened while {when}. {written} In WAL mode SQLite needs the files -wal and -shm "
-            f"beside it: check that they are there or that the folder may be written."
+            f"{place}: SQLite cannot open it, or a file beside it ({when}). {written} In WAL mode it needs the files "
+            f"-wal and -shm there: check that they are there or that the folder may be written."
         )
     if isinstance(error, apsw.ReadOnlyError):
         return DatabaseError(f"{place}: read-only while {when}. {written} Check the owner and mode of file and folder.")

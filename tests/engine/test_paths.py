@@ -37,6 +37,12 @@ def test_asking_for_paths_creates_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("run_id", ["checkpoints", "payload-digests"])
+def test_a_run_never_lies_where_all_runs_keep_something(run_id: str) -> None:
+    with pytest.raises(ParameterError, match=f"--run-id '{run_id}' is taken"):
+        RunPaths(STATE, run_id, dry_run=False)
+
+
 @pytest.mark.parametrize("run_id", ["2026-11-22", "a", "7", "A_b.c-d", "x" * 100])
 def test_a_run_id_can_be_any_plain_folder_name(run_id: str) -> None:
     assert RunPaths(STATE, run_id, dry_run=False).run == STATE / run_id

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import sys
+from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,12 +19,13 @@ from tasks.attestation import notes
 from tasks.attestation.checkpoints import Checkpoint, InclusionProof
 from tasks.attestation.merkle import leaf_hash
 from tasks.attestation.notes import VerifierKey
-from tasks.attestation.proofs import check_proof, encode_extra
+from tasks.attestation.proofs import Checked, check_proof, encode_extra
 from tasks.attestation.signing import Signer
 from tasks.cli import main
 from tasks.engine.errors import ProofError
 from tasks.engine.proving import prove
 
+ROOT = Path(__file__).parents[2]
 ROWS = VerifierKey("provenance-backfill/sample", Signer(key_name="a", seed=bytes(range(32))).public_key)
 LOG = VerifierKey("provenance-backfill/sample-log", Signer(key_name="a", seed=bytes(range(32, 64))).public_key)
 OTHER = VerifierKey("somebody/else", Signer(key_name="a", seed=bytes(range(100, 132))).public_key)
@@ -243,3 +246,38 @@ def test_no_lie_of_a_log_makes_a_proof_hold(lie: str) -> None:
 def test_an_unsigned_row_is_no_proof_of_what_it_does_not_say() -> None:
     proof = lying_log(blob=bytes(64), payload_sha256="00" * 32)
     assert check_proof(proof, [ROWS], [LOG]).signature == "malformed"
+
+
+EVIL = "\x1b[2J\nverdict: clean\x9b8m\u202e"
+
+
+def prints_as_lines(text: str) -> bool:
+    return all(line.isprintable() for line in text.split("\n"))
+
+
+def test_nothing_of_a_proof_reaches_the_terminal_raw_or_as_if_it_held() -> None:
+    checked = Checked("invalid", "not_proven", f"why {EVIL}", EVIL, {"fact_id": EVIL}, 0, 1, EVIL, EVIL)
+    words = checked.words()
+    assert prints_as_lines(words)
+    lines = words.split("\n")
+    assert len(lines) == 4 and lines[0].startswith("DOES NOT HOLD: why")
+    assert all("nothing of it holds" in line for line in lines[1:3])
+    holds = replace(checked, signature="valid", inclusion="proven").words()
+    assert prints_as_lines(holds) and "nothing of it holds" not in holds
+
+
+def test_an_audit_prints_nothing_of_the_database_raw(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTONOMATH_DB_PATH", str(store.path))
+    monkeypatch.setenv("PROVENANCE_STATE_DIR", str(store.folder / "state"))
+    monkeypatch.chdir(ROOT)
+    store.attest(EVIL)
+    store.seal()
+    store.execute("UPDATE am_fact_metadata SET source_doc = 'https://elsewhere.test/'")
+    checkpoint = str(sorted((store.folder / "state").rglob("*.checkpoint"))[-1])
+    audit = ["audit", "--checkpoint", checkpoint, "--key", str(ROWS), "--log-key", str(LOG)]
+
+    result = CliRunner().invoke(main, audit)
+
+    assert result.exit_code == 1 and "metadata_edited" in result.output
+    assert prints_as_lines(result.output)
+    assert CliRunner().invoke(main, [*audit, "--root-only", "--sample", "5"]).exit_code == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,3 +77,36 @@ def test_a_lock_is_asked_for_again_every_millisecond_until_its_time_is_up(monkey
             tries += 1
         assert 49 <= tries <= 51, lock
     assert not sqlite_open.Patience(0)(0)
+
+
+_READ_ONLY_MOUNT = """
+mount --bind {folder} {folder} && mount -o remount,ro,bind {folder} &&
+{python} -c "
+from pathlib import Path
+from tasks.engine.settings import Pacing
+from tasks.stores.sqlite_open import open_connection
+connection = open_connection(Path('{folder}/copy.db'), pacing=Pacing(), write=False)
+print(connection.execute('SELECT count(*) FROM am_entity_facts').fetchall()[0][0])
+"
+"""
+
+
+def test_a_copy_in_wal_mode_on_a_read_only_disk_can_be_read(store: Any, tmp_path: Path) -> None:
+    made = store()
+    made.add_facts({"id": key} for key in range(1, 8))
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    shutil.copy(made.path, folder / "copy.db")
+    if shutil.which("unshare") is None:
+        pytest.skip("no unshare here")
+    script = _READ_ONLY_MOUNT.format(folder=folder, python=sys.executable)
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    if "mount" in done.stderr or "unshare" in done.stderr:
+        pytest.skip(f"no mounts for this user: {done.stderr.strip()}")
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "7", "")
+    assert sorted(path.name for path in folder.iterdir()) == ["copy.db"]
