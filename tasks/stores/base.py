@@ -199,7 +199,8 @@ class Session(Protocol):
     def read_batch(self, *, after: Key, through: Key, limit: int, with_null_keys: bool) -> BatchRead:
         """Read at most `limit` residual facts of `(after, through]`, in key order, as one snapshot.
 
-        Fewer where the values are long: those after the one that makes them 16 MiB wait for the next batch.
+        Fewer where the values are long: those after the one that makes them 8 million characters wait for the next
+        batch.
         `with_null_keys` counts the facts without a key too; it has no effect unless `after` is None.
         """
 

@@ -89,7 +89,7 @@ def test_a_batch_of_long_rows_is_cut_short_and_the_next_one_goes_on(
     store, settings = attested(FACTS, signed=False)
     if broken:
         store.execute("UPDATE am_fact_metadata SET source_doc = CAST(x'c328' AS TEXT) WHERE fact_id = '3'")
-    monkeypatch.setattr(sqlite, "_MOST_BATCH_BYTES", 0)
+    monkeypatch.setattr(sqlite, "_MOST_BATCH_TEXT", 0)
     read, batches = SqliteResigningSession.read_pending, []
     monkeypatch.setattr(
         SqliteResigningSession, "read_pending", lambda *a, **k: batches.append(read(*a, **k)) or batches[-1]

@@ -124,7 +124,7 @@ def test_a_batch_of_long_values_is_cut_short_and_the_next_one_goes_on(
     made.add_facts({"id": key, "source_url": f"https://a.test/{key}" + "x" * (key % 5) * 900} for key in range(1, 51))
     if broken:
         made.execute("UPDATE am_entity_facts SET source_url = CAST(x'c328' AS TEXT) WHERE id = 20")
-    monkeypatch.setattr(sqlite, "_MOST_BATCH_BYTES", 20_000)
+    monkeypatch.setattr(sqlite, "_MOST_BATCH_TEXT", 9_000)
     if mode == "signed":
         monkeypatch.setenv("AUTONOMATH_FACT_SIGN_PRIVATE_KEY", "11" * 32)
     batches = []
