@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from tasks.attestation.signing import Signer
+from tasks.engine import chunk_runs
 from tasks.engine.planning import plan_run
 
 TASK_FAILED, SCHEDULING_ERROR, UNHANDLED = 30, 35, 40
@@ -230,6 +232,24 @@ def test_ctrl_c_ends_with_a_line_that_says_where_the_chunk_stopped(facts: Any, s
     assert process.returncode != 0
     assert "interrupted. It stopped at 4 with 4 rows written; run the same command again, it continues" in stderr
     assert "Traceback" not in stderr
+
+
+def test_ctrl_c_ends_a_dry_run_with_a_line_too(
+    facts: Any, settings: Any, paths: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = settings(facts)
+    where = paths(config, dry_run=True)
+    plan_run(config, where, max_rows=None, created_at="2026-11-22T00:00:00.000Z")
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(chunk_runs, "rehearse_chunk", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        chunk_runs.run_chunk(config, where, 1, progress=lambda _: None)
+    assert "chunk 1: interrupted. Nothing was written; run the same command again." in caplog.text
+    assert sys.excepthook is not sys.__excepthook__
 
 
 def test_a_key_that_was_rotated_is_warned_of_before_it_signs(facts: Any, settings: Any, luigi: Any) -> None:

@@ -58,7 +58,7 @@ class Checked:
         """For people. Nothing from the proof is printed raw, and what does not hold is not told as if it did."""
         lines = [f"{'holds' if self.holds else 'DOES NOT HOLD'}: {self.detail}"]
         if self.record is not None:
-            says = "" if self.holds else "the proof says, and nothing of it holds: "
+            says = "" if self.holds else "the proof says, do not rely on it: "
             lines.append(f"  {says}fact {self.fact_id}: {json.dumps(self.record, ensure_ascii=False)}")
             lines.append(f"  {says}leaf {self.leaf} of {self.tree_size} in {self.origin}, signed at {self.signed_at}")
         return "\n".join(map(printable, [*lines, f"  signature: {self.signature}; in the log: {self.inclusion}"]))

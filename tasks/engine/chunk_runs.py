@@ -62,6 +62,8 @@ def run_chunk(settings: Settings, paths: RunPaths, number: int, *, progress: Cal
     try:
         patiently(lambda: _attempt(settings, paths, number, progress))
     except KeyboardInterrupt:
+        if paths.dry_run:
+            logger.warning("chunk %d: interrupted. Nothing was written; run the same command again.", number)
         end_without_traceback()
         raise
 
