@@ -244,12 +244,15 @@ def test_ctrl_c_ends_a_dry_run_with_a_line_too(
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    told: list[type[BaseException]] = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, *_: told.append(kind))
     monkeypatch.setattr(chunk_runs, "rehearse_chunk", interrupted)
     with pytest.raises(KeyboardInterrupt):
         chunk_runs.run_chunk(config, where, 1, progress=lambda _: None)
     assert "chunk 1: interrupted. Nothing was written; run the same command again." in caplog.text
-    assert sys.excepthook is not sys.__excepthook__
+    for error in (KeyboardInterrupt(), ValueError()):
+        sys.excepthook(type(error), error, None)
+    assert told == [ValueError]
 
 
 def test_a_key_that_was_rotated_is_warned_of_before_it_signs(facts: Any, settings: Any, luigi: Any) -> None:

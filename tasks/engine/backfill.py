@@ -112,8 +112,7 @@ def _write_next_batch(session: Session, preparation: _Preparation, row: LedgerRo
     write = preparation.prepare(row, batch, mark)
     log_rows = session.write_batch(write)
     if log_rows and run.signer and run.log_signer:
-        attested = write.in_order()
-        signed = [(signature_hex(blob), digest) for _, blob, digest in attested if digest is not None]
+        signed = [(signature_hex(blob), digest) for _, blob, digest, _ in write.in_order() if digest is not None]
         leave_digests(run.settings.state_dir, log_rows, signed, run.log_signer)
     return log_rows is not None
 

@@ -143,7 +143,7 @@ def _heads(rows: Sequence[LogRow]) -> bytes | None:
 def _all_files(state_dir: str) -> list[DigestFile]:
     """Whole files, and those that a crash left half written."""
     folder, found = digests_folder(state_dir), []
-    with suppress(FileNotFoundError, NotADirectoryError):
+    with suppress(OSError):  # not there, or not to be read: then there is no shortcut
         for entry in os.scandir(folder):
             name = _NAME.fullmatch(entry.name)
             if name:

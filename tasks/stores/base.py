@@ -132,13 +132,11 @@ class BatchWrite:
     seconds: float
     plain: PlainCounts = PlainCounts()
 
-    def in_order(self) -> list[Attested]:
-        """Inserts and updates in the order of their fact ids, which is that of their rows in the log."""
-        return sorted([*self.inserts, *self.updates], key=_fact_id)
-
-
-def _fact_id(attested: Attested) -> str:
-    return attested[0].fact_id
+    def in_order(self) -> list[tuple[Record, bytes, bytes | None, int]]:
+        """Inserts (0) and updates (1) in the order of their fact ids: so they are written, and so they are logged."""
+        rows = [(*attested, 0) for attested in self.inserts] + [(*attested, 1) for attested in self.updates]
+        rows.sort(key=lambda row: row[0].fact_id)
+        return rows
 
 
 class Session(Protocol):

@@ -6,7 +6,6 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
-from operator import itemgetter
 from typing import Any
 
 import apsw
@@ -381,10 +380,8 @@ class SqliteSession:
         return ids
 
     def _stage(self, batch: BatchWrite) -> None:
-        """Sorted by fact_id, the order of the index that costs most to keep. Locks nothing: staging is temporary."""
-        rows = [(*record, blob, signature_hex(blob), 0) for record, blob, _ in batch.inserts]
-        rows += [(*record, blob, signature_hex(blob), 1) for record, blob, _ in batch.updates]
-        rows.sort(key=itemgetter(0))
+        """By fact_id, the order of the index that costs most to keep. Locks nothing: staging is temporary."""
+        rows = [(*record, blob, signature_hex(blob), is_update) for record, blob, _, is_update in batch.in_order()]
         with self._transaction("begin_read"), self._translated("stage_row"):
             if batch.plain == PlainCounts():
                 self._run("clear_staging")

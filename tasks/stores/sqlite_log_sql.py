@@ -7,7 +7,7 @@ text as its bytes) for each, which no stored value can break, and is read where 
 from __future__ import annotations
 
 from tasks.engine.binding import SidecarBinding
-from tasks.stores.sqlite_sql import CATALOGUE_STATEMENTS, Statement, quoted
+from tasks.stores.sqlite_sql import CATALOGUE_STATEMENTS, TRANSACTION, Statement, quoted
 
 __all__ = ["CATALOGUE_STATEMENTS", "build_log_statements"]
 
@@ -46,16 +46,7 @@ def layout_of(tile: str) -> str:
 def build_log_statements(binding: SidecarBinding) -> tuple[Statement, ...]:
     """All statements that seal, audit, prove or rotate."""
     sql = _Builder(binding)
-    return (*_TRANSACTION, *sql.walking(), *sql.leaves(), *sql.sealing(), *sql.auditing(), *sql.appending())
-
-
-_TRANSACTION = (
-    Statement("schema_version", "PRAGMA schema_version", "batch"),
-    Statement("begin_read", "BEGIN", "batch"),
-    Statement("begin_write", "BEGIN IMMEDIATE", "batch", writes=True),
-    Statement("commit", "COMMIT", "batch"),
-    Statement("rollback", "ROLLBACK", "batch"),
-)
+    return (*TRANSACTION, *sql.walking(), *sql.leaves(), *sql.sealing(), *sql.auditing(), *sql.appending())
 
 
 def _raw(expression: str) -> str:

@@ -16,7 +16,7 @@ from tasks.stores.sqlite_plain import (
     unless_long,
     upper_of_plain,
 )
-from tasks.stores.sqlite_sql import STAGING, FactSql, Statement, key_value, quoted, raw_value
+from tasks.stores.sqlite_sql import STAGING, TRANSACTION, FactSql, Statement, key_value, quoted, raw_value
 
 # A staged row without a signature gets a placeholder when it is written: it need not be copied about so often.
 _SIGNATURE = f"coalesce(b.ed25519_sig, zeroblob({len(PLACEHOLDER)}))"
@@ -26,17 +26,8 @@ _SIGNATURE_HEX = f"coalesce(b.signature_hex, '{PLACEHOLDER_HEX}')"
 def build_statements(binding: Binding) -> tuple[Statement, ...]:
     """All statements of a run, in the order in which a run first needs them."""
     sql = RunSql(binding)
-    return (*_TRANSACTION, *sql.planning(), *sql.reading(), *sql.ledger(), *sql.writing(), *sql.closing())
+    return (*TRANSACTION, *sql.planning(), *sql.reading(), *sql.ledger(), *sql.writing(), *sql.closing())
 
-
-_TRANSACTION = (
-    Statement("schema_version", "PRAGMA schema_version", "batch"),
-    Statement("data_version", "PRAGMA data_version", "once"),
-    Statement("begin_read", "BEGIN", "batch"),
-    Statement("begin_write", "BEGIN IMMEDIATE", "batch", writes=True),
-    Statement("commit", "COMMIT", "batch"),
-    Statement("rollback", "ROLLBACK", "batch"),
-)
 
 _RUN_COLUMNS = "plan_id, plan, started_at, finished_at, attester, key_id"
 _COUNTS = (
@@ -62,6 +53,7 @@ class RunSql(FactSql):
         walk = f"FROM {self.joined} WHERE {self.key} IS NOT NULL AND {self.residual} ORDER BY {self.key}"
         onwards = f"FROM {self.joined} WHERE {self.key} > {self.after} AND {self.residual} ORDER BY {self.key}"
         return (
+            Statement("data_version", "PRAGMA data_version", "once"),
             Statement("residual_key_first", f"SELECT {key} {walk} LIMIT 1 OFFSET :skip", "once"),
             Statement("residual_key", f"SELECT {key} {onwards} LIMIT 1 OFFSET :skip", "once"),
             Statement(

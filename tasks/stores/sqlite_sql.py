@@ -37,6 +37,15 @@ class Statement:
     positional: int = 0
 
 
+TRANSACTION = (
+    Statement("schema_version", "PRAGMA schema_version", "batch"),
+    Statement("begin_read", "BEGIN", "batch"),
+    Statement("begin_write", "BEGIN IMMEDIATE", "batch", writes=True),
+    Statement("commit", "COMMIT", "batch"),
+    Statement("rollback", "ROLLBACK", "batch"),
+)
+"""What every session that may write begins and ends its transactions with."""
+
 CATALOGUE_STATEMENTS = (
     Statement("encoding", "PRAGMA encoding", "once"),
     Statement("table_list", "SELECT CAST(name AS BLOB), type, wr FROM pragma_table_list WHERE schema = 'main'", "once"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from hashlib import sha256
@@ -157,6 +158,17 @@ def test_a_disk_that_refuses_is_told_of_and_stops_nothing(tmp_path: Path, caplog
 
     assert "cannot be written" in caplog.text and "payload-digests" in caplog.text
     assert look_up(tmp_path, range(1, 3)) is None
+
+
+def test_a_folder_that_may_not_be_read_counts_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave(tmp_path, range(5, 10))
+
+    def refuse(*_: Any) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert find_digests(str(tmp_path)) == []
+    remove_digests(str(tmp_path), through=100)
 
 
 # -- from a run to the seal ----------------------------------------------------------------------------

@@ -1,9 +1,6 @@
 -- schema_version (batch)
 PRAGMA schema_version;
 
--- data_version (once)
-PRAGMA data_version;
-
 -- begin_read (batch)
 BEGIN;
 
@@ -15,6 +12,9 @@ COMMIT;
 
 -- rollback (batch)
 ROLLBACK;
+
+-- data_version (once)
+PRAGMA data_version;
 
 -- residual_key_first (once)
 SELECT typeof(f."id") = 'text', CASE typeof(f."id") WHEN 'text' THEN CAST(f."id" AS BLOB) ELSE f."id" END FROM "am_entity_facts" AS f LEFT JOIN "am_fact_metadata" AS m ON m."fact_id" = CAST(f."id" AS TEXT) WHERE f."id" IS NOT NULL AND (m."fact_id" IS NULL OR (m."source_doc" IS NULL AND (coalesce(trim(f."source_url", char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> '' OR typeof(f."source_url") = 'blob' OR coalesce(trim((SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id"), char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> '' OR typeof((SELECT s."source_url" FROM "am_source" AS s WHERE s."id" = f."source_id")) = 'blob'))) ORDER BY f."id" LIMIT 1 OFFSET :skip;

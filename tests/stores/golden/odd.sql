@@ -1,9 +1,6 @@
 -- schema_version (batch)
 PRAGMA schema_version;
 
--- data_version (once)
-PRAGMA data_version;
-
 -- begin_read (batch)
 BEGIN;
 
@@ -15,6 +12,9 @@ COMMIT;
 
 -- rollback (batch)
 ROLLBACK;
+
+-- data_version (once)
+PRAGMA data_version;
 
 -- residual_key_first (once)
 SELECT typeof(f."the ""key""") = 'text', CASE typeof(f."the ""key""") WHEN 'text' THEN CAST(f."the ""key""" AS BLOB) ELSE f."the ""key""" END FROM "事実 table" AS f LEFT JOIN "am_fact_metadata" AS m ON m."fact_id" = CAST(f."the ""key""" AS TEXT) AND typeof(f."the ""key""") IN ('integer', 'text') WHERE f."the ""key""" IS NOT NULL AND (m."fact_id" IS NULL OR (m."source_doc" IS NULL AND (coalesce(trim(f."source_url", char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233, 8239, 8287, 12288)), '') <> '' OR typeof(f."source_url") = 'blob'))) AND NOT (typeof(f."the ""key""") = 'text' AND EXISTS (SELECT 1 FROM "事実 table" AS g WHERE g."the ""key""" = CAST(f."the ""key""" AS INTEGER) + 0 AND typeof(g."the ""key""") = 'integer' AND CAST(g."the ""key""" AS TEXT) = f."the ""key""")) ORDER BY f."the ""key""" LIMIT 1 OFFSET :skip;
