@@ -240,6 +240,15 @@ def test_a_log_is_sealed_alike_with_digests_and_without(
     assert digest_files(config) == []
 
 
+def test_a_signed_batch_is_logged_in_the_order_of_its_fact_ids(signed: Any, settings: Any, run: Any) -> None:
+    """That of the index that costs most to keep, whether a fact is inserted or updated."""
+    made, _ = signed
+    run(settings(made))
+
+    logged = [fact_id for fact_id, _, _ in made.log()]
+    assert len(logged) == 25 and logged == sorted(logged)
+
+
 def test_files_that_came_too_late_are_removed_by_the_next_seal(backfilled: Any) -> None:
     _, config = backfilled
     seal_log(config, run_id="seal")
