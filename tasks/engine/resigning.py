@@ -143,13 +143,15 @@ def sign_chunk(session: ResigningSession, run: ChunkRun, sealed: SealedDigests) 
 def _write_next_batch(session: ResigningSession, run: ChunkRun, bar: _Bar, row: LedgerRow, mark: float) -> bool:
     assert run.signer is not None  # require_signer has seen to it
     batch = session.read_pending(after=row.cursor, through=run.chunk.through, limit=run.settings.pacing.batch_rows)
-    signatures, refused = list[SignatureWrite](), list[Reject]()
+    passed, payloads, refused = list[PendingRow](), list[bytes](), list[Reject]()
     for pending in batch.rows:
         payload_or_refusal = bar.payload(pending)
         if isinstance(payload_or_refusal, Reject):
             refused.append(payload_or_refusal)
         else:
-            signatures.append(_signature(run.signer, pending, payload_or_refusal))
+            passed.append(pending)
+            payloads.append(payload_or_refusal)
+    signatures = [_signature(row, blob) for row, blob in zip(passed, run.signer.blobs(payloads), strict=True)]
     write = BatchWrite(
         run_id=run.plan.run_id,
         plan_id=run.plan.plan_id,
@@ -169,8 +171,7 @@ def _write_next_batch(session: ResigningSession, run: ChunkRun, bar: _Bar, row: 
     return session.write_signatures(write, signatures)
 
 
-def _signature(signer: Signer, row: PendingRow, payload: bytes) -> SignatureWrite:
-    blob = signer.blob(payload)
+def _signature(row: PendingRow, blob: bytes) -> SignatureWrite:
     notes = json.dumps({"supersedes": row.attestation_id, "type": "re-signed"}, separators=(",", ":"))
     return SignatureWrite(*row[:6], blob, signature_hex(blob), row.attestation_id, notes)
 

@@ -130,6 +130,7 @@ class SigningSettings(_Model):
     key_file: Annotated[str, Field(min_length=1, pattern=_NOT_THE_KEY)] | None = None
     key_name: KeyName = "provenance-backfill/sample"
     required: bool = False
+    compiled: bool = True
 
 
 class SealingSettings(_Model):

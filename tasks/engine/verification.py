@@ -42,7 +42,7 @@ def verify_schema(settings: Settings, paths: RunPaths) -> None:
         logger.warning("schema: %s", absence)
     logger.info(
         "schema: %d statements compiled against %s, %s", len(content["statements"]), settings.database_path,
-        "rows will be signed" if signer else "NO SIGNING KEY: rows will get a placeholder",
+        f"rows will be signed, by {signer.blobs_by}" if signer else "NO SIGNING KEY: rows will get a placeholder",
     )  # fmt: skip
 
 
@@ -112,6 +112,7 @@ def signer_of(settings: Settings) -> Signer | None:
         key_env=signing.key_env,
         key_file=Path(signing.key_file) if signing.key_file else None,
         environ=os.environ,
+        compiled=signing.compiled,
     )
     if signer is None and signing.required:
         raise SigningKeyError(
