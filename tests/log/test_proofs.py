@@ -70,7 +70,7 @@ def test_keys_decide(sealed: Any) -> None:
     assert "NOT VERIFIED" in without.words()
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_any_flipped_bit_breaks_a_proof(sealed_once: Any, at: int, bit: int) -> None:
     proof = prove(sealed_once.settings, "5")

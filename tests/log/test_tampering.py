@@ -139,7 +139,7 @@ def contents(store: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("tamper", TAMPERINGS)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), again=st.integers(0, 1))
 def test_tampering_is_always_named_and_both_opinions_agree(
     tamper: Tamper, seed: int, again: int, sealed_once: Any, agree: Any
@@ -154,7 +154,7 @@ def test_tampering_is_always_named_and_both_opinions_agree(
         assert agree(store)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(
         st.tuples(
