@@ -19,7 +19,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from tasks.attestation.merkle import EMPTY_ROOT, HASH_BYTES
+from tasks.attestation.batch_hashing import HASH_BYTES
+from tasks.attestation.merkle import EMPTY_ROOT
 from tasks.attestation.merkle_proofs import verify_inclusion
 from tasks.attestation.notes import Note, VerifierKey, decode_base64, encode_base64, verify
 from tasks.engine.errors import NoteError

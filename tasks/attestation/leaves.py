@@ -20,9 +20,10 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from itertools import repeat
 from json.encoder import encode_basestring
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from tasks.attestation.merkle import HASH_BYTES, leaf_hash
+from tasks.attestation.batch_hashing import DIGEST, HASH_BYTES, Template, hash_rows, split_hashes
+from tasks.attestation.merkle import leaf_hash
 from tasks.attestation.signing import PLACEHOLDER_HEX
 from tasks.engine.derivation import NotUtf8
 
@@ -65,11 +66,11 @@ class PayloadRow(NamedTuple):
 
 
 class Leaves(NamedTuple):
-    """Leaves in order: their attestation ids, payload digests (NO_DIGEST for none) and leaf hashes."""
+    """Leaves in order: attestation ids, and side by side payload digests (NO_DIGEST for none) and hashes."""
 
     attestation_ids: list[int]
-    digests: list[bytes]
-    hashes: list[bytes]
+    digests: bytes
+    hashes: bytes
 
 
 class LatestRow(NamedTuple):
@@ -182,8 +183,14 @@ def sealed_digest(row: AttestedRow) -> bytes:
 
 # --- many at once -----------------------------------------------------------------------------------
 #
-# The same as above, several times faster, column by column, for rows that hold what they should. Where one does not,
-# its column raises TypeError, and all of them go the plain way.
+# The same as above, several times faster, for rows that hold what they should. Where one does not, one of its columns
+# raises TypeError, and all of them go the plain way.
+
+_LEAF: Template = (
+    '\0{"attestation_id":', 0, ',"attester":', 1, ',"fact_id":', 2, ',"notes":', 3,
+    ',"payload_sha256":', DIGEST, ',"signature_hex":', 4, ',"signed_at":', 5, "}",
+)  # fmt: skip
+"""`leaf_data` of a LogRow whose columns are all text or NULL, behind the zero that leaf hashes begin with."""
 
 _ESCAPED = (ord('"'), ord("\\"), *range(0x20))
 _BOUNDS = {float, type(None)}
@@ -210,32 +217,41 @@ class _Bands(dict["tuple[Value, Value]", str]):
         return text
 
 
-class LeafHasher:
-    """Hashes leaves, many at once. Remembers how texts and bands that come again are spelt: a few MB at most."""
+def leaf_hashes(rows: Sequence[tuple[Any, ...]], digests: bytes) -> bytes:
+    """The leaf hashes of rows, side by side, given their payload digests, side by side.
+
+    A row is a LogRow, or a tuple that begins with its columns.
+    """
+    try:
+        return hash_rows(_LEAF, rows, digests)
+    except TypeError:
+        some = zip(rows, split_hashes(digests), strict=True)
+        return b"".join([leaf_hash(leaf_data(LogRow(*row[:6]), digest)) for row, digest in some])
+
+
+def marks_of(hashes: bytes) -> bytes:
+    """The first MARK_BYTES of each of the leaf hashes, side by side."""
+    return memoryview(hashes).cast("Q")[:: HASH_BYTES // MARK_BYTES].tobytes() if hashes else b""
+
+
+class LeafMaker:
+    """Makes leaves of rows that are not sealed yet, many at once. Remembers how texts and bands that come again are
+    spelt: a few MB at most.
+    """
 
     _REMEMBERED = 50_000
 
     def __init__(self) -> None:
         self._bands, self._quoted = _Bands(), _Quoted({None: "null"})
 
-    def new_leaves(self, rows: Sequence[AttestedRow]) -> Leaves:
+    def leaves(self, rows: Sequence[AttestedRow]) -> Leaves:
         """The leaves that rows get when they are sealed now. Takes plain tuples too."""
         self._forget()
         try:
-            return _new_leaves(rows, self._bands, self._quoted) if rows else Leaves([], [], [])
+            digests = b"".join(_digests(rows, self._bands, self._quoted)) if rows else b""
         except TypeError:
-            rows = [AttestedRow(*row) for row in rows]
-            digests = [sealed_digest(row) for row in rows]
-            hashes = [leaf_hash(leaf_data(LogRow(*row[:6]), d)) for row, d in zip(rows, digests, strict=True)]
-            return Leaves([row.attestation_id for row in rows], digests, hashes)
-
-    def sealed_hashes(self, rows: Sequence[LogRow], digests: Sequence[bytes]) -> list[bytes]:
-        """The leaf hashes of rows whose payload digests were kept. Takes plain tuples too."""
-        self._forget()
-        try:
-            return _sealed_hashes(rows, digests, self._quoted) if rows else []
-        except TypeError:
-            return [leaf_hash(leaf_data(LogRow(*row), digest)) for row, digest in zip(rows, digests, strict=True)]
+            digests = b"".join([sealed_digest(AttestedRow(*row)) for row in rows])
+        return Leaves([row[0] for row in rows], digests, leaf_hashes(rows, digests))
 
     def _forget(self) -> None:
         if len(self._bands) > self._REMEMBERED:
@@ -244,65 +260,28 @@ class LeafHasher:
             self._quoted = _Quoted({None: "null"})
 
 
-def _new_leaves(rows: Sequence[AttestedRow], bands: _Bands, quoted: _Quoted) -> Leaves:
+def _digests(rows: Sequence[AttestedRow], bands: _Bands, quoted: _Quoted) -> list[bytes]:
+    """`sealed_digest` of each row."""
     (
-        ids, attesters, fact_ids, notes, signatures, signed_at,
+        _, _, fact_ids, _, signatures, _,
         lowers, uppers, extracted_at, fact_ids_in_metadata, source_docs, verified_by, blobs, latest,
     ) = zip(*rows, strict=True)  # fmt: skip
     if not {*map(type, lowers), *map(type, uppers)} <= _BOUNDS or {*map(type, blobs)} != {bytes}:
         raise TypeError("a bound that is no binary64, or a signature that is no BLOB")
-    names = _between_quotes(fact_ids)
-    in_metadata = tuple([(blob if len(blob) == _SIGNATURE_BYTES else blob[8:72]).hex() for blob in blobs])
-    digests = [
+    in_metadata = [(blob if len(blob) == _SIGNATURE_BYTES else blob[8:72]).hex() for blob in blobs]
+    return [
         sha256(f'{band},"extracted_at":"{at}","fact_id":"{name}","source_doc":{source_doc}{verifier}'.encode()).digest()
         if held == signature and fact_id_in_metadata == fact_id and is_latest != 0
         else NO_DIGEST
         for held, signature, fact_id_in_metadata, fact_id, is_latest, band, at, name, source_doc, verifier in zip(
             in_metadata, signatures, fact_ids_in_metadata, fact_ids, latest,
             map(bands.__getitem__, zip(lowers, uppers, strict=True)),
-            _between_quotes(extracted_at), names,
+            _between_quotes(extracted_at), _between_quotes(fact_ids),
             ["null" if doc is None else encode_basestring(doc) for doc in source_docs],
             _framed(',"verified_by":', verified_by, "}", quoted),
             strict=True,
         )
     ]  # fmt: skip
-    spelt = in_metadata if in_metadata == signatures else _between_quotes(signatures)  # hexadecimal is not escaped
-    return Leaves(list(ids), digests, _hashes(ids, attesters, names, notes, digests, spelt, signed_at, quoted))
-
-
-def _sealed_hashes(rows: Sequence[LogRow], digests: Sequence[bytes], quoted: _Quoted) -> list[bytes]:
-    ids, attesters, fact_ids, notes, signatures, signed_at = zip(*rows, strict=True)
-    names, spelt = _between_quotes(fact_ids), _between_quotes(signatures)
-    return _hashes(ids, attesters, names, notes, digests, spelt, signed_at, quoted)
-
-
-def _hashes(
-    ids: Sequence[int],
-    attesters: Sequence[str | None],
-    names: Sequence[str],
-    notes: Sequence[str | None],
-    digests: Sequence[bytes],
-    signatures: Sequence[str],
-    signed_at: Sequence[str | None],
-    quoted: _Quoted,
-) -> list[bytes]:
-    """The leaf hashes of columns. Of `names`, the fact ids, and `signatures` comes what stands between the quotes."""
-    words = ["null" if digest == NO_DIGEST else f'"{digest.hex()}"' for digest in digests]
-    return [
-        sha256(
-            f'\0{{"attestation_id":{number}{attester}{name}{note}{word},"signature_hex":"{signature}{time}'.encode()
-        ).digest()
-        for number, attester, name, note, word, signature, time in zip(
-            ids,
-            _framed(',"attester":', attesters, ',"fact_id":"', quoted),
-            names,
-            _framed('","notes":', notes, ',"payload_sha256":', quoted),
-            words,
-            signatures,
-            _framed('","signed_at":', signed_at, "}", quoted),
-            strict=True,
-        )
-    ]
 
 
 def _framed(before: str, column: Sequence[str | None], after: str, quoted: _Quoted) -> Iterable[str]:

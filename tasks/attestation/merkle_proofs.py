@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
-from tasks.attestation.merkle import HASH_BYTES, Frontier, node_hash
+from tasks.attestation.batch_hashing import HASH_BYTES
+from tasks.attestation.merkle import Frontier, node_hash
 
 Range = tuple[int, int]
 """Leaves `start` up to, not including, `end`."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tasks.attestation.merkle import Frontier, root_of
+from tasks.attestation.batch_hashing import HASH_BYTES, perfect_root
+from tasks.attestation.merkle import Frontier
 
 
 def subtrees(start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -24,10 +25,13 @@ def subtrees(start: int, end: int) -> Iterator[tuple[int, int]]:
         start += 1 << level
 
 
-def subtree_roots(start: int, hashes: Sequence[bytes]) -> list[bytes]:
-    """The roots of `subtrees` over leaf hashes, the first of which is leaf `start`."""
-    end = start + len(hashes)
-    return [root_of(hashes[at - start : at - start + (1 << level)]) for at, level in subtrees(start, end)]
+def subtree_roots(start: int, hashes: bytes) -> bytes:
+    """The roots of `subtrees` over leaf hashes, side by side as these are. The first of them is leaf `start`."""
+    roots, taken = list[bytes](), 0
+    for _, level in subtrees(start, start + len(hashes) // HASH_BYTES):
+        roots.append(perfect_root(hashes[taken : taken + (HASH_BYTES << level)]))
+        taken += HASH_BYTES << level
+    return b"".join(roots)
 
 
 def grow(frontier: Frontier, end: int, roots: Sequence[bytes]) -> None:

@@ -16,15 +16,17 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from operator import lt
 
+from tasks.attestation.batch_hashing import HASH_BYTES, split_hashes
 from tasks.attestation.leaves import (
     MARK_BYTES,
     NO_DIGEST,
     LatestRow,
-    LeafHasher,
     LogRow,
     PayloadRow,
     Value,
     leaf_data,
+    leaf_hashes,
+    marks_of,
     payload_of,
     raw_signature,
 )
@@ -35,7 +37,7 @@ from tasks.attestation.verdicts import Finding, Verdict
 from tasks.engine.collector import no_collector
 from tasks.engine.derivation import NotUtf8
 from tasks.engine.settings import Settings
-from tasks.stores.log_base import FIRST_ID, Tile, TileHead, split_hashes
+from tasks.stores.log_base import FIRST_ID, Tile, TileHead
 from tasks.stores.sqlite_log import SqliteLogSession, open_log_session
 
 KEPT = 100
@@ -88,18 +90,16 @@ class Audited:
 def audit_range(task: tuple[Settings, AuditRange]) -> Audited:
     """Audit one range. Runs in a process of its own: opens and closes its session."""
     settings, part = task
-    result, hasher = Audited(), LeafHasher()
+    result = Audited()
     with open_log_session(settings, purpose="read") as session, no_collector():
         first = FIRST_ID if part.behind is None else part.behind + 1
         for head in part.tiles:
-            _audit_tile(session, head, first, part, hasher, result)
+            _audit_tile(session, head, first, part, result)
             first = head.last_id + 1
     return result
 
 
-def _audit_tile(
-    session: SqliteLogSession, head: TileHead, first: int, part: AuditRange, hasher: LeafHasher, result: Audited
-) -> None:
+def _audit_tile(session: SqliteLogSession, head: TileHead, first: int, part: AuditRange, result: Audited) -> None:
     tile = session.read_tile(head)
     ids = tile.attestation_ids
     if not all(map(lt, (first - 1, *ids), ids)) or (ids[0], ids[-1]) != (head.first_id, head.last_id):
@@ -107,28 +107,29 @@ def _audit_tile(
         result.add(Finding(Verdict.TILE_DAMAGED, detail, leaf=tile.first_leaf))
     rows = session.read_rows(first, ids[-1])
     if tuple([row[0] for row in rows]) == ids:
-        hashes = hasher.sealed_hashes(rows, split_hashes(tile.digests))
+        hashes = leaf_hashes(rows, tile.digests)
     else:
         rows, hashes = _hash_around_gaps(tile, rows, result)
-    if b"".join([one[:MARK_BYTES] for one in hashes]) != tile.marks:
-        _suspect(session, tile, {row[0]: LogRow(*row) for row in rows}, hashes, result)
+    if marks_of(hashes) != tile.marks:
+        _suspect(session, tile, {row[0]: LogRow(*row) for row in rows}, split_hashes(hashes), result)
     roots = subtree_roots(tile.first_leaf, hashes)
-    if b"".join(roots) != tile.roots:
+    if roots != tile.roots:
         result.other_roots.append(tile.first_leaf)
     cuts = [cut for cut in part.cuts if tile.first_leaf < cut < tile.end]
-    result.pieces += _pieces(tile, hashes, cuts) if cuts else [(tile.end, roots)]
+    result.pieces += _pieces(tile, hashes, cuts) if cuts else [(tile.end, split_hashes(roots))]
     if not part.root_only:
         _compare_metadata(session, tile, result)
 
 
-def _pieces(tile: Tile, hashes: Sequence[bytes], cuts: Sequence[int]) -> Iterator[tuple[int, list[bytes]]]:
+def _pieces(tile: Tile, hashes: bytes, cuts: Sequence[int]) -> Iterator[tuple[int, list[bytes]]]:
     start = tile.first_leaf
     for end in (*cuts, tile.end):
-        yield end, subtree_roots(start, hashes[start - tile.first_leaf : end - tile.first_leaf])
+        piece = slice((start - tile.first_leaf) * HASH_BYTES, (end - tile.first_leaf) * HASH_BYTES)
+        yield end, split_hashes(subtree_roots(start, hashes[piece]))
         start = end
 
 
-def _hash_around_gaps(tile: Tile, rows: Sequence[LogRow], result: Audited) -> tuple[list[LogRow], list[bytes]]:
+def _hash_around_gaps(tile: Tile, rows: Sequence[LogRow], result: Audited) -> tuple[list[LogRow], bytes]:
     """Step 2: the rows that the tile knows, and the hash of every leaf, zeros where the row is gone."""
     known = set(tile.attestation_ids)
     here = {row[0]: LogRow(*row) for row in rows if row[0] in known}
@@ -144,7 +145,7 @@ def _hash_around_gaps(tile: Tile, rows: Sequence[LogRow], result: Audited) -> tu
     for row in strangers:
         detail = "the log was sealed around this id without it: it was inserted later"
         result.add(Finding(Verdict.ROW_INSERTED, detail, attestation_id=row.attestation_id, fact_id=words(row.fact_id)))
-    return list(here.values()), hashes
+    return list(here.values()), b"".join(hashes)
 
 
 def _missing(leaf: int, attestation_id: int, other: LogRow | None) -> Finding:

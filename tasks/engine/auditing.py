@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from tasks.attestation.batch_hashing import split_hashes
 from tasks.attestation.checkpoints import Checkpoint, open_checkpoint
 from tasks.attestation.keyring import KeyRegistry
 from tasks.attestation.leaves import LatestRow, leaf_data
@@ -35,7 +36,7 @@ from tasks.engine.leaf_groups import GROUP_LEAVES, hashing
 from tasks.engine.rotation import rotation_findings
 from tasks.engine.settings import Settings
 from tasks.engine.verifying import findings_in, plan_verification, read_findings, verify_in_process
-from tasks.stores.log_base import FIRST_ID, StoredCheckpoint, TileHead, break_in, split_hashes
+from tasks.stores.log_base import FIRST_ID, StoredCheckpoint, TileHead, break_in
 from tasks.stores.sqlite_attestations import open_attestations
 from tasks.stores.sqlite_log import SqliteLogSession, open_log_session
 

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from tasks.attestation.leaves import MARK_BYTES, TILE_LEAVES, LeafHasher, Leaves, LogRow
+from tasks.attestation.batch_hashing import split_hashes
+from tasks.attestation.leaves import TILE_LEAVES, LeafMaker, Leaves, LogRow, leaf_hashes, marks_of
 from tasks.attestation.subtrees import subtree_roots
 from tasks.engine.collector import no_collector
 from tasks.engine.errors import SealError
@@ -72,13 +73,13 @@ def hash_group(task: tuple[Settings, Group, PayloadDigests]) -> list[Tile]:
 
 
 def _hash_tiles(session: SqliteLogSession, group: Group, known: PayloadDigests) -> Iterator[Tile]:
-    hasher = LeafHasher()
+    maker = LeafMaker()
     leaf, first, end = group.first_leaf, group.first_id, group.first_leaf + group.rows
     while leaf < end:
         wanted = min(TILE_LEAVES - leaf % TILE_LEAVES, end - leaf)
         last = _end_of_tile(session, group, first, wanted)
-        leaves = _read_leaves(session, hasher, known, first, last)
-        if len(leaves.hashes) < wanted:
+        leaves = _read_leaves(session, maker, known, first, last)
+        if len(leaves.attestation_ids) < wanted:
             raise SealError(
                 f"rows {first} to {group.last_id} of the attestation log: fewer than {wanted} are left while they were "
                 f"sealed. Somebody deletes rows of an append-only log. Nothing of this step was written."
@@ -86,28 +87,28 @@ def _hash_tiles(session: SqliteLogSession, group: Group, known: PayloadDigests) 
         yield Tile(
             first_leaf=leaf,
             attestation_ids=tuple(leaves.attestation_ids),
-            roots=b"".join(subtree_roots(leaf, leaves.hashes)),
-            marks=b"".join(one[:MARK_BYTES] for one in leaves.hashes),
-            digests=b"".join(leaves.digests),
+            roots=subtree_roots(leaf, leaves.hashes),
+            marks=marks_of(leaves.hashes),
+            digests=leaves.digests,
         )
         leaf, first = leaf + wanted, last + 1
 
 
-def _read_leaves(session: SqliteLogSession, hasher: LeafHasher, known: PayloadDigests, first: int, last: int) -> Leaves:
+def _read_leaves(session: SqliteLogSession, maker: LeafMaker, known: PayloadDigests, first: int, last: int) -> Leaves:
     """The leaves of the rows from id `first` to `last`.
 
     Each has the digest that was left for it, or, where there is none, that of its fact's metadata.
     """
     if not known.may_hold(first, last):
-        return hasher.new_leaves(session.read_attested(first, last))
+        return maker.leaves(session.read_attested(first, last))
     rows = session.read_rows(first, last)
     digests = known.of_rows(rows)
     if digests is None:
         attested = session.read_attested(first, last)
         rows = [LogRow._make(row[:6]) for row in attested]
-        of_metadata = hasher.new_leaves(attested).digests
-        digests = [known.of_row(row) or digest for row, digest in zip(rows, of_metadata, strict=True)]
-    return Leaves([row[0] for row in rows], digests, hasher.sealed_hashes(rows, digests))
+        of_metadata = split_hashes(maker.leaves(attested).digests)
+        digests = b"".join([known.of_row(row) or digest for row, digest in zip(rows, of_metadata, strict=True)])
+    return Leaves([row[0] for row in rows], digests, leaf_hashes(rows, digests))
 
 
 def _end_of_tile(session: SqliteLogSession, group: Group, first: int, rows: int) -> int:

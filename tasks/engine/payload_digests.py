@@ -27,12 +27,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from tasks.attestation.batch_hashing import HASH_BYTES
 from tasks.attestation.ed25519 import SIGNATURE_BYTES, verify
 from tasks.attestation.leaves import LogRow
-from tasks.attestation.merkle import HASH_BYTES
 from tasks.attestation.signing import Signer
 from tasks.engine.paths import digests_folder
-from tasks.stores.log_base import split_hashes
 
 logger = logging.getLogger("luigi-interface")
 
@@ -98,8 +97,8 @@ class PayloadDigests:
         """Whether a file says by its name that it holds one of these rows."""
         return any(file.first_id <= last and file.last_id >= first for file in self._files)
 
-    def of_rows(self, rows: Sequence[LogRow]) -> list[bytes] | None:
-        """One digest for each of these rows of the log, in order; None unless all of them are known. Fast."""
+    def of_rows(self, rows: Sequence[LogRow]) -> bytes | None:
+        """The digests of these rows of the log, side by side; None unless all of them are known. Fast."""
         if not rows:
             return None
         heads, digests = list[bytes](), list[bytes]()
@@ -113,11 +112,11 @@ class PayloadDigests:
             heads.append(held[0][_HEAD_DIGITS * first : _HEAD_DIGITS * past])
             digests.append(held[1][HASH_BYTES * first : HASH_BYTES * past])
             at = file.first_id + past
-        return split_hashes(b"".join(digests)) if b"".join(heads) == _heads(rows) else None
+        return b"".join(digests) if b"".join(heads) == _heads(rows) else None
 
     def of_row(self, row: LogRow) -> bytes | None:
         """The digest of one row of the log, or None."""
-        return known[0] if (known := self.of_rows([row])) else None
+        return self.of_rows([row])
 
     def _content(self, file: DigestFile) -> tuple[bytes, bytes] | None:
         """The heads and the digests of a file, remembered for the few last ones."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tasks.attestation.batch_hashing import split_hashes
 from tasks.attestation.checkpoints import Checkpoint, InclusionProof
-from tasks.attestation.leaves import NO_DIGEST, LeafHasher, leaf_data, payload_of
+from tasks.attestation.leaves import NO_DIGEST, leaf_data, leaf_hashes, payload_of
 from tasks.attestation.merkle import Frontier, leaf_hash
 from tasks.attestation.merkle_proofs import inclusion_ranges, verify_inclusion
 from tasks.attestation.notes import Note, VerifierKey
@@ -20,7 +21,7 @@ from tasks.engine.audit_ranges import digest_of
 from tasks.engine.errors import NoteError, ProofError
 from tasks.engine.explaining import ids_in_order
 from tasks.engine.settings import Settings
-from tasks.stores.log_base import Tile, TileHead, split_hashes
+from tasks.stores.log_base import Tile, TileHead
 from tasks.stores.sqlite_log import SqliteLogSession, open_log_session
 
 _AUDIT = "run provenance audit"
@@ -100,9 +101,8 @@ def _nodes(session: SqliteLogSession, heads: Sequence[TileHead], tile: Tile) -> 
                 nodes[start] = (level, root)
     ids = set(tile.attestation_ids)
     rows = [row for row in session.read_rows(tile.attestation_ids[0], tile.attestation_ids[-1]) if row[0] in ids]
-    digests = split_hashes(tile.digests)
-    if len(rows) == len(digests):
-        for at, one in enumerate(LeafHasher().sealed_hashes(rows, digests), tile.first_leaf):
+    if len(rows) == tile.leaves:
+        for at, one in enumerate(split_hashes(leaf_hashes(rows, tile.digests)), tile.first_leaf):
             nodes[at] = (0, one)
     return nodes
 

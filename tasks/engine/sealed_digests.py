@@ -13,7 +13,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
 
-from tasks.attestation.leaves import LeafHasher
+from tasks.attestation.batch_hashing import split_hashes
+from tasks.attestation.leaves import leaf_hashes
 from tasks.attestation.merkle import Frontier
 from tasks.attestation.subtrees import grow, subtree_roots
 from tasks.engine.checkpoint_files import CheckpointFiles
@@ -21,7 +22,7 @@ from tasks.engine.errors import SealError
 from tasks.engine.sealing import EMPTY, refuse_other_history
 from tasks.engine.settings import Settings
 from tasks.engine.verification import log_signer_of
-from tasks.stores.log_base import StoredCheckpoint, Tile, TileHead, break_in, split_hashes
+from tasks.stores.log_base import StoredCheckpoint, Tile, TileHead, break_in
 from tasks.stores.sqlite_log import SqliteLogSession
 
 _AUDIT = "Run provenance audit. Nothing was written."
@@ -42,7 +43,6 @@ class SealedDigests:
         refuse_other_history(last, log_signer_of(settings), files, settings.sealing.origin)
         _refuse_other_tiles(self._heads, last)
         self._session = session
-        self._hasher = LeafHasher()
         self._first_ids = [head.first_id for head in self._heads]
         self._tile = lru_cache(maxsize=_TILES_KEPT)(self._read_proven)
 
@@ -69,9 +69,8 @@ class SealedDigests:
         rows = self._session.read_rows(tile.attestation_ids[0], tile.attestation_ids[-1])
         if tuple(row[0] for row in rows) != tile.attestation_ids:
             return None
-        digests = split_hashes(tile.digests)
-        roots = subtree_roots(tile.first_leaf, self._hasher.sealed_hashes(rows, digests))
-        return tile if b"".join(roots) == self._heads[at].roots else None
+        roots = subtree_roots(tile.first_leaf, leaf_hashes(rows, tile.digests))
+        return tile if roots == self._heads[at].roots else None
 
 
 def _refuse_other_tiles(heads: Sequence[TileHead], last: StoredCheckpoint) -> None:

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from tasks.attestation import notes
+from tasks.attestation.batch_hashing import split_hashes
 from tasks.attestation.checkpoints import Checkpoint, open_checkpoint
 from tasks.attestation.merkle import Frontier
 from tasks.attestation.notes import Note, VerifierKey
@@ -35,7 +36,7 @@ from tasks.engine.paths import RunPaths
 from tasks.engine.payload_digests import DigestFile, PayloadDigests, find_digests, remove_digests
 from tasks.engine.settings import Settings
 from tasks.engine.verification import log_signer_of
-from tasks.stores.log_base import NewCheckpoint, StoredCheckpoint, Tile, split_hashes
+from tasks.stores.log_base import NewCheckpoint, StoredCheckpoint, Tile
 from tasks.stores.sqlite_log import SqliteLogSession, next_id, open_log_session
 
 logger = logging.getLogger("luigi-interface")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tasks.attestation.batch_hashing import HASH_BYTES
 from tasks.attestation.leaves import MARK_BYTES, NO_DIGEST, TILE_LEAVES
-from tasks.attestation.merkle import HASH_BYTES
 from tasks.attestation.subtrees import count_subtrees
 
 _ID_BYTES = 8
@@ -100,11 +100,6 @@ def break_in(heads: Sequence[TileHead]) -> tuple[int, str] | None:
             return expected, objection
         expected, behind = head.end, head.last_id
     return None
-
-
-def split_hashes(together: bytes) -> list[bytes]:
-    """The hashes that stand side by side in a tile's `roots` or `digests`."""
-    return [together[at : at + HASH_BYTES] for at in range(0, len(together), HASH_BYTES)]
 
 
 def unpacked_ids(head: TileHead, packed: bytes | None) -> tuple[int, ...]:

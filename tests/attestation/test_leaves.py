@@ -11,12 +11,15 @@ from unittest.mock import patch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.attestation.batch_hashing import split_hashes
 from tasks.attestation.leaves import (
     NO_DIGEST,
     AttestedRow,
-    LeafHasher,
+    LeafMaker,
     LogRow,
     leaf_data,
+    leaf_hashes,
+    marks_of,
     sealed_digest,
 )
 from tasks.attestation.merkle import Frontier, leaf_hash, root_of
@@ -57,11 +60,11 @@ def attested_rows(draw: st.DrawFn) -> AttestedRow:
 def test_many_at_once_are_what_each_is_alone(rows: list[AttestedRow]) -> None:
     digests = [sealed_digest(row) for row in rows]
     hashes = [leaf_hash(leaf_data(LogRow(*row[:6]), digest)) for row, digest in zip(rows, digests, strict=True)]
-    hasher = LeafHasher()
+    maker = LeafMaker()
     for _ in range(2):  # with and without what it remembers
-        found = hasher.new_leaves([tuple(row) for row in rows])  # type: ignore[misc]
-        assert found == ([row.attestation_id for row in rows], digests, hashes)
-        assert hasher.sealed_hashes([row[:6] for row in rows], digests) == hashes  # type: ignore[misc]
+        found = maker.leaves([tuple(row) for row in rows])  # type: ignore[misc]
+        assert found == ([row.attestation_id for row in rows], b"".join(digests), b"".join(hashes))
+        assert leaf_hashes([row[:6] for row in rows], b"".join(digests)) == b"".join(hashes)  # type: ignore[misc]
 
 
 plain_texts = st.text(st.sampled_from('a7"\\\n\x00\x1f\x20\x7f法😀')) | texts
@@ -93,11 +96,12 @@ def test_rows_without_an_oddity_take_the_fast_way_and_are_what_each_is_alone(
         rows = [row._replace(**of_batch) for row in rows]
     digests = [sealed_digest(row) for row in rows]
     hashes = [leaf_hash(leaf_data(LogRow(*row[:6]), digest)) for row, digest in zip(rows, digests, strict=True)]
-    hasher = LeafHasher()
+    maker = LeafMaker()
     with patch("tasks.attestation.leaves.leaf_data", side_effect=AssertionError("the plain way")):
         for _ in range(2):  # with and without what it remembers
-            assert hasher.new_leaves(rows) == ([row.attestation_id for row in rows], digests, hashes)
-            assert hasher.sealed_hashes([LogRow(*row[:6]) for row in rows], digests) == hashes
+            found = maker.leaves(rows)
+            assert found == ([row.attestation_id for row in rows], b"".join(digests), b"".join(hashes))
+            assert leaf_hashes([LogRow(*row[:6]) for row in rows], b"".join(digests)) == b"".join(hashes)
 
 
 def attested(*, lower: Any = 0.45, signature: bytes = bytes(64), latest: int | None = 1) -> AttestedRow:
@@ -108,14 +112,14 @@ def attested(*, lower: Any = 0.45, signature: bytes = bytes(64), latest: int | N
 def test_of_all_placeholders_only_the_latest_stands_for_the_metadata() -> None:
     latest, older = attested(), attested(latest=0)
     assert sealed_digest(latest) != NO_DIGEST == sealed_digest(older)
-    assert LeafHasher().new_leaves([latest, older]).digests == [sealed_digest(latest), NO_DIGEST]
+    assert LeafMaker().leaves([latest, older]).digests == sealed_digest(latest) + NO_DIGEST
 
 
 def test_bounds_that_are_equal_and_spelt_differently_are_not_mixed_up() -> None:
     rows = [attested(lower=lower) for lower in (0.0, -0.0, 0, 1.0, 1, True, 2.0, 2, 0.5)]
-    hasher = LeafHasher()
+    maker = LeafMaker()
     for row in (*rows, *rows):
-        assert hasher.new_leaves([row]).digests == [sealed_digest(row)]
+        assert maker.leaves([row]).digests == sealed_digest(row)
     assert len({sealed_digest(row) for row in rows}) == 6  # those of 0, 1, True and 2 are none
 
 
@@ -160,8 +164,8 @@ def test_odd_storage_classes_are_spelt_as_shown() -> None:
 def test_a_tree_grows_by_ranges_as_by_leaves(first: int, more: int) -> None:
     leaves = [sha256(number.to_bytes(4, "big")).digest() for number in range(first + more)]
     frontier = Frontier()
-    grow(frontier, first, subtree_roots(0, leaves[:first]))
-    grow(frontier, first + more, subtree_roots(first, leaves[first:]))
+    grow(frontier, first, split_hashes(subtree_roots(0, b"".join(leaves[:first]))))
+    grow(frontier, first + more, split_hashes(subtree_roots(first, b"".join(leaves[first:]))))
     assert (frontier.size, frontier.root()) == (first + more, root_of(leaves))
 
 
@@ -172,3 +176,8 @@ def test_subtrees_are_aligned_and_leave_nothing_out(start: int, leaves: int) -> 
         assert first == at and first % (1 << level) == 0
         at += 1 << level
     assert at == start + leaves
+
+
+@given(st.lists(st.binary(min_size=32, max_size=32), max_size=9))
+def test_marks_are_the_beginnings_of_the_hashes(hashes: list[bytes]) -> None:
+    assert marks_of(b"".join(hashes)) == b"".join(one[:8] for one in hashes)

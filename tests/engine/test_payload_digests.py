@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tasks.attestation.batch_hashing import split_hashes
 from tasks.attestation.keyring import KeyRegistry, entry_for
 from tasks.attestation.leaves import LogRow
 from tasks.attestation.notes import VerifierKey
@@ -56,7 +57,8 @@ def look_up(folder: Path, ids: range, **change: Any) -> list[bytes] | None:
     """What is known of rows that are in the log; `change` alters columns of the last one."""
     rows = [row(number) for number in ids]
     rows[-1] = rows[-1]._replace(**change)
-    return known(folder).of_rows(rows)
+    found = known(folder).of_rows(rows)
+    return None if found is None else split_hashes(found)
 
 
 # -- files ---------------------------------------------------------------------------------------------
