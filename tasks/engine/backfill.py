@@ -21,11 +21,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from hashlib import sha256
 from typing import Any
 
+from tasks.attestation.batch_hashing import hash_each, split_hashes
 from tasks.attestation.payload import encoder
-from tasks.attestation.signing import PLACEHOLDER, Signer, signature_hex
+from tasks.attestation.signing import PLACEHOLDER, Signer
 from tasks.engine import markers, points
 from tasks.engine.derivation import KEY_NOT_TEXT_OR_INTEGER, Derivation, Memo, Record, Rules, derive_batch, now_iso
 from tasks.engine.errors import DatabaseError, OrphanedError, ProvenanceError, SchemaChangedError, StateError
@@ -112,7 +112,7 @@ def _write_next_batch(session: Session, preparation: _Preparation, row: LedgerRo
     write = preparation.prepare(row, batch, mark)
     log_rows = session.write_batch(write)
     if log_rows and run.signer and run.log_signer:
-        signed = [(signature_hex(blob), digest) for _, blob, digest, _ in write.in_order() if digest is not None]
+        signed = [(blob, digest) for _, blob, digest, _ in write.in_order if digest is not None]
         leave_digests(run.settings.state_dir, log_rows, signed, run.log_signer)
     return log_rows is not None
 
@@ -260,7 +260,7 @@ def _signing(run: ChunkRun) -> Callable[[Sequence[Record]], list[Attested]]:
     def sign(records: Sequence[Record]) -> list[Attested]:
         """Step by step over all: taken in turns, digests and signatures cost twice as much."""
         payloads = list(map(encode, records))
-        digests = [sha256(payload).digest() for payload in payloads] if wants_digests else [None] * len(payloads)
+        digests = split_hashes(hash_each(payloads)) if wants_digests else [None] * len(payloads)
         return list(zip(records, blobs(payloads), digests, strict=True))
 
     return sign

@@ -30,13 +30,16 @@ from typing import Final, NamedTuple
 from tasks.attestation.batch_hashing import HASH_BYTES
 from tasks.attestation.ed25519 import SIGNATURE_BYTES, verify
 from tasks.attestation.leaves import LogRow
-from tasks.attestation.signing import Signer
+from tasks.attestation.signing import VERSION, Signer
 from tasks.engine.paths import digests_folder
 
 logger = logging.getLogger("luigi-interface")
 
 _HEAD_DIGITS: Final = 16
 """How much of each signature is kept: enough that no two rows are taken for each other."""
+
+_HEAD = slice(len(VERSION), len(VERSION) + _HEAD_DIGITS // 2)
+"""The same in `ed25519_sig`."""
 
 _NAME = re.compile(r"\.?(\d{20})-(\d{1,9})\.digests(\.\d+\.tmp)?")
 _FILES_KEPT = 2
@@ -50,15 +53,15 @@ class DigestFile(NamedTuple):
     path: Path
 
 
-def leave_digests(state_dir: str, ids: range, signed: Sequence[tuple[str, bytes]], log_signer: Signer) -> None:
-    """Leave (signature_hex, payload digest) of the log rows `ids`, in the same order. They must be committed.
+def leave_digests(state_dir: str, ids: range, signed: Sequence[tuple[bytes, bytes]], log_signer: Signer) -> None:
+    """Leave (ed25519_sig, payload digest) of the log rows `ids`, in the same order. They must be committed.
 
     A disk that refuses is only told of: the rows can be sealed without the file. Negative ids, which only another hand
     can have begun, have none.
     """
     if len(ids) != len(signed) or ids[0] < 0:
         return
-    heads = "".join([signature[:_HEAD_DIGITS] for signature, _ in signed])
+    heads = b"".join([signature[_HEAD] for signature, _ in signed]).hex()
     content = heads.encode() + b"".join([digest for _, digest in signed])
     path = digests_folder(state_dir) / f"{ids[0]:020d}-{len(ids)}.digests"
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Protocol, TypeAlias
 
 from tasks.engine.binding import Binding
@@ -132,6 +133,7 @@ class BatchWrite:
     seconds: float
     plain: PlainCounts = PlainCounts()
 
+    @cached_property
     def in_order(self) -> list[tuple[Record, bytes, bytes | None, int]]:
         """Inserts (0) and updates (1) in the order of their fact ids: so they are written, and so they are logged."""
         rows = [(*attested, 0) for attested in self.inserts] + [(*attested, 1) for attested in self.updates]

@@ -381,7 +381,7 @@ class SqliteSession:
 
     def _stage(self, batch: BatchWrite) -> None:
         """By fact_id, the order of the index that costs most to keep. Locks nothing: staging is temporary."""
-        rows = [(*record, blob, signature_hex(blob), is_update) for record, blob, _, is_update in batch.in_order()]
+        rows = [(*record, blob, signature_hex(blob), is_update) for record, blob, _, is_update in batch.in_order]
         with self._transaction("begin_read"), self._translated("stage_row"):
             if batch.plain == PlainCounts():
                 self._run("clear_staging")

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.attestation import batch_hashing
-from tasks.attestation.batch_hashing import DIGEST, find_compiled, plain_hash_rows, plain_perfect_root
+from tasks.attestation.batch_hashing import DIGEST, find_compiled, plain_hash_each, plain_hash_rows, plain_perfect_root
 from tasks.engine.derivation import NotUtf8
 
 BLOCK = 64
@@ -46,11 +46,22 @@ def naive_root(hashes: list[bytes]) -> bytes:
 @pytest.fixture(params=["compiled", "plain"], scope="module")
 def hasher(request: pytest.FixtureRequest) -> Any:
     if request.param == "plain":
-        return SimpleNamespace(hash_rows=plain_hash_rows, perfect_root=plain_perfect_root)
+        return SimpleNamespace(hash_each=plain_hash_each, hash_rows=plain_hash_rows, perfect_root=plain_perfect_root)
     found = find_compiled()
     if found is None:
         pytest.skip("no compiled hasher here")
     return found
+
+
+@given(st.lists(st.binary(max_size=200), max_size=5))
+def test_messages_are_hashed_as_hashlib_does(hasher: Any, messages: list[bytes]) -> None:
+    assert hasher.hash_each(messages) == b"".join(sha256(message).digest() for message in messages)
+
+
+@pytest.mark.parametrize("messages", [["text"], [b"", None], 17])
+def test_what_are_no_messages_is_refused(hasher: Any, messages: Any) -> None:
+    with pytest.raises(TypeError):
+        hasher.hash_each(messages)
 
 
 @given(template=st.lists(PART, max_size=6), rows=st.lists(st.tuples(ROW, HASH), max_size=4))
@@ -137,16 +148,22 @@ def broken_rows(*arguments: Any) -> bytes:
     return hashes[:-1] + b"?"
 
 
+PLAIN = {"hash_each": plain_hash_each, "hash_rows": plain_hash_rows, "perfect_root": plain_perfect_root}
+
+
 @pytest.mark.parametrize(
     "broken",
     [
-        {"hash_rows": broken_rows, "perfect_root": plain_perfect_root},
-        {"hash_rows": plain_hash_rows, "perfect_root": lambda together: bytes(32)},
+        {**PLAIN, "hash_rows": broken_rows},
+        {**PLAIN, "hash_each": lambda messages: bytes(32 * len(messages))},
+        {**PLAIN, "perfect_root": lambda together: bytes(32)},
     ],
 )
 def test_a_compiled_hasher_that_is_wrong_is_not_used(
     broken: dict[str, Callable[..., bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(batch_hashing, "import_module", lambda _: SimpleNamespace(**PLAIN))
+    assert find_compiled() is not None
     monkeypatch.setattr(batch_hashing, "import_module", lambda _: SimpleNamespace(**broken))
     assert find_compiled() is None
 

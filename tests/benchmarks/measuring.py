@@ -17,6 +17,9 @@ from typing import Any
 
 import apsw
 
+from tasks.attestation.batch_hashing import find_compiled
+from tasks.attestation.batch_signing import compiled_signer
+
 _TOLD_LINES = 30
 
 
@@ -86,6 +89,8 @@ def machine() -> dict[str, str]:
         "python": platform.python_version(),
         "sqlite": apsw.sqlite_lib_version(),
         "packages": packages,
+        "signs": compiled_signer.name if compiled_signer else "PyNaCl",
+        "hashes": "_batch_hasher" if find_compiled() else "hashlib",
     }
 
 

@@ -15,7 +15,7 @@ from tasks.attestation.batch_hashing import split_hashes
 from tasks.attestation.keyring import KeyRegistry, entry_for
 from tasks.attestation.leaves import LogRow
 from tasks.attestation.notes import VerifierKey
-from tasks.attestation.signing import Signer
+from tasks.attestation.signing import VERSION, Signer
 from tasks.engine import points
 from tasks.engine.auditing import AuditOrder, audit
 from tasks.engine.chunk_runs import run_chunk
@@ -39,13 +39,18 @@ def signature(number: int) -> str:
     return (sha256(f"signature {number}".encode()).digest() * 2).hex()
 
 
+def blob(number: int) -> bytes:
+    """What the metadata holds of the same signature."""
+    return VERSION + bytes.fromhex(signature(number)) + bytes(8)
+
+
 def digest(number: int) -> bytes:
     return sha256(f"payload {number}".encode()).digest()
 
 
 def leave(folder: Path, ids: range) -> Path:
     """Leave the file of one batch. Gives its path."""
-    leave_digests(str(folder), ids, [(signature(number), digest(number)) for number in ids], LOG)
+    leave_digests(str(folder), ids, [(blob(number), digest(number)) for number in ids], LOG)
     return folder / "payload-digests" / f"{ids[0]:020d}-{len(ids)}.digests"
 
 
@@ -128,7 +133,7 @@ def test_a_file_counts_only_if_the_key_for_checkpoints_has_signed_it(tmp_path: P
     rows = [row(number) for number in range(5, 10)]
 
     assert known(tmp_path, ROWS.public_key).of_rows(rows) is None
-    leave_digests(str(tmp_path), range(5, 10), [(signature(n), digest(77)) for n in range(5, 10)], ROWS)
+    leave_digests(str(tmp_path), range(5, 10), [(blob(n), digest(77)) for n in range(5, 10)], ROWS)
     assert known(tmp_path).of_rows(rows) is None
     leave(tmp_path, range(5, 10))
     content = path.read_bytes()
@@ -138,7 +143,7 @@ def test_a_file_counts_only_if_the_key_for_checkpoints_has_signed_it(tmp_path: P
 
 
 def test_rows_with_negative_ids_have_no_file(tmp_path: Path) -> None:
-    leave_digests(str(tmp_path), range(-3, 2), [(signature(n), digest(n)) for n in range(-3, 2)], LOG)
+    leave_digests(str(tmp_path), range(-3, 2), [(blob(n), digest(n)) for n in range(-3, 2)], LOG)
 
     assert not (tmp_path / "payload-digests").exists()
 

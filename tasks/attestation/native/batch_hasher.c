@@ -1,5 +1,5 @@
-/* SHA-256 over many rows that are spelt as JSON by a template, and over the levels of a Merkle tree. For processors with
-   the SHA instructions. */
+/* SHA-256 over many messages, over rows that are spelt as JSON by a template, and over the levels of a Merkle tree. For
+   processors with the SHA instructions. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -155,6 +155,28 @@ static PyObject *py_hash_rows(PyObject *Py_UNUSED(module), PyObject *args) {
     return hashes;
 }
 
+PyDoc_STRVAR(hash_each_doc,
+             "hash_each(messages) -> the SHA-256 of each message, 32 bytes each, side by side.\n\n"
+             "messages is any sequence of bytes.");
+
+static PyObject *py_hash_each(PyObject *Py_UNUSED(module), PyObject *sequence) {
+    PyObject *messages = PySequence_Tuple(sequence);
+    if (!messages) return NULL;
+    PyObject *hashes = PyBytes_FromStringAndSize(NULL, PyTuple_GET_SIZE(messages) * SHA256_BYTES);
+    for (Py_ssize_t i = 0; hashes && i < PyTuple_GET_SIZE(messages); i++) {
+        PyObject *message = PyTuple_GET_ITEM(messages, i);
+        if (PyBytes_CheckExact(message)) {
+            const uint8_t *bytes = (const uint8_t *)PyBytes_AS_STRING(message);
+            sha256((uint8_t *)PyBytes_AS_STRING(hashes) + i * SHA256_BYTES, bytes, (size_t)PyBytes_GET_SIZE(message));
+        } else {
+            PyErr_Format(PyExc_TypeError, "expected bytes, not %.100s", Py_TYPE(message)->tp_name);
+            Py_CLEAR(hashes);
+        }
+    }
+    Py_DECREF(messages);
+    return hashes;
+}
+
 PyDoc_STRVAR(perfect_root_doc,
              "perfect_root(hashes) -> the root over leaf hashes, by RFC 6962, section 2.1.\n\n"
              "hashes is 32 bytes for each leaf, side by side; their number is a power of two.");
@@ -180,6 +202,7 @@ static PyObject *py_perfect_root(PyObject *Py_UNUSED(module), PyObject *hashes) 
 }
 
 static PyMethodDef METHODS[] = {
+    {"hash_each", py_hash_each, METH_O, hash_each_doc},
     {"hash_rows", py_hash_rows, METH_VARARGS, hash_rows_doc},
     {"perfect_root", py_perfect_root, METH_O, perfect_root_doc},
     {NULL, NULL, 0, NULL},
@@ -196,7 +219,7 @@ static PyModuleDef_Slot SLOTS[] = {{Py_mod_exec, start}, {0, NULL}};
 static struct PyModuleDef MODULE = {
     .m_base = PyModuleDef_HEAD_INIT,
     .m_name = "_batch_hasher",
-    .m_doc = "SHA-256 over rows that are spelt by a template, and over perfect Merkle trees.",
+    .m_doc = "SHA-256 over many messages, over rows spelt by a template, and over perfect Merkle trees.",
     .m_size = 0,
     .m_methods = METHODS,
     .m_slots = SLOTS,
