@@ -69,9 +69,9 @@ def find_compiled() -> Any:
     """The compiled hasher, or None if it was not built, cannot run here, or does not agree with hashlib."""
     try:
         found: Any = import_module("tasks.attestation._batch_hasher")
-    except ImportError:
+        return found if _agrees(found) else None
+    except (ImportError, AttributeError, TypeError):  # the last two: built from an older source
         return None
-    return found if _agrees(found) else None
 
 
 def _agrees(found: Any, blocks: int = 4) -> bool:

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from nacl.bindings import crypto_sign
 
-from tasks.engine.errors import SigningKeyError
+from tasks.engine.errors import SignerError
 
 COMPILED: Final = ("_batch_signer_ifma", "_batch_signer_avx2")
 """The compiled signers, the fastest first."""
@@ -39,7 +39,7 @@ class CompiledSigner(NamedTuple):
 def find_compiled(names: Sequence[str] = COMPILED) -> CompiledSigner | None:
     """The first of these compiled signers that was built and that this processor can run."""
     for name in names:
-        with suppress(ImportError):
+        with suppress(ImportError, AttributeError):  # AttributeError: built from an older source
             return CompiledSigner(name, import_module(f"tasks.attestation.{name}").sign)
     return None
 
@@ -65,7 +65,7 @@ class BatchSigning(NamedTuple):
 def batch_signing(secret_key: bytes, *, compiled: bool) -> BatchSigning:
     """How to sign many payloads with `secret_key`: the seed and its public key, 64 bytes.
 
-    With `compiled`, by the compiled signer if there is one. It raises SigningKeyError, and gives no signature, if the
+    With `compiled`, by the compiled signer if there is one. It raises SignerError, and gives no signature, if the
     compiled signer and PyNaCl disagree.
     """
     if compiled and compiled_signer is not None:
@@ -84,10 +84,10 @@ def _compared(sign: CompiledSign, secret_key: bytes) -> SignAll:
             some = payloads[start : start + SLICE]
             signed = sign(secret_key, some)
             if signed[0] != _sign(some[0], secret_key):
-                raise SigningKeyError(
+                raise SignerError(
                     f"signing: the compiled signer and PyNaCl give two signatures over one payload of "
-                    f"{len(some[0])} bytes. Set signing.compiled: false in the job file and run the same command "
-                    f"again. Nothing of this batch was written."
+                    f"{len(some[0])} bytes. Set signing.compiled: false in the job file. Nothing of this batch was "
+                    f"written."
                 )
             signatures += signed
         return signatures

@@ -28,7 +28,14 @@ from tasks.attestation.payload import encoder
 from tasks.attestation.signing import PLACEHOLDER, Signer
 from tasks.engine import markers, points
 from tasks.engine.derivation import KEY_NOT_TEXT_OR_INTEGER, Derivation, Memo, Record, Rules, derive_batch, now_iso
-from tasks.engine.errors import DatabaseError, OrphanedError, ProvenanceError, SchemaChangedError, StateError
+from tasks.engine.errors import (
+    DatabaseError,
+    OrphanedError,
+    ProvenanceError,
+    SchemaChangedError,
+    SignerError,
+    StateError,
+)
 from tasks.engine.keys import Key, describe, to_json
 from tasks.engine.parent import watch_parent
 from tasks.engine.paths import RunPaths
@@ -178,7 +185,7 @@ def _batches(session: Session, run: ChunkRun, row: LedgerRow, write_next_batch: 
             refuse_orphan(parent_is_gone)
             session.check_schema()
             committed = write_next_batch(row, epoch + row.seconds)
-        except (DatabaseError, SchemaChangedError, OrphanedError) as error:
+        except (DatabaseError, SchemaChangedError, SignerError, OrphanedError) as error:
             raise _stopped(error, run, row) from None
         stale = 0 if committed else stale + 1
         if stale > MAX_STALE_READS:

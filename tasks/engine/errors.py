@@ -4,6 +4,7 @@
     ├── JobFileError           the job file: unknown key, wrong type, missing variable
     ├── ParameterError         a command-line parameter that cannot be what was meant
     ├── SigningKeyError        a key that is configured but missing, unreadable or malformed
+    ├── SignerError            the compiled signer makes other signatures than PyNaCl; none of them is given out
     ├── DatabaseError          the file or the engine: missing, locked, read-only, full, not SQLite
     │   ├── LockedError        another writer held the lock for longer than the job may wait
     │   └── DiskFullError      no space is left for the database or its journal
@@ -46,6 +47,10 @@ class ParameterError(ProvenanceError):
 
 class SigningKeyError(ProvenanceError):
     """A signing key is configured but cannot be used. Raised before the first write."""
+
+
+class SignerError(ProvenanceError):
+    """The compiled signer and PyNaCl disagree: the processor or the build is at fault."""
 
 
 class DatabaseError(ProvenanceError):

@@ -168,6 +168,12 @@ def test_a_compiled_hasher_that_is_wrong_is_not_used(
     assert find_compiled() is None
 
 
+def test_a_compiled_hasher_of_an_older_source_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    older = {name: function for name, function in PLAIN.items() if name != "hash_each"}
+    monkeypatch.setattr(batch_hashing, "import_module", lambda _: SimpleNamespace(**older))
+    assert find_compiled() is None
+
+
 def test_without_the_compiled_hasher_hashlib_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(_: str) -> None:
         raise ImportError

@@ -20,7 +20,7 @@ from nacl.bindings import crypto_scalarmult_ed25519_base_noclamp, crypto_sign, c
 from tasks.attestation import batch_signing
 from tasks.attestation.batch_signing import COMPILED, SLICE, CompiledSigner, find_compiled
 from tasks.attestation.signing import Signer
-from tasks.engine.errors import SigningKeyError
+from tasks.engine.errors import SignerError
 
 NAME = "provenance-backfill/golden"
 SEED = bytes(range(32))
@@ -200,7 +200,7 @@ def lying(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_a_compiled_signer_that_is_wrong_gives_no_signature_out(lying: list[int]) -> None:
     signer = Signer(key_name=NAME, seed=SEED)
     payloads = [b"payload"] * (SLICE + 1)
-    with pytest.raises(SigningKeyError, match=r"two signatures over one payload of 7 bytes\. Set signing\.compiled"):
+    with pytest.raises(SignerError, match=r"two signatures over one payload of 7 bytes\. Set signing\.compiled"):
         signer.blobs(payloads)
     assert lying == [SLICE, 1]
     assert signer.blobs_by == "lying"

@@ -11,6 +11,7 @@ import json
 import math
 import random
 import re
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -18,13 +19,16 @@ from typing import Any
 
 import apsw
 import pytest
+from nacl.bindings import crypto_sign
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey
 
+from tasks.attestation import batch_signing
+from tasks.attestation.batch_signing import CompiledSigner
 from tasks.engine import backfill, markers, points
 from tasks.engine.backfill import MAX_STALE_READS
 from tasks.engine.chunk_runs import all_chunks_done, chunk_is_done, run_chunk
-from tasks.engine.errors import DatabaseError, ProvenanceError, SchemaChangedError, StateError
+from tasks.engine.errors import DatabaseError, ProvenanceError, SchemaChangedError, SignerError, StateError
 from tasks.engine.planning import plan_run
 from tasks.engine.plans import read_plan
 from tasks.sample import build_sample
@@ -671,6 +675,30 @@ def test_a_key_that_is_required_and_not_there_stops_the_run(ready: Any, settings
     ):
         attempt(config, paths, 1)
     assert dump(made.path) == before
+
+
+def test_a_compiled_signer_that_goes_wrong_stops_the_chunk_before_the_batch_is_written(
+    ready: Any, settings: Any, signing_key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, config, paths, _ = ready
+    batches = [0]
+
+    def sign(secret_key: bytes, payloads: Sequence[bytes]) -> list[bytes]:
+        batches[0] += 1
+        right = [crypto_sign(payload, secret_key)[:64] for payload in payloads]
+        return right if batches[0] < 3 else [bytes(64) for _ in payloads]
+
+    monkeypatch.setattr(batch_signing, "compiled_signer", CompiledSigner("lying", sign))
+    with pytest.raises(
+        SignerError, match=r"chunk 1 .*PyNaCl .*signing\.compiled: false .*stopped at 8 with 8 rows written"
+    ):
+        attempt(config, paths, 1)
+    assert made.count("am_fact_metadata") == len(made.log()) == 8
+    without = settings(made, small=True, signing={"compiled": False})
+    attempt(without, paths, 1)
+    for row in read_table(made.path, "am_fact_metadata"):
+        assert_signed(row, signing_key)
+    assert made.count("am_fact_metadata") == len(made.log()) == 10
 
 
 # -- plan and ledger -----------------------------------------------------------------------------------
