@@ -38,6 +38,8 @@ def plain_hash_each(messages: Sequence[bytes]) -> bytes:
 
 def plain_hash_rows(template: Template, rows: Rows, digests: bytes) -> bytes:
     """`hash_rows` by hashlib."""
+    if len(digests) != HASH_BYTES * len(rows):
+        raise ValueError(f"{len(digests)} bytes of digests, expected {HASH_BYTES * len(rows)}")
     hashes = []
     for row, digest in zip(rows, split_hashes(digests), strict=True):
         text = "".join([part if isinstance(part, str) else _spelt(part, row, digest) for part in template])
@@ -58,6 +60,9 @@ def _spelt(column: int, row: tuple[Any, ...], digest: bytes) -> str:
 
 def plain_perfect_root(hashes: bytes) -> bytes:
     """`perfect_root` by hashlib."""
+    leaves, rest = divmod(len(hashes), HASH_BYTES)
+    if rest or leaves < 1 or leaves & (leaves - 1):
+        raise ValueError(f"{len(hashes)} bytes, expected 32 for each of a power of two of leaves")
     level = split_hashes(hashes)
     while len(level) > 1:
         pairs = iter(level)
@@ -70,7 +75,7 @@ def find_compiled() -> Any:
     try:
         found: Any = import_module("tasks.attestation._batch_hasher")
         return found if _agrees(found) else None
-    except (ImportError, AttributeError, TypeError):  # the last two: built from an older source
+    except Exception:  # whatever a build from another source raises: hashlib is there
         return None
 
 
@@ -99,8 +104,9 @@ hash_rows: Callable[[Template, Rows, bytes], bytes] = _compiled.hash_rows if _co
 Column 0 of a row is an int, spelt in decimal digits; any other is a str, in quotes and escaped as JSON does, or None,
 spelt null. A digest is spelt in hexadecimal digits and quotes, or null if it is zeros. All as UTF-8.
 
-Raises TypeError for a value of another type, also of a subclass; UnicodeEncodeError for a lone surrogate.
+Raises TypeError for a value of another type, also of a subclass; UnicodeEncodeError for a lone surrogate; ValueError
+for another number of digests. An int beyond 64 bits may be refused with OverflowError.
 """
 
 perfect_root: Callable[[bytes], bytes] = _compiled.perfect_root if _compiled else plain_perfect_root
-"""The root, by RFC 6962, over leaf hashes side by side, whose number is a power of two."""
+"""The root, by RFC 6962, over leaf hashes side by side. Raises ValueError unless their number is a power of two."""

@@ -224,7 +224,7 @@ def leaf_hashes(rows: Sequence[tuple[Any, ...]], digests: bytes) -> bytes:
     """
     try:
         return hash_rows(_LEAF, rows, digests)
-    except TypeError:
+    except (TypeError, OverflowError):  # the latter: an id beyond 64 bits
         some = zip(rows, split_hashes(digests), strict=True)
         return b"".join([leaf_hash(leaf_data(LogRow(*row[:6]), digest)) for row, digest in some])
 

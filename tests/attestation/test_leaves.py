@@ -109,6 +109,11 @@ def attested(*, lower: Any = 0.45, signature: bytes = bytes(64), latest: int | N
     return AttestedRow(1, "a", "17", None, signature.hex(), "s", *values)
 
 
+def test_an_id_beyond_64_bits_and_odd_columns_go_the_plain_way() -> None:
+    for row in (LogRow(2**63, "a", "b", None, "c", "d"), LogRow(1, b"a", "b", None, "c", "d")):
+        assert leaf_hashes([row], NO_DIGEST) == leaf_hash(leaf_data(row, NO_DIGEST))
+
+
 def test_of_all_placeholders_only_the_latest_stands_for_the_metadata() -> None:
     latest, older = attested(), attested(latest=0)
     assert sealed_digest(latest) != NO_DIGEST == sealed_digest(older)

@@ -123,7 +123,7 @@ static int hash_all(uint8_t *out, PyObject *template, PyObject *rows, const uint
     Py_ssize_t i = 0;
     for (; i < PyTuple_GET_SIZE(rows); i++) {
         m.size = 0;
-        if (!append_row(&m, template, PyTuple_GET_ITEM(rows, i), digests + i * SHA256_BYTES)) break;
+        if (!extend(&m, 0) || !append_row(&m, template, PyTuple_GET_ITEM(rows, i), digests + i * SHA256_BYTES)) break;
         sha256(out + i * SHA256_BYTES, m.bytes, m.size);
     }
     PyMem_Free(m.bytes);

@@ -4,7 +4,8 @@
    table of 64 windows without doublings, LANES at once, and a group of points shares the one inversion that their
    encodings need.
 
-   No branch and no address depends on the key or on a nonce; both are wiped before sign() returns. */
+   No branch and no address depends on the key or on a nonce. The expanded key and what is secret about a group are wiped
+   before sign() returns; copies that a compiler left in registers or on the stack are not. */
 
 #ifndef BATCH_SIGNER_H
 #define BATCH_SIGNER_H
