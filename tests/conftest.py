@@ -39,10 +39,10 @@ ROOT = Path(__file__).parents[1]
 KEY_VARIABLE = "AUTONOMATH_FACT_SIGN_PRIVATE_KEY"
 CREATED_AT = "2026-11-22T00:00:00.000Z"
 SMALL_PACING = {"chunk_rows": 10, "batch_rows": 4, "lock_timeout_seconds": 2, "cache_mib": 1}
+_OF_THE_JOB = (KEY_VARIABLE, "AUTONOMATH_DB_PATH", "PROVENANCE_STATE_DIR", "PROVENANCE_KEY_NAME", "LUIGI_CONFIG_PATH")
+
 hypothesis.settings.register_profile("untimed", hypothesis.settings(), deadline=None)
 hypothesis.settings.load_profile("untimed")  # no test may fail because the machine is slow
-
-_OF_THE_JOB = (KEY_VARIABLE, "AUTONOMATH_DB_PATH", "PROVENANCE_STATE_DIR", "PROVENANCE_KEY_NAME", "LUIGI_CONFIG_PATH")
 
 
 def quoted(name: str) -> str:

@@ -24,6 +24,7 @@ Template: TypeAlias = "tuple[str | int, ...]"
 Rows: TypeAlias = Sequence[tuple[Any, ...]]
 
 _NODE = b"\x01"
+_FOUR_BLOCKS = 256
 
 
 def split_hashes(together: bytes) -> list[bytes]:
@@ -79,10 +80,10 @@ def find_compiled() -> Any:
         return None
 
 
-def _agrees(found: Any, blocks: int = 4) -> bool:
+def _agrees(found: Any) -> bool:
     template: Template = ("\0{", 0, ":", 1, "法", 2, DIGEST)
     ascii_text = "".join(map(chr, range(128)))
-    rows = [(length - 99, "x" * length, None if length % 2 else ascii_text) for length in range(64 * blocks)]
+    rows = [(length - 99, "x" * length, None if length % 2 else ascii_text) for length in range(_FOUR_BLOCKS)]
     digests = bytes(HASH_BYTES) + b"".join([sha256(b"%d" % number).digest() for number in range(1, len(rows))])
     hashes = plain_hash_rows(template, rows, digests)
     messages = [text.encode() for _, text, _ in rows]

@@ -7,8 +7,8 @@ Ed25519 is deterministic (RFC 8032), so whoever signs, the bytes are the same:
     PyNaCl               everywhere else, and always for a single payload
 
 The first two are compiled from `native/` when the project is installed with a C compiler at hand. Of every SLICE
-signatures of theirs the first is made by PyNaCl as well and compared, before any is given out. It shares an inversion
-with its neighbours and registers with some: a processor or a compiler that does its arithmetic wrong shows at once.
+signatures of theirs one is made by PyNaCl as well and compared, before any is given out: the first of the first SLICE,
+the second of the second, and so on, so that a large batch looks into every lane of the registers.
 """
 
 from __future__ import annotations
@@ -80,13 +80,14 @@ def _sign(payload: bytes, secret_key: bytes) -> bytes:
 def _compared(sign: CompiledSign, secret_key: bytes) -> SignAll:
     def sign_all(payloads: Sequence[bytes]) -> list[bytes]:
         signatures = list[bytes]()
-        for start in range(0, len(payloads), SLICE):
+        for number, start in enumerate(range(0, len(payloads), SLICE)):
             some = payloads[start : start + SLICE]
             signed = sign(secret_key, some)
-            if signed[0] != _sign(some[0], secret_key):
+            at = number % len(some)
+            if signed[at] != _sign(some[at], secret_key):
                 raise SignerError(
                     f"signing: the compiled signer and PyNaCl give two signatures over one payload of "
-                    f"{len(some[0])} bytes. Set signing.compiled: false in the job file. Nothing of this batch was "
+                    f"{len(some[at])} bytes. Set signing.compiled: false in the job file. Nothing of this batch was "
                     f"written."
                 )
             signatures += signed

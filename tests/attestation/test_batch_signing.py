@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -204,6 +205,24 @@ def test_a_compiled_signer_that_is_wrong_gives_no_signature_out(lying: list[int]
         signer.blobs(payloads)
     assert lying == [SLICE, 1]
     assert signer.blobs_by == "lying"
+
+
+@pytest.mark.parametrize("lane", range(LANES))
+def test_every_lane_is_compared_in_a_large_batch(lane: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sign(secret_key: bytes, payloads: Sequence[bytes]) -> list[bytes]:
+        right = one_by_one(secret_key, payloads)
+        return [bytes(64) if at % LANES == lane else signature for at, signature in enumerate(right)]
+
+    monkeypatch.setattr(batch_signing, "compiled_signer", CompiledSigner("lying", sign))
+    with pytest.raises(SignerError):
+        Signer(key_name=NAME, seed=SEED).blobs([b"payload"] * (LANES * SLICE))
+
+
+def test_a_compiled_signer_of_an_older_source_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    modules = {"_older": SimpleNamespace(), "_newer": SimpleNamespace(sign=one_by_one)}
+    monkeypatch.setattr(batch_signing, "import_module", lambda name: modules[name.rpartition(".")[2]])
+    assert find_compiled(["_older", "_newer"]) == ("_newer", one_by_one)
+    assert find_compiled(["_older"]) is None
 
 
 def test_without_the_compiled_signer_it_is_never_asked(lying: list[int]) -> None:

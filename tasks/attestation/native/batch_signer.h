@@ -1,6 +1,6 @@
 /* Ed25519 signatures (RFC 8032, section 5.1.6) over many messages with one key.
 
-   The same bytes as one signature after another, in about a third of the time: multiples of the base point come from a
+   The same bytes as one signature after another, in a fraction of the time: multiples of the base point come from a
    table of 64 windows without doublings, LANES at once, and a group of points shares the one inversion that their
    encodings need.
 

@@ -63,10 +63,10 @@ static void double_point(point *p) {
     add(&h, &xx, &yy);
     add(&s, &p->X, &p->Y);
     multiply(&s, &s, &s);
-    subtract(&e, &h, &s);
+    subtract(&e, &h, &s); /* loosest: a first factor */
     subtract(&g, &xx, &yy);
     add(&f, &zz2, &g);
-    tighten(&f);
+    tighten(&f); /* else e and f, both loosest, could not be multiplied */
     multiply(&p->X, &e, &f);
     multiply(&p->Y, &g, &h);
     multiply(&p->Z, &f, &g);
@@ -116,7 +116,7 @@ static void make_window(int window, point *first) {
     for (int doublings = 1; doublings < 4; doublings++) double_point(first);
 }
 
-/* Never inlined: nothing of it may run before its caller has looked for AVX2. */
+/* Never inlined: nothing of it may run before its caller has looked for what it needs. */
 __attribute__((noinline)) static void make_table(void) {
     point first;
     set_all(&first.X, BASE_X);
