@@ -2,6 +2,7 @@
 
 from tasks.apply_schema import ApplySchema
 from tasks.backfill_chunk import BackfillChunk
+from tasks.luigi_setup import install
 from tasks.make_sample import MakeSample
 from tasks.plan_chunks import PlanChunks
 from tasks.report import Report
@@ -14,3 +15,5 @@ __all__ = [
     "ApplySchema", "BackfillChunk", "MakeSample", "PlanChunks", "PlanSigning", "PlanVerification", "Report",
     "SchemaVerify", "SealLog", "SealSigned", "SignChunk", "SignPending", "VerifyAttestations", "VerifyChunk",
 ]  # fmt: skip
+
+install()

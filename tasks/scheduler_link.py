@@ -1,0 +1,125 @@
+"""The way to luigid, which may go away at any moment: no task fails or waits long because of that.
+
+    what                          tried                         when it fails
+    the first word to it          FIRST_SECONDS long            the command ends with UNREACHABLE and one line
+    progress, tracking, pings     once, ASIDE_SECONDS long      swallowed, and said once
+    all else                      PATIENCE_SECONDS long         rpc.RPCError; the worker then goes on without luigid
+
+A scheduler's URL is http://HOST:PORT, or http+unix://PATH with every slash of PATH as %2F: a socket that only its owner
+reaches.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import socket
+import sys
+import time
+from http.client import HTTPConnection, HTTPException
+from typing import Any
+from urllib.error import URLError
+from urllib.parse import unquote, urlencode, urlsplit
+
+from luigi.rpc import RemoteScheduler, RPCError, URLLibFetcher
+
+logger = logging.getLogger("luigi-interface")
+
+UNREACHABLE = 45
+"""The exit code of a command whose luigid cannot be reached when it begins."""
+
+FIRST_SECONDS = 5.0
+PATIENCE_SECONDS = 10.0
+ASIDE_SECONDS = 2.0
+_CALL_SECONDS = 3.0  # for one try
+_BETWEEN_SECONDS = 0.25
+_ASIDE = frozenset({"ping", "set_task_status_message", "set_task_progress_percentage"})
+_UNIX = "http+unix://"
+
+
+class SchedulerLink(RemoteScheduler):
+    """Luigi's client of luigid with the patience of the table above, and with Unix sockets."""
+
+    def __init__(self, url: str) -> None:
+        # Luigi wants a further package for a Unix socket.
+        super().__init__("" if url.startswith(_UNIX) else url)  # type: ignore[no-untyped-call]
+        self._url = url.rstrip("/")
+        self._shown = re.sub(r"^(https?://)[^/]*@", r"\1", self._url)  # without a password
+        self._fetcher: Any = _UnixSocketFetcher() if url.startswith(_UNIX) else URLLibFetcher()
+        self._has_told = False
+
+    def greet(self) -> None:
+        """Ask luigid for a sign of life. Ends this process with UNREACHABLE where none comes."""
+        try:
+            self._within(FIRST_SECONDS, "/api/is_pause_enabled", {})
+        except RPCError as error:
+            print(
+                f"luigid does not answer at {self._shown} ({error.sub_exception}). Start it, name another address with "
+                f"--scheduler-url, or leave it out: --local-scheduler. Nothing was written.",
+                file=sys.stderr,
+            )
+            raise SystemExit(UNREACHABLE) from None
+
+    def _request(self, url: str, data: dict[str, Any], attempts: int = 3, allow_null: bool = True) -> Any:
+        """One call of the scheduler, in the place of Luigi's, which waits for half a minute between two tries."""
+        if url.removeprefix("/api/") not in _ASIDE:
+            return self._within(PATIENCE_SECONDS, url, data)
+        try:
+            return self._once(url, data, ASIDE_SECONDS)
+        except _FAULTS as error:
+            if not self._has_told:
+                self._has_told = True
+                logger.warning("luigid does not answer at %s (%s). The work goes on.", self._shown, error)
+            return None
+
+    def _within(self, seconds: float, url: str, data: dict[str, Any]) -> Any:
+        """Try until it is answered, for that long. Raises RPCError."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                return self._once(url, data, _CALL_SECONDS)
+            except _FAULTS as error:
+                if time.monotonic() >= end:
+                    message = f"luigid does not answer at {self._shown} ({error})"
+                    raise RPCError(message, error) from None  # type: ignore[no-untyped-call]
+                time.sleep(_BETWEEN_SECONDS)
+
+    def _once(self, url: str, data: dict[str, Any], timeout: float) -> Any:
+        page = self._fetcher.fetch(self._url + url, {"data": json.dumps(data)}, timeout)
+        return json.loads(page)["response"]
+
+
+class _UnixSocketFetcher:
+    """One request over the socket file that the URL names. Holds nothing open: workers fork."""
+
+    def fetch(self, full_url: str, body: dict[str, str], timeout: float) -> str:
+        parts = urlsplit(full_url)
+        connection = _UnixConnection(unquote(parts.netloc), timeout)
+        try:
+            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            connection.request("POST", parts.path, urlencode(body), headers)
+            response = connection.getresponse()
+            if response.status != 200:
+                raise HTTPException(f"HTTP {response.status} {response.reason}")
+            return response.read().decode("utf-8")
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+class _UnixConnection(HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+# What a luigid that is away, or another program at its address, comes to.
+_FAULTS = (URLError, OSError, HTTPException, ValueError, KeyError, TypeError)
