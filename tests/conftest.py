@@ -84,11 +84,14 @@ class Schema:
         return self
 
     def drop_column(self, table: str, column: str) -> Schema:
-        """With the CHECKs and the indexes that hold it."""
+        """With the CHECKs that hold it and the indexes on it alone; an index on more loses the column."""
         head, parts = self.parts(table)
         kept = [part for part in parts if not re.search(rf"\b{column}\b", _without_reference(part))]
         assert len(kept) < len(parts), f"{table} has no {column}"
         self.declare(table, head, kept)
+        for statement in self._statements:
+            if statement[0] == "index" and statement[2] == table:
+                statement[3] = re.sub(rf", {column}\b[^,)]*", "", statement[3])
         self._statements = [
             s for s in self._statements if not (s[0] == "index" and s[2] == table and re.search(rf"\b{column}\b", s[3]))
         ]

@@ -36,13 +36,14 @@ from tasks.engine.errors import (
     SignerError,
     StateError,
 )
+from tasks.engine.evidence import Witness, hear_all
 from tasks.engine.keys import Key, describe, to_json
 from tasks.engine.parent import watch_parent
 from tasks.engine.paths import RunPaths
 from tasks.engine.payload_digests import leave_digests
 from tasks.engine.plans import Plan, PlannedChunk
 from tasks.engine.settings import Settings
-from tasks.stores.base import Attested, BatchRead, BatchWrite, Counts, LedgerRow, Session
+from tasks.stores.base import Attested, BatchRead, BatchWrite, Counts, LedgerRow, Session, Superseded
 
 logger = logging.getLogger("luigi-interface")
 
@@ -92,8 +93,9 @@ def backfill_chunk(session: Session, run: ChunkRun) -> None:
     Raises StateError if ledger and plan do not belong together; LockedError, DatabaseError or SchemaChangedError
     with the cursor and the rows written so far if the chunk had to stop.
     """
-    preparation = _Preparation(run)
-    work_through(session, run, lambda row, mark: _write_next_batch(session, preparation, row, mark))
+    with Witness(session, run.settings, run.signer) as witness:
+        preparation = _Preparation(run, witness)
+        work_through(session, run, lambda row, mark: _write_next_batch(session, preparation, row, mark))
 
 
 WriteBatch = Callable[[LedgerRow, float], bool]
@@ -225,19 +227,23 @@ def _reread(session: Session, run: ChunkRun) -> LedgerRow:
 class _Preparation:
     """Derives and signs the batches of one chunk: everything that is slow and needs no lock."""
 
-    def __init__(self, run: ChunkRun) -> None:
+    def __init__(self, run: ChunkRun, witness: Witness) -> None:
         self.run = run
+        self._witness = witness
         width = run.settings.derivation.confidence_width
         self.rules = Rules(confidence_width=width, default_extracted_at=run.plan.created_at)
         self._memo = Memo(self.rules)
         self._sign = _signing(run)
 
-    def derive(self, batch: BatchRead) -> Derivation:
-        return derive_batch(batch.facts, self.rules, self._memo)
+    def derive(self, batch: BatchRead) -> tuple[Derivation, dict[str, Superseded]]:
+        """The outcomes of a batch, and what the log knew of those of its facts that it knew."""
+        derivation = derive_batch(batch.facts, self.rules, self._memo)
+        return derivation, hear_all(self._witness, derivation)
 
     def prepare(self, row: LedgerRow, batch: BatchRead, mark: float) -> BatchWrite:
         """What is to be committed; its seconds count from `mark`."""
-        run, derivation = self.run, self.derive(batch)
+        run = self.run
+        derivation, superseded = self.derive(batch)
         return BatchWrite(
             run_id=run.plan.run_id,
             plan_id=run.plan.plan_id,
@@ -254,6 +260,7 @@ class _Preparation:
             cursor=batch.last,
             state="done" if batch.exhausted else "running",
             seconds=max(0.0, time.monotonic() - mark),
+            superseded=superseded,
         )
 
 
@@ -330,11 +337,15 @@ def rehearse_chunk(session: Session, run: ChunkRun) -> None:
     The chunk's first facts are read and derived for the sample, as a live run would; of the others, only those that
     are not plain.
     """
+    with Witness(session, run.settings, run.signer) as witness:
+        _rehearse(session, run, _Preparation(run, witness))
+
+
+def _rehearse(session: Session, run: ChunkRun, preparation: _Preparation) -> None:
     started, started_at = time.monotonic(), run.now()
     totals, reasons, sample = Counts(), Counter[str](), list[dict[str, Any]]()
     cursor: Key = run.chunk.after
     exhausted = False
-    preparation = _Preparation(run)
     parent_is_gone = watch_parent()
     read, limit = session.read_batch, min(READ_FOR_SAMPLE, run.settings.pacing.batch_rows)
     while not exhausted:
@@ -344,7 +355,7 @@ def rehearse_chunk(session: Session, run: ChunkRun) -> None:
             after=cursor, through=run.chunk.through, limit=limit, with_null_keys=run.plan.null_keys > 0,
         )  # fmt: skip
         read, limit = session.tally_batch, run.settings.pacing.batch_rows
-        derivation = preparation.derive(batch)
+        derivation, _ = preparation.derive(batch)
         totals += _count(batch, derivation, signed=run.signer is not None)
         reasons.update(reject.reason for reject in derivation.rejects)
         if batch.null_keys:

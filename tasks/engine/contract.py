@@ -76,6 +76,8 @@ def resolve(
     source = _source(found) if _has_source_id(found, tables.facts) else None
     metadata = _metadata(found, tables.metadata)
     log = _log(found)
+    if log is not None:
+        _require_index(found, log)
     ledger = _ledger(found, ledger_columns)
     if found.drift:
         return found.drift
@@ -213,6 +215,18 @@ def _log(found: _Findings) -> LogBinding | None:
     if len(bound) < len(roles):
         return None
     return LogBinding(table.name, signed_at=optional["signed_at"], notes=optional["notes"], **bound)
+
+
+def _require_index(found: _Findings, log: LogBinding) -> None:
+    """A run asks the log about every fact that it would write, so the log must be indexed by fact."""
+    table = found.catalogue.table(log.table)
+    assert table is not None  # it is bound
+    if any(index.columns[:1] == (log.fact_id,) and not index.partial for index in table.indexes):
+        return
+    role = "tables.attestation_log.fact_id"
+    mend = f'Create one: CREATE INDEX "ix_{log.table}_{log.fact_id}" ON "{log.table}" ("{log.fact_id}").'
+    problem = f'no index begins with "{log.fact_id}", and the log is asked about every fact before it is written'
+    found.drift.append(Drift(log.table, problem, found.where(role), mend))
 
 
 def _ledger(found: _Findings, ledger_columns: dict[str, tuple[str, ...]]) -> LedgerBinding | None:

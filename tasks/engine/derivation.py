@@ -44,6 +44,9 @@ Value: TypeAlias = "int | float | str | bytes | None"
 FactRow: TypeAlias = tuple[Value, Value, Value, Value, Value, int]
 """The fields of a Fact, as a plain tuple in the same order."""
 
+ATTESTED: Final = 2
+"""What a fact that the log knows has in `Fact.has_metadata` beside the 1 or 0."""
+
 _DETAIL_LENGTH = 120
 
 _CREATED_AT = re.compile(
@@ -121,15 +124,23 @@ class Derivation:
     """The outcomes of one batch, each list in the order of its facts.
 
     Guarantee: every fact is in exactly one list or in `unchanged`. `created_at_missing` and
-    `confidence_not_numeric` count among inserts and updates only.
+    `confidence_not_numeric` count among inserts and updates only. `attested` are facts with what would be attested of
+    them, were it not that the log knows them already: it has to be asked before one is taken by `accept`.
     """
 
     inserts: list[Record] = field(default_factory=list)
     updates: list[Record] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
+    attested: list[tuple[Fact, Record]] = field(default_factory=list)
     unchanged: int = 0
     created_at_missing: int = 0
     confidence_not_numeric: int = 0
+
+    def accept(self, fact: Fact, record: Record) -> None:
+        """The record of a fact is to be written."""
+        (self.updates if fact.has_metadata & 1 else self.inserts).append(record)
+        self.created_at_missing += fact.created_at is None
+        self.confidence_not_numeric += fact.confidence is not None and _number(fact.confidence) is None
 
 
 def now_iso(now: datetime) -> str:
@@ -149,7 +160,7 @@ def is_blank(text: str) -> bool:
 
 def stays_unchanged(fact: Fact) -> bool:
     """Whether nothing is to be written: there is a metadata row, and no source to add to it."""
-    return bool(fact.has_metadata) and _source(fact) is None
+    return bool(fact.has_metadata & 1) and _source(fact) is None
 
 
 def derive(fact: Fact, rules: Rules) -> Record | Reject:
@@ -209,6 +220,7 @@ def derive_batch(facts: Iterable[FactRow], rules: Rules, memo: Memo | None = Non
         if (
             extracted_at is not None
             and band is not None
+            and has_metadata < ATTESTED
             and (type(key) is int or type(key) is str)
             and (
                 (type(source_doc) is str and source_doc and not source_doc.isspace())
@@ -307,9 +319,10 @@ def _settle(fact: Fact, rules: Rules, result: Derivation) -> None:
     if isinstance(outcome, Reject):
         result.rejects.append(outcome)
         return
-    (result.updates if fact.has_metadata else result.inserts).append(outcome)
-    result.created_at_missing += fact.created_at is None
-    result.confidence_not_numeric += fact.confidence is not None and _number(fact.confidence) is None
+    if fact.has_metadata & ATTESTED:
+        result.attested.append((fact, outcome))
+    else:
+        result.accept(fact, outcome)
 
 
 def parse_created_at(text: str) -> str | None:

@@ -22,8 +22,9 @@ from dataclasses import dataclass, field
 from itertools import chain, count, islice
 from typing import Protocol
 
-from tasks.engine.derivation import Fact, Reject, Rules, derive
+from tasks.engine.derivation import ATTESTED, Fact, Record, Reject, Rules, derive
 from tasks.engine.errors import ParameterError
+from tasks.engine.evidence import Witness
 from tasks.engine.keys import Key
 from tasks.engine.paths import RunPaths
 from tasks.engine.plans import (
@@ -37,7 +38,8 @@ from tasks.engine.plans import (
     with_seconds,
 )
 from tasks.engine.settings import Settings
-from tasks.stores.base import Session
+from tasks.engine.verification import signer_of
+from tasks.stores.base import Session, Superseded
 from tasks.stores.sqlite import open_session
 
 logger = logging.getLogger("luigi-interface")
@@ -130,7 +132,11 @@ def _cut(session: Session, settings: Settings, max_rows: int | None, created_at:
         cuts.take(_stored(key_at, first_key, residual))
         return cuts, first_key, "complete"
     rules = Rules(confidence_width=settings.derivation.confidence_width, default_extracted_at=created_at)
-    counted = _countable_keys(session, rules)
+    with Witness(session, settings, signer_of(settings)) as witness:
+        return _cut_budget(cuts, max_rows, _countable_keys(session, rules, witness))
+
+
+def _cut_budget(cuts: Cuts, max_rows: int, counted: Iterator[Key]) -> tuple[Cuts, Key, StopReason]:
     first = tuple(islice(counted, 1))
     cuts.take(streamed(chain(first, islice(counted, min(max_rows, sys.maxsize) - 1))))
     stop_reason: StopReason = "row_budget" if next(counted, None) is not None else "complete"
@@ -172,10 +178,12 @@ def streamed(keys: Iterable[Key]) -> Walk:
     return walk
 
 
-def _countable_keys(session: Session, rules: Rules) -> Iterator[Key]:
+def _countable_keys(session: Session, rules: Rules, witness: Witness) -> Iterator[Key]:
     """Residual keys in key order, without those that would be rejected just as they were before."""
     for fact in session.residual_facts():
-        outcome = derive(Fact._make(fact), rules)
+        outcome: Record | Reject | Superseded = derive(Fact._make(fact), rules)
+        if isinstance(outcome, Record) and fact[-1] & ATTESTED:
+            outcome = witness.hear(outcome.fact_id)
         if not (isinstance(outcome, Reject) and session.was_rejected(outcome.fact_id, outcome.reason)):
             yield fact[0]
 

@@ -37,6 +37,7 @@ from tasks.attestation.keyring import KeyRegistry
 from tasks.attestation.leaves import NO_DIGEST
 from tasks.attestation.signing import Signer, signature_hex
 from tasks.attestation.states import AttestedRow, Judge
+from tasks.attestation.supersession import Supersession
 from tasks.engine.backfill import ChunkRun, Progress, work_through
 from tasks.engine.chunk_runs import patiently, read_marker, require_plan
 from tasks.engine.clock import now_text, utc_now
@@ -172,7 +173,7 @@ def _write_next_batch(session: ResigningSession, run: ChunkRun, bar: _Bar, row: 
 
 
 def _signature(row: PendingRow, blob: bytes) -> SignatureWrite:
-    notes = json.dumps({"supersedes": row.attestation_id, "type": "re-signed"}, separators=(",", ":"))
+    notes = Supersession("re-signed", row.attestation_id).notes()
     return SignatureWrite(*row[:6], blob, signature_hex(blob), row.attestation_id, notes)
 
 

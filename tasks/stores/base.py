@@ -6,11 +6,11 @@ crosses a fork. Every method may raise DatabaseError, LockedError or SchemaChang
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from tasks.engine.binding import Binding
 from tasks.engine.derivation import Record, Reject, Rules
@@ -20,6 +20,16 @@ ChunkState = Literal["running", "done"]
 
 Attested: TypeAlias = "tuple[Record, bytes, bytes | None]"
 """A record, its signature column, and the digest of the payload that was signed, None if nobody asked for it."""
+
+
+class Superseded(NamedTuple):
+    """The attestation whose place a write takes: its id, the metadata row as it was found, None if there was none, in
+    the order of states.AttestedRow, and what the new row of the log says of it.
+    """
+
+    attestation_id: int
+    row: tuple[Any, ...] | None
+    notes: str
 
 
 @dataclass(frozen=True)
@@ -115,6 +125,7 @@ class BatchWrite:
 
     `plain` counts the rows that `stage_batch` has staged besides `inserts` and `updates`. `expected_cursor` is where
     the ledger must stand for the batch to count; `null_keys` asks to reject the facts whose key is NULL as well.
+    `superseded` has what the log knew of a fact before, for those of which it did, by fact id.
     """
 
     run_id: str
@@ -132,12 +143,18 @@ class BatchWrite:
     state: ChunkState
     seconds: float
     plain: PlainCounts = PlainCounts()
+    superseded: Mapping[str, Superseded] = field(default_factory=dict)
 
     @cached_property
     def in_order(self) -> list[tuple[Record, bytes, bytes | None, int]]:
-        """Inserts (0) and updates (1) in the order of their fact ids: so they are written, and so they are logged."""
+        """Inserts (0) and updates (1) as they are written, and as they are logged.
+
+        In the order of their fact ids, those that supersede something behind the others.
+        """
         rows = [(*attested, 0) for attested in self.inserts] + [(*attested, 1) for attested in self.updates]
         rows.sort(key=lambda row: row[0].fact_id)
+        if self.superseded:
+            rows.sort(key=lambda row: row[0].fact_id in self.superseded)
         return rows
 
 
@@ -218,6 +235,12 @@ class Session(Protocol):
 
     def old_metadata(self, fact_id: str) -> Record | None: ...
 
+    def latest_attestation(self, fact_id: str) -> int | None:
+        """The id of the latest row of the log about a fact, None if there is none."""
+
+    def attested_metadata(self, fact_id: str) -> tuple[Any, ...] | None:
+        """The metadata row of a fact with its latest log row, in the order of states.AttestedRow; None without one."""
+
     def read_run(self, run_id: str) -> RunRow | None: ...
 
     def open_run(self, *, run_id: str, plan_id: str, plan: str, now: str, attester: str, key_id: str | None) -> None:
@@ -235,11 +258,12 @@ class Session(Protocol):
     def write_batch(self, batch: BatchWrite) -> range | None:
         """Commit one batch durably, all of it or nothing.
 
-        Returns the attestation ids of its log rows. They follow each other, in the order of the fact ids (unless the
+        Returns the attestation ids of its log rows. They follow each other, in the order of `in_order` (unless the
         table has used up the largest integer: then SQLite takes any).
 
-        None, with nothing written, if the store or the ledger moved on since the batch was read: another worker
-        wrote one of the facts or advanced the cursor. Read again and try again.
+        None, with nothing written, if the store or the ledger moved on since the batch was read: somebody else wrote
+        or attested one of the facts, altered a row that is superseded, or advanced the cursor. Read again and try
+        again.
         """
 
     def reject_reasons(self, run_id: str) -> dict[str, int]: ...

@@ -17,7 +17,7 @@ from tasks.engine.derivation import KEY_NOT_TEXT_OR_INTEGER, NotUtf8, Record, Ru
 from tasks.engine.errors import DatabaseError, SchemaChangedError, StateError
 from tasks.engine.keys import Key, decoded, describe
 from tasks.engine.settings import Settings
-from tasks.stores.base import BatchRead, BatchWrite, Counts, LedgerRow, PlainCounts, RunRow
+from tasks.stores.base import BatchRead, BatchWrite, Counts, LedgerRow, PlainCounts, RunRow, Superseded
 from tasks.stores.sqlite_guard import Guard
 from tasks.stores.sqlite_open import close_quietly, open_connection, translated
 from tasks.stores.sqlite_sharing import Piece, share
@@ -55,6 +55,7 @@ class SqliteSession:
         self._verification = verification
         self._sql = {c.statement.name: c.statement.sql for c in verification.compiled}
         self._helper: apsw.Connection | None = None  # shares the snapshot that is open, if there is one
+        self._read_at: list[Any] | None = None  # the data_version of the batch that is to be written
         self._fitting: int | None = None  # so many facts went into the last batch, if it was cut short
 
     @property
@@ -234,6 +235,7 @@ class SqliteSession:
     def read_batch(self, *, after: Key, through: Key, limit: int, with_null_keys: bool) -> BatchRead:
         first, bounds = _range(after, through)
         with self.snapshot():
+            self._read_at = self._run("data_version")
             try:
                 facts, is_whole = self._run_bounded(f"read_batch{first}", limit=limit, **bounds)
             except UnicodeDecodeError:
@@ -258,6 +260,7 @@ class SqliteSession:
         values = {"default_extracted_at": rules.default_extracted_at, "confidence_width": rules.confidence_width}
         limit = self._likely_to_fit(limit)
         with self.snapshot():
+            self._read_at = self._run("data_version")
             self._run("clear_staging")
             self._run(f"stage_batch{first}", limit=limit, **values, **bounds)
             tally = self._readable("look_at_staging")
@@ -319,6 +322,14 @@ class SqliteSession:
         source_doc, extracted_at, _, lower, upper = rows[0]
         return Record(fact_id, source_doc, extracted_at, lower, upper)
 
+    def latest_attestation(self, fact_id: str) -> int | None:
+        found: int | None = self._run("latest_attestation", fact_id=fact_id)[0][0]
+        return found
+
+    def attested_metadata(self, fact_id: str) -> tuple[Any, ...] | None:
+        rows = self._run("attested_metadata", fact_id=fact_id)
+        return _decode_raw(rows[0]) if rows else None
+
     # -- the ledger ----------------------------------------------------------------------------------
 
     def read_run(self, run_id: str) -> RunRow | None:
@@ -361,7 +372,8 @@ class SqliteSession:
     # -- writing -------------------------------------------------------------------------------------
 
     def write_batch(self, batch: BatchWrite) -> range | None:
-        """1. Stage the rows in memory, before the lock. 2. Lock. 3. Rows, log, rejects, ledger. 4. Commit.
+        """1. Stage the rows in memory, before the lock. 2. Lock. 3. See that the log says what it said when they were
+        read. 4. Rows, log, rejects, ledger. 5. Commit.
 
         Each step must change exactly as many rows as were staged for it; anything else means that the read is
         stale, and all of it is rolled back.
@@ -371,6 +383,7 @@ class SqliteSession:
         try:
             with self._transaction("begin_write"):
                 self.check_schema()
+                self._refuse_overtaken(batch)
                 ids = self._write_rows(batch)
                 self._write_ledger(batch)
                 points.reach("before commit")
@@ -382,10 +395,27 @@ class SqliteSession:
     def _stage(self, batch: BatchWrite) -> None:
         """By fact_id, the order of the index that costs most to keep. Locks nothing: staging is temporary."""
         rows = [(*record, blob, signature_hex(blob), is_update) for record, blob, _, is_update in batch.in_order]
+        new = len(rows) - len(batch.superseded)
+        superseding = [(*row, *_supersession(batch.superseded[row[0]])) for row in rows[new:]]
         with self._transaction("begin_read"), self._translated("stage_row"):
             if batch.plain == PlainCounts():
                 self._run("clear_staging")
-            self._connection.executemany(self._sql["stage_row"], rows)
+            self._connection.executemany(self._sql["stage_row"], rows[:new] if superseding else rows)
+            self._connection.executemany(self._sql["stage_superseding_row"], superseding)
+
+    def _refuse_overtaken(self, batch: BatchWrite) -> None:
+        """Raise StaleReadError if a fact was attested, or a row that is superseded was altered, since the read.
+
+        Nothing was where nobody else has committed: then data_version is what it was.
+        Source: https://sqlite.org/pragma.html#pragma_data_version
+        """
+        if self._run("data_version") == self._read_at:
+            return
+        if self._run("was_attested_since"):
+            raise StaleReadError("a fact was attested since it was read")
+        for fact_id, superseded in batch.superseded.items():
+            if self.attested_metadata(fact_id) != superseded.row:
+                raise StaleReadError("a row that is superseded was altered since it was read")
 
     def _write_rows(self, batch: BatchWrite) -> range:
         """Returns the ids of the log rows: one transaction's follow each other."""
@@ -429,6 +459,10 @@ class SqliteSession:
     def reject_sample(self, run_id: str) -> list[dict[str, Any]]:
         names = ("fact_id", "reason", "detail", "chunk")
         return [dict(zip(names, row, strict=True)) for row in self._run("reject_sample", run_id=run_id)]
+
+
+def _supersession(superseded: Superseded) -> tuple[int, str]:
+    return superseded.attestation_id, superseded.notes
 
 
 class StaleReadError(Exception):

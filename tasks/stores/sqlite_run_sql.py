@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tasks.attestation.signing import PLACEHOLDER, PLACEHOLDER_HEX
-from tasks.engine.binding import Binding
+from tasks.engine.binding import AttestationBinding, Binding
+from tasks.stores.sqlite_attestations_sql import AttestationSql
 from tasks.stores.sqlite_plain import (
     confidence_is_plain,
     extracted_at_of_plain,
@@ -23,6 +24,9 @@ _SIGNATURE = f"coalesce(b.ed25519_sig, zeroblob({len(PLACEHOLDER)}))"
 _SIGNATURE_HEX = f"coalesce(b.signature_hex, '{PLACEHOLDER_HEX}')"
 
 
+_STAGED = "fact_id, source_doc, extracted_at, confidence_lower, confidence_upper"
+
+
 def build_statements(binding: Binding) -> tuple[Statement, ...]:
     """All statements of a run, in the order in which a run first needs them."""
     sql = RunSql(binding)
@@ -36,9 +40,9 @@ _COUNTS = (
 )  # fmt: skip
 
 
-def _all_plain(key: str, source: str, created_at: str, confidence: str) -> str:
+def _all_plain(is_attested: str, key: str, source: str, created_at: str, confidence: str) -> str:
     return (
-        f"({key_is_plain(key)} AND {source_is_plain(source)} AND {time_is_plain(created_at)} "
+        f"(NOT ({is_attested}) AND {key_is_plain(key)} AND {source_is_plain(source)} AND {time_is_plain(created_at)} "
         f"AND {confidence_is_plain(confidence)})"
     )
 
@@ -50,10 +54,11 @@ class RunSql(FactSql):
 
     def planning(self) -> tuple[Statement, ...]:
         key = raw_value(self.key)
-        walk = f"FROM {self.joined} WHERE {self.key} IS NOT NULL AND {self.residual} ORDER BY {self.key}"
+        residual = f"WHERE {self.key} IS NOT NULL AND {self.residual} ORDER BY {self.key}"
+        walk = f"FROM {self.joined} {residual}"
         onwards = f"FROM {self.joined} WHERE {self.key} > {self.after} AND {self.residual} ORDER BY {self.key}"
         return (
-            Statement("data_version", "PRAGMA data_version", "once"),
+            Statement("data_version", "PRAGMA data_version", "batch"),
             Statement("residual_key_first", f"SELECT {key} {walk} LIMIT 1 OFFSET :skip", "once"),
             Statement("residual_key", f"SELECT {key} {onwards} LIMIT 1 OFFSET :skip", "once"),
             Statement(
@@ -66,7 +71,10 @@ class RunSql(FactSql):
                 f"SELECT {key} FROM {self.facts} AS f WHERE {self.key} > {self.after} ORDER BY {self.key} "
                 "LIMIT 1 OFFSET :skip", "once",
             ),
-            Statement("residual_facts", f"SELECT {self.fact_columns_raw} {walk}", "once"),
+            Statement(
+                "residual_facts",
+                f"SELECT {self.fact_columns_raw} FROM {self.joined}{self._witnessed} {residual}", "once",
+            ),
             Statement(
                 "was_rejected",
                 f"SELECT 1 FROM {quoted(self.b.ledger.reject)} WHERE fact_id = :fact_id AND reason = :reason LIMIT 1",
@@ -94,7 +102,7 @@ class RunSql(FactSql):
     def reading(self) -> tuple[Statement, ...]:
         from_start = f"{self.key} <= {self.through}"
         onwards = f"{self.key} > {self.after} AND {self.key} <= {self.through}"
-        plain, raw = ", ".join([*self.fact_values, self._has_metadata]), self.fact_columns_raw
+        plain, raw = ", ".join([*self.fact_values, self._standing]), self.fact_columns_raw
         old = ", ".join(
             f"m.{quoted(name)}"
             for name in (self.b.metadata.source_doc, self.b.metadata.extracted_at, self.b.metadata.verified_by,
@@ -103,7 +111,7 @@ class RunSql(FactSql):
 
         def batch(columns: str, where: str) -> str:
             return (
-                f"SELECT {columns} FROM {self.joined} WHERE {where} AND {self.residual} "
+                f"SELECT {columns} FROM {self.joined}{self._witnessed} WHERE {where} AND {self.residual} "
                 f"ORDER BY {self.key} LIMIT :limit"
             )
 
@@ -116,12 +124,28 @@ class RunSql(FactSql):
             Statement("read_batch_raw", batch(raw, onwards), "batch"),
             Statement("count_batch_first", f"SELECT count(*) FROM {self.facts} AS f WHERE {from_start}", "batch"),
             Statement("count_batch", f"SELECT count(*) FROM {self.facts} AS f WHERE {onwards}", "batch"),
+            *self._evidence(),
             Statement(
                 "old_metadata",
                 f"SELECT {old} FROM {self.metadata} AS m WHERE m.{quoted(self.b.metadata.fact_id)} = :fact_id",
                 "batch",
             ),
         )
+
+    def _evidence(self) -> Iterator[Statement]:
+        """What the log says of one fact, and the row that it says it of."""
+        log = self.b.log
+        sql = AttestationSql(AttestationBinding(self.b.metadata, log, self.b.ledger.tile))
+        yield Statement(
+            "latest_attestation",
+            f"SELECT max({sql.of_log(log.attestation_id)}) FROM {sql.log} AS l "
+            f"WHERE {sql.of_log(log.fact_id)} = :fact_id", "batch",
+        )  # fmt: skip
+        yield Statement(
+            "attested_metadata",
+            f"SELECT {', '.join(map(raw_value, sql.attested))}, {sql.ever_signed} FROM {sql.joined} "
+            f"WHERE {sql.fact_id} = :fact_id", "batch",
+        )  # fmt: skip
 
     def _tally(self, where: str, suffix: str) -> Iterator[Statement]:
         """Counts or stages a batch without reading its plain facts, and reads the others.
@@ -137,11 +161,13 @@ class RunSql(FactSql):
         residual = f"WHERE {where} AND {self.residual} "
         values = (
             f"SELECT {self.key} AS key, coalesce({own}, {source_url}) AS source, {created_at} AS created_at, "
-            f"{confidence} AS confidence, {self._has_metadata} AS has_metadata "
-            f"FROM {self.joined}{join} {residual}ORDER BY {self.key} LIMIT :limit"
+            f"{confidence} AS confidence, {self._has_metadata} AS has_metadata, {self._is_attested} AS is_attested "
+            f"FROM {self.joined}{join}{self._witnessed} {residual}ORDER BY {self.key} LIMIT :limit"
         )
         key = unless_long("key") if self.odd_keys else "key"
-        plain_update = f"CASE WHEN {_all_plain('key', 'source', 'created_at', 'confidence')} THEN has_metadata END"
+        plain_update = (
+            f"CASE WHEN {_all_plain('is_attested', 'key', 'source', 'created_at', 'confidence')} THEN has_metadata END"
+        )
         judged = (
             f"SELECT key, source, created_at IS NULL AS is_timeless, {plain_update} AS plain_update "
             f"FROM ({values}) LIMIT -1"
@@ -157,15 +183,16 @@ class RunSql(FactSql):
         )  # fmt: skip
         yield Statement(
             f"stage_batch{suffix}",
-            f"INSERT INTO temp.{STAGING} SELECT CAST({key} AS TEXT), {unless_long('source')}, "
-            f"{extracted_at_of_plain('created_at')}, "
+            f"INSERT INTO temp.{STAGING} ({_STAGED}, is_update, is_timeless, key) SELECT CAST({key} AS TEXT), "
+            f"{unless_long('source')}, {extracted_at_of_plain('created_at')}, "
             f"{lower_of_plain('confidence')}, {upper_of_plain('confidence')}, "
-            f"NULL, NULL, {plain_update}, created_at IS NULL, {key} FROM ({values})", "batch", writes=True,
+            f"{plain_update}, created_at IS NULL, {key} FROM ({values})", "batch", writes=True,
         )  # fmt: skip
         yield Statement(
             f"read_odd_facts{suffix}",
-            f"SELECT {self.fact_columns_raw} FROM {self.joined} {residual}"
-            f"AND {_all_plain(self.key, source, created_at, confidence)} IS NOT TRUE ORDER BY {self.key}", "batch",
+            f"SELECT {self.fact_columns_raw} FROM {self.joined}{self._witnessed} {residual}"
+            f"AND {_all_plain(self._is_attested, self.key, source, created_at, confidence)} IS NOT TRUE "
+            f"ORDER BY {self.key}", "batch",
         )  # fmt: skip
 
     # -- the ledger ----------------------------------------------------------------------------------
@@ -229,6 +256,8 @@ class RunSql(FactSql):
         log_values = {log.fact_id: "b.fact_id", log.attester: ":attester", log.signature_hex: _SIGNATURE_HEX}
         if log.signed_at:
             log_values[log.signed_at] = ":now"
+        if log.notes:
+            log_values[log.notes] = "b.notes"
         last = f"(SELECT key FROM temp.{STAGING} ORDER BY rowid DESC LIMIT 1)"
         of_plain = "FILTER (WHERE is_update IS NOT NULL)"
         keys = f", group_concat(fact_id, char(10)) {of_plain}" if self.odd_keys else ""
@@ -236,10 +265,15 @@ class RunSql(FactSql):
             Statement("clear_staging", f"DELETE FROM temp.{STAGING}", "batch", writes=True),
             Statement(
                 "stage_row",
-                f"INSERT INTO temp.{STAGING} (fact_id, source_doc, extracted_at, confidence_lower, confidence_upper, "
-                f"ed25519_sig, signature_hex, is_update) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", "batch",
-                writes=True, positional=8,
+                f"INSERT INTO temp.{STAGING} ({_STAGED}, ed25519_sig, signature_hex, is_update) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)", "batch", writes=True, positional=8,
             ),
+            Statement(
+                "stage_superseding_row",
+                f"INSERT INTO temp.{STAGING} ({_STAGED}, ed25519_sig, signature_hex, is_update, supersedes, notes) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", "batch", writes=True, positional=10,
+            ),
+            Statement("was_attested_since", self._was_attested_since(), "batch"),
             Statement(
                 "look_at_staging",
                 f"SELECT count(*), {raw_value(last)}, count(is_update), total(is_update), "
@@ -268,6 +302,15 @@ class RunSql(FactSql):
                 "once", writes=True,
             ),
         )  # fmt: skip
+
+    def _was_attested_since(self) -> str:
+        """A row if the log knows more of a staged fact than was known when it was staged."""
+        log = self.b.log
+        return (
+            f"SELECT 1 FROM temp.{STAGING} AS b CROSS JOIN {quoted(log.table)} AS l "
+            f"ON l.{quoted(log.fact_id)} = b.fact_id "
+            f"WHERE b.supersedes IS NULL OR l.{quoted(log.attestation_id)} > b.supersedes LIMIT 1"
+        )
 
     def _insert_metadata(self) -> str:
         m = self.b.metadata
