@@ -6,6 +6,14 @@ tasks run by a process that holds signing keys. Here a name that the command did
 1. The command's task is scheduled with all that it requires; what a running task yields is added to that.
 2. The scheduler is asked for work. What it names is only ever looked up among those; nothing is loaded by name.
 3. What is not among them is reported as failed, so that it is not named for ever, and the next work is asked for.
+
+Nor does the end of a run depend on what the scheduler remembers. Where it names nothing more:
+
+4. As long as other workers are at tasks of this command, wait for them.
+5. What failed for a reason that may pass by itself is tried once more.
+6. If the command's task is not complete, and nothing failed, the scheduler has forgotten it (it was started again) or
+   was told a tale: schedule it again. What is done stays done, and what is not is yielded again.
+7. At the end, what others have done counts as done.
 """
 
 from __future__ import annotations
@@ -15,12 +23,16 @@ import logging
 import time
 from typing import Any
 
+import luigi
 from luigi.scheduler import WORKER_STATE_ACTIVE, WORKER_STATE_DISABLED
-from luigi.task_status import FAILED
+from luigi.task_status import DONE, FAILED, PENDING
 from luigi.worker import GetWorkResponse, Worker
+
+from tasks.run_task import MayPass
 
 logger = logging.getLogger("luigi-interface")
 
+_MOST_FUTILE = 5  # times that the command's task is scheduled again with nothing done in between
 _REFUSED = "refused: this worker runs only tasks that its own command scheduled"
 
 
@@ -36,6 +48,10 @@ class OwnWorker(Worker):
         self._most_processes = self.worker_processes
         self._refused: set[str] = set()
         self._has_told = False
+        self._status: dict[str, str] = {}
+        self._may_pass: list[luigi.Task] = []
+        self._tried_again: set[str] = set()
+        self._futile, self._done_before = 0, -1
 
     # -- work ------------------------------------------------------------------------------------------
 
@@ -44,8 +60,12 @@ class OwnWorker(Worker):
         if self._stop_requesting_work:
             return GetWorkResponse(None, 0, 0, 0, 0, WORKER_STATE_DISABLED)
         answer = self._ask_for_work()
-        task_id, running = answer.get("task_id"), answer.get("running_tasks") or []
-        self._get_work_response_history.append({"task_id": task_id, "running_tasks": running})
+        if self._running_tasks and _knows_nothing(answer) and self._schedule_again():  # step 6, before others are idle
+            answer = self._ask_for_work()
+        task_id, running = answer.get("task_id"), self._own_that_run(answer)
+        known = {"task_id": task_id, "running_tasks": running}
+        if [known] != self._get_work_response_history[-1:]:  # a worker that waits for others asks for hours
+            self._get_work_response_history.append(known)
         return GetWorkResponse(
             task_id=task_id,
             running_tasks=running,
@@ -61,11 +81,17 @@ class OwnWorker(Worker):
             answer: dict[str, Any] = self._scheduler.get_work(
                 worker=self._id, host=self.host, assistant=False, current_tasks=list(self._running_tasks)
             )
+            if not isinstance(answer, dict):
+                return {}
             named = answer.get("batch_task_ids") or [answer.get("task_id")]
             foreign = [task_id for task_id in named if task_id is not None and not self._is_own(task_id)]
             if not foreign and not answer.get("batch_id"):  # no task of this job is ever run in a batch with others
                 return answer
             self._refuse_tasks([str(task_id) for task_id in named])
+
+    def _own_that_run(self, answer: dict[str, Any]) -> list[dict[str, Any]]:
+        running = answer.get("running_tasks") or []
+        return [each for each in running if self._is_own(each.get("task_id")) and "worker" in each]
 
     def _is_own(self, task_id: object) -> bool:
         return isinstance(task_id, str) and task_id in self._scheduled_tasks
@@ -86,6 +112,62 @@ class OwnWorker(Worker):
             self._has_told = True
             logger.error("%s; %s. The run goes on. Look who can reach the scheduler.", what, _REFUSED)
 
+    # -- the end ---------------------------------------------------------------------------------------
+
+    def run(self) -> bool:
+        """Run what was scheduled, as far as it goes. Luigi's exit code goes by what is recorded here (step 7)."""
+        succeeded = bool(super().run())  # type: ignore[no-untyped-call]
+        for task_id in self._of_status(PENDING, FAILED):
+            task = self._scheduled_tasks[task_id]
+            if task.complete():
+                self._add_task_history += [(task, PENDING, True), (task, DONE, True)]
+                self._status[task_id] = DONE
+        for answer in self._get_work_response_history:  # Luigi's exit code for these is that of a task held elsewhere
+            answer["running_tasks"] = [r for r in answer["running_tasks"] if self._status[r["task_id"]] != DONE]
+        return succeeded
+
+    def _keep_alive(self, get_work_response: GetWorkResponse) -> bool:
+        """Steps 4 to 6: whether to ask again, after a short wait."""
+        if self._stop_requesting_work:
+            return False
+        if get_work_response.running_tasks or self._try_again():
+            return True
+        if not self._of_status(PENDING) or len(self._of_status(PENDING, DONE)) < len(self._status):
+            return False
+        return not self._scheduled_tasks[self._first_task].complete() and self._schedule_again()
+
+    def _try_again(self) -> bool:
+        again = [task for task in self._may_pass if task.task_id not in self._tried_again]
+        if again:
+            logger.info("%d that failed for a reason that may have passed: once more.", len(again))
+        self._tried_again |= {task.task_id for task in again}
+        self._may_pass.clear()
+        for task in again:
+            self.add(task)  # type: ignore[no-untyped-call]
+        return bool(again)
+
+    def _schedule_again(self) -> bool:
+        done = len(self._of_status(DONE))
+        self._futile = self._futile + 1 if done == self._done_before else 1
+        self._done_before = done
+        if self._futile > _MOST_FUTILE:
+            return False
+        self.add(self._scheduled_tasks[self._first_task])  # type: ignore[no-untyped-call]
+        return True
+
+    def _of_status(self, *statuses: str) -> list[str]:
+        return [task_id for task_id, status in self._status.items() if status in statuses]
+
+    def _add_task(self, *args: Any, **kwargs: Any) -> None:
+        super()._add_task(*args, **kwargs)  # type: ignore[no-untyped-call]
+        self._status[kwargs["task_id"]] = kwargs["status"]
+
+    def _email_task_failure(self, task: luigi.Task, formatted_traceback: str) -> None:
+        """The one place where Luigi hands on what `on_failure` said, as it was said."""
+        if isinstance(formatted_traceback, MayPass):
+            self._may_pass.append(task)
+        super()._email_task_failure(task, formatted_traceback)  # type: ignore[no-untyped-call]
+
     # -- messages --------------------------------------------------------------------------------------
 
     def _handle_rpc_message(self, message: Any) -> None:
@@ -98,3 +180,8 @@ class OwnWorker(Worker):
                 self.set_worker_processes(processes)
                 return
         self._say_once(f"the scheduler sent the message {str(message)[:200]!r}")
+
+
+def _knows_nothing(answer: dict[str, Any]) -> bool:
+    """Whether the scheduler knows of no task that this worker has or runs."""
+    return not (answer.get("task_id") or answer.get("n_pending_tasks") or answer.get("running_tasks"))

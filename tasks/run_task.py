@@ -13,12 +13,16 @@ from pathlib import Path
 
 import luigi
 
-from tasks.engine.errors import ProvenanceError
+from tasks.engine.errors import DiskFullError, LockedError, ProvenanceError
 from tasks.engine.paths import RunPaths
 from tasks.engine.settings import Settings, load_settings
 from tasks.parameters import Flag, OptionalWholeNumber
 
 DEFAULT_JOB = "config/backfill.yaml"
+
+
+class MayPass(str):
+    """What `on_failure` says where the reason may pass by itself: the task is worth another try."""
 
 
 class JobTask(luigi.Task):
@@ -48,6 +52,8 @@ class JobTask(luigi.Task):
 
     def on_failure(self, exception: BaseException) -> str:
         """What the scheduler's page shows: the message of an error that a user can mend, else a traceback."""
+        if isinstance(exception, (LockedError, DiskFullError)):
+            return MayPass(exception)
         if isinstance(exception, ProvenanceError):
             return str(exception)
         return "".join(traceback.format_exception(exception))

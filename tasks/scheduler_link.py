@@ -2,8 +2,11 @@
 
     what                          tried                         when it fails
     the first word to it          FIRST_SECONDS long            the command ends with UNREACHABLE and one line
-    progress, tracking, pings     once, ASIDE_SECONDS long      swallowed, and said once
-    all else                      PATIENCE_SECONDS long         rpc.RPCError; the worker then goes on without luigid
+    progress and pings            once, ASIDE_SECONDS long      swallowed, said once; none for the next REST_SECONDS
+    all else                      PATIENCE_SECONDS long         from then on a scheduler in this process answers
+
+That one knows nothing; the worker schedules its tasks again, as it does when luigid was started again. Nothing depends
+on whether luigid knows what this process does: the database is the lock.
 
 A scheduler's URL is http://HOST:PORT, or http+unix://PATH with every slash of PATH as %2F: a socket that only its owner
 reaches.
@@ -23,6 +26,7 @@ from urllib.error import URLError
 from urllib.parse import unquote, urlencode, urlsplit
 
 from luigi.rpc import RemoteScheduler, RPCError, URLLibFetcher
+from luigi.scheduler import Scheduler
 
 logger = logging.getLogger("luigi-interface")
 
@@ -32,6 +36,7 @@ UNREACHABLE = 45
 FIRST_SECONDS = 5.0
 PATIENCE_SECONDS = 10.0
 ASIDE_SECONDS = 2.0
+REST_SECONDS = 10.0
 _CALL_SECONDS = 3.0  # for one try
 _BETWEEN_SECONDS = 0.25
 _ASIDE = frozenset({"ping", "set_task_status_message", "set_task_progress_percentage"})
@@ -47,7 +52,8 @@ class SchedulerLink(RemoteScheduler):
         self._url = url.rstrip("/")
         self._shown = re.sub(r"^(https?://)[^/]*@", r"\1", self._url)  # without a password
         self._fetcher: Any = _UnixSocketFetcher() if url.startswith(_UNIX) else URLLibFetcher()
-        self._has_told = False
+        self._has_told, self._rests_until = False, 0.0
+        self._own: Scheduler | None = None
 
     def greet(self) -> None:
         """Ask luigid for a sign of life. Ends this process with UNREACHABLE where none comes."""
@@ -63,11 +69,26 @@ class SchedulerLink(RemoteScheduler):
 
     def _request(self, url: str, data: dict[str, Any], attempts: int = 3, allow_null: bool = True) -> Any:
         """One call of the scheduler, in the place of Luigi's, which waits for half a minute between two tries."""
-        if url.removeprefix("/api/") not in _ASIDE:
+        method = url.removeprefix("/api/")
+        if self._own is not None:
+            return getattr(self._own, method)(**data)
+        if method in _ASIDE:
+            return self._aside(url, data)
+        try:
             return self._within(PATIENCE_SECONDS, url, data)
+        except RPCError as error:
+            logger.warning("%s. This command goes on without it; its page shows no more of it.", error)
+            self._own = Scheduler(prune_on_get_work=True, record_task_history=False)  # type: ignore[no-untyped-call]
+            return self._request(url, data)
+
+    def _aside(self, url: str, data: dict[str, Any]) -> Any:
+        """What luigid need not hear. None where it does not."""
+        if time.monotonic() < self._rests_until:
+            return None
         try:
             return self._once(url, data, ASIDE_SECONDS)
         except _FAULTS as error:
+            self._rests_until = time.monotonic() + REST_SECONDS
             if not self._has_told:
                 self._has_told = True
                 logger.warning("luigid does not answer at %s (%s). The work goes on.", self._shown, error)

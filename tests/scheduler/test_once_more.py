@@ -1,0 +1,81 @@
+"""What failed for a reason that may pass by itself is tried once more at the end; nothing else is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import luigi
+import pytest
+from luigi.scheduler import Scheduler
+
+from tasks.engine.errors import DiskFullError, DriftError, LockedError, ProvenanceError
+from tasks.own_worker import OwnWorker
+from tasks.run_task import JobTask
+
+FAILURES: dict[str, type[ProvenanceError]] = {"lock": LockedError, "disk": DiskFullError, "drift": DriftError}
+
+
+class Part(JobTask):
+    """Leaves a line for each attempt, and fails as often as it is told to."""
+
+    folder: luigi.Parameter[str] = luigi.Parameter()
+    name: luigi.Parameter[str] = luigi.Parameter()
+    failure: luigi.Parameter[str] = luigi.Parameter()
+    times: luigi.Parameter[int] = luigi.IntParameter()
+
+    def is_done(self) -> bool:
+        return (Path(self.folder) / f"{self.name}.done").exists()
+
+    def run(self) -> None:
+        with (Path(self.folder) / "attempts").open("a", encoding="utf-8") as file:
+            file.write(f"{self.name}\n")
+        if attempts(Path(self.folder)).count(self.name) <= self.times:
+            raise FAILURES[self.failure]("something stands in the way")
+        (Path(self.folder) / f"{self.name}.done").touch()
+
+
+class Whole(JobTask):
+    folder: luigi.Parameter[str] = luigi.Parameter()
+    failure: luigi.Parameter[str] = luigi.Parameter()
+    times: luigi.Parameter[int] = luigi.IntParameter()
+
+    def is_done(self) -> bool:
+        return (Path(self.folder) / "whole").exists()
+
+    def run(self) -> Any:
+        common = {"folder": self.folder, "failure": self.failure}
+        yield [Part(**common, name=name, times=self.times if name == "a" else 0) for name in "abc"]
+        (Path(self.folder) / "whole").touch()
+
+
+def attempts(folder: Path) -> list[str]:
+    return (folder / "attempts").read_text(encoding="utf-8").split()
+
+
+def run(folder: Path, *, failure: str, times: int, workers: int) -> list[str]:
+    worker = OwnWorker(scheduler=Scheduler(retry_delay=86_400), worker_processes=workers, assistant=False)
+    worker._config.wait_interval, worker._config.wait_jitter = 0.01, 0.0
+    with worker:
+        worker.add(Whole(folder=str(folder), failure=failure, times=times))
+        worker.run()
+    return attempts(folder)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("failure", ["lock", "disk"])
+def test_it_is_tried_once_more_after_all_the_others(tmp_path: Path, failure: str, workers: int) -> None:
+    made = run(tmp_path, failure=failure, times=1, workers=workers)
+    assert sorted(made) == ["a", "a", "b", "c"]
+    assert made[-1] == "a"
+    assert (tmp_path / "whole").exists()
+
+
+def test_it_is_not_tried_a_third_time(tmp_path: Path) -> None:
+    assert run(tmp_path, failure="lock", times=9, workers=1).count("a") == 2
+    assert not (tmp_path / "whole").exists()
+
+
+def test_what_does_not_pass_by_itself_is_tried_once(tmp_path: Path) -> None:
+    assert sorted(run(tmp_path, failure="drift", times=1, workers=1)) == ["a", "b", "c"]
+    assert not (tmp_path / "whole").exists()
