@@ -24,6 +24,7 @@ import pytest
 import yaml
 
 from tasks.engine.chunk_runs import chunk_is_done, run_chunk
+from tasks.engine.clock import now_text
 from tasks.engine.errors import DriftError
 from tasks.engine.paths import RunPaths
 from tasks.engine.planning import plan_run
@@ -37,7 +38,7 @@ from tasks.stores.sqlite import open_session
 
 ROOT = Path(__file__).parents[1]
 KEY_VARIABLE = "AUTONOMATH_FACT_SIGN_PRIVATE_KEY"
-CREATED_AT = "2026-11-22T00:00:00.000Z"
+CREATED_AT = f"{now_text()[:10]}T00:00:00.000Z"  # today: a plan of another time than its run is refused
 SMALL_PACING = {"chunk_rows": 10, "batch_rows": 4, "lock_timeout_seconds": 2, "cache_mib": 1}
 _OF_THE_JOB = (KEY_VARIABLE, "AUTONOMATH_DB_PATH", "PROVENANCE_STATE_DIR", "PROVENANCE_KEY_NAME", "LUIGI_CONFIG_PATH")
 
@@ -290,6 +291,12 @@ def settings(tmp_path: Path) -> Callable[..., Settings]:
         return load_settings(path, {})
 
     return make
+
+
+@pytest.fixture
+def created_at() -> str:
+    """When the plans of `run` are made, and so the extracted_at of facts without a created_at."""
+    return CREATED_AT
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ import apsw
 import pytest
 
 from tasks.engine.chunk_runs import chunk_is_done, run_chunk
+from tasks.engine.clock import now_text
 from tasks.engine.errors import ProvenanceError
 from tasks.engine.paths import RunPaths
 from tasks.engine.planning import plan_run
@@ -31,7 +32,7 @@ RUNNER = str(ROOT / "tests" / "crash" / "runner.py")
 KEY = bytes(range(1, 33)).hex()
 # Three chunks of three batches each.
 STEPS = {"chunk_rows": 100, "batch_rows": 40, "cache_mib": 1}
-CREATED_AT = "2026-11-22T00:00:00.000Z"
+CREATED_AT = f"{now_text()[:10]}T00:00:00.000Z"
 WRITABLE = {"am_fact_metadata", "am_fact_attestation_log", "am_backfill_run", "am_backfill_chunk", "am_backfill_reject"}
 UPDATABLE = {"am_fact_metadata", "am_backfill_run", "am_backfill_chunk"}
 

@@ -41,9 +41,9 @@ from tasks.engine.keys import Key, describe, to_json
 from tasks.engine.parent import watch_parent
 from tasks.engine.paths import RunPaths
 from tasks.engine.payload_digests import leave_digests
-from tasks.engine.plans import Plan, PlannedChunk
+from tasks.engine.plans import Plan, PlannedChunk, refuse_other_time
 from tasks.engine.settings import Settings
-from tasks.stores.base import Attested, BatchRead, BatchWrite, Counts, LedgerRow, Session, Superseded
+from tasks.stores.base import Attested, BatchRead, BatchWrite, Counts, LedgerRow, RunRow, Session, Superseded
 
 logger = logging.getLogger("luigi-interface")
 
@@ -142,6 +142,7 @@ def _enter_run(session: Session, run: ChunkRun) -> None:
     """The ledger's run row must be this plan's, signed with this key; without one, enter it."""
     plan, key_id = run.plan, run.key_id
     found = session.read_run(plan.run_id)
+    _refuse_other_time(session, run, found)
     if found is None:
         session.open_run(
             run_id=plan.run_id, plan_id=plan.plan_id, plan=markers.to_text(plan.as_json()), now=run.now(),
@@ -159,6 +160,15 @@ def _enter_run(session: Session, run: ChunkRun) -> None:
             f"run {plan.run_id} was started with {_key_words(found.key_id)}, now there is {_key_words(key_id)}. "
             f"Configure the same key again, or use a new --run-id. Nothing was written."
         )
+
+
+def _refuse_other_time(session: Session, run: ChunkRun, found: RunRow | None) -> None:
+    """The plan's time goes with the run's own row, and with today where there is still something to write."""
+    if found is not None:
+        refuse_other_time(run.plan, started_at=found.started_at)
+    row = session.read_chunk(run.plan.run_id, run.chunk.chunk)
+    if row is None or row.state != "done":
+        refuse_other_time(run.plan, started_at=run.now())
 
 
 def _key_words(key_id: str | None) -> str:
@@ -335,7 +345,7 @@ def rehearse_chunk(session: Session, run: ChunkRun) -> None:
     """The dry run of one chunk: the same classification, counted and sampled, nothing written but a marker.
 
     The chunk's first facts are read and derived for the sample, as a live run would; of the others, only those that
-    are not plain.
+    are not plain. Raises StateError if the plan's time is none that its live run could take.
     """
     with Witness(session, run.settings, run.signer) as witness:
         _rehearse(session, run, _Preparation(run, witness))
@@ -343,6 +353,7 @@ def rehearse_chunk(session: Session, run: ChunkRun) -> None:
 
 def _rehearse(session: Session, run: ChunkRun, preparation: _Preparation) -> None:
     started, started_at = time.monotonic(), run.now()
+    refuse_other_time(run.plan, started_at=started_at)
     totals, reasons, sample = Counts(), Counter[str](), list[dict[str, Any]]()
     cursor: Key = run.chunk.after
     exhausted = False

@@ -1,13 +1,17 @@
 """Keys of facts as values: bounds of chunks and cursors.
 
 A key is what SQLite holds: an integer, text, and in odd tables a REAL, a BLOB or text that is not UTF-8.
-`None` as a lower bound means "from the very first row". SQLite orders them all; Python never compares them.
+`None` as a lower bound means "from the very first row". SQLite orders them all; Python compares them only to hold a
+plan against itself.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, TypeAlias
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final, TypeAlias
 
 from tasks.engine.derivation import NotUtf8
 
@@ -26,18 +30,50 @@ def to_json(key: Key) -> Any:
 
 
 def from_json(value: Any) -> Key:
-    """The inverse of `to_json`. Raises ValueError for anything that `to_json` never gives."""
+    """The inverse of `to_json`. Raises ValueError for anything that `to_json` never gives, and that no column holds."""
     if isinstance(value, dict) and len(value) == 1:
         kind, digits = next(iter(value.items()))
-        if kind == "text_hex":
-            return NotUtf8(bytes.fromhex(digits))
-        if kind == "blob_hex":
-            return bytes.fromhex(digits)
-        if kind == "real":
-            return float(digits)
-    if value is None or (isinstance(value, (int, float, str)) and not isinstance(value, bool)):
-        return value
-    raise ValueError(f"not a key: {value!r}")
+        decode = _OBJECTS.get(kind) if isinstance(digits, str) else None
+        if decode is not None:
+            with suppress(KeyError):
+                return decode(digits)
+    if value is None or _is_plain_key(value):
+        return value  # type: ignore[no-any-return]
+    raise ValueError(f"not a key: {str(value)[:_SHOWN]!a}")
+
+
+_SHOWN = 40
+_OBJECTS: Final[dict[str, Callable[[str], Key]]] = {
+    "text_hex": lambda digits: NotUtf8(bytes.fromhex(digits)),
+    "blob_hex": bytes.fromhex,
+    "real": lambda text: {"inf": math.inf, "-inf": -math.inf}[text],
+}
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _is_plain_key(value: Any) -> bool:
+    """64 bits, no NaN (SQLite makes it NULL), and no half of a surrogate pair, which UTF-8 cannot spell."""
+    if isinstance(value, str):
+        return _SURROGATE.search(value) is None
+    if isinstance(value, float):
+        return not math.isnan(value)
+    return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+
+
+def is_before(one: Key, other: Key) -> bool:
+    """Whether SQLite sorts `one` before `other`: NULL, numbers, text by its bytes, BLOBs."""
+    return key_order(one) < key_order(other)
+
+
+def key_order(key: Key) -> tuple[int, Any]:
+    """What to sort keys by, to have them in SQLite's order."""
+    if key is None:
+        return (0, 0)
+    if isinstance(key, (int, float)):
+        return (1, key)
+    if isinstance(key, str):
+        return (2, key.encode())
+    return (2 if isinstance(key, NotUtf8) else 3, bytes(key))
 
 
 def describe(key: Key, *, first: str = "start") -> str:

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from tasks.engine.errors import ParameterError
 
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _CHECKPOINTS, _DIGESTS = "checkpoints", "payload-digests"
 
 
@@ -38,7 +38,7 @@ class RunPaths:
     dry_run: bool
 
     def __post_init__(self) -> None:
-        if not _RUN_ID.fullmatch(self.run_id):
+        if not RUN_ID.fullmatch(self.run_id):
             raise ParameterError(
                 f"--run-id {self.run_id!r} is not usable: expected 1 to 100 letters, digits, dots, dashes or "
                 f"underscores, starting with a letter or digit. Nothing was written."

@@ -12,7 +12,6 @@ Bounds come from the data alone, so sparse, huge, negative or text keys still gi
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import time
@@ -32,7 +31,7 @@ from tasks.engine.plans import (
     PlannedChunk,
     StopReason,
     freeze,
-    plan_from_json,
+    plan_from_ledger,
     refuse_foreign_plan,
     refuse_other_budget,
     with_seconds,
@@ -214,8 +213,9 @@ def plan_run(settings: Settings, paths: RunPaths, *, max_rows: int | None, creat
     """
     with open_session(settings, write=False) as session:
         known = session.read_run(paths.run_id)
-        plan = plan_from_json(json.loads(known.plan)) if known else None
-        if plan is None:
+        if known:
+            plan = plan_from_ledger(known.plan_id, known.plan, started_at=known.started_at, run_id=paths.run_id)
+        else:
             plan = make_plan(session, settings, run_id=paths.run_id, max_rows=max_rows, created_at=created_at)
     plan = freeze(plan, paths)
     refuse_foreign_plan(plan, paths, settings)

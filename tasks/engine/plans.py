@@ -2,25 +2,43 @@
 
 `plan_id` is the SHA-256 of everything in the plan that decides what the run does. A plan that was written
 once is never made again under the same run id; the ledger keeps a copy, from which a lost file comes back.
+
+Neither file nor ledger is believed for being there: a plan is checked like any input, `plan_of`, and its time is held
+against the run's own row before anything is written, `refuse_other_time`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, TypeAdapter
 
 from tasks.engine import markers
 from tasks.engine.binding import Binding
+from tasks.engine.documents import Count, Digest, JsonKey, Moment, Seconds, loads, typed
 from tasks.engine.errors import StateError
-from tasks.engine.keys import Key, describe, from_json, to_json
-from tasks.engine.paths import RunPaths
+from tasks.engine.keys import describe, is_before, key_order, to_json
+from tasks.engine.paths import RUN_ID, RunPaths
 from tasks.engine.settings import Settings
 
+logger = logging.getLogger("luigi-interface")
+
 StopReason = Literal["complete", "row_budget"]
+
+LONGEST_WAIT = timedelta(days=31)
+"""A plan may be made, and rehearsed, so long before its live run begins: its time becomes the `extracted_at` of facts
+without one, so it must not be any time that somebody likes."""
+
+_CLOCKS_DIFFER = timedelta(minutes=5)
+_MOST_CHUNKS = 10_000  # far more than any plan has, few enough to be read
 
 
 @dataclass(frozen=True)
@@ -30,10 +48,10 @@ class PlannedChunk:
     `after` None is the very start, NULL keys included; `through` None only where nothing but NULL keys is left.
     """
 
-    chunk: int
-    after: Key
-    through: Key
-    residual: int
+    chunk: Annotated[int, Field(ge=1)]
+    after: JsonKey
+    through: JsonKey
+    residual: Count
 
     def __str__(self) -> str:
         return f"chunk {self.chunk} ({describe(self.after)}, {describe(self.through)}]"
@@ -47,18 +65,18 @@ class Plan:
     run is its chunks alone and it is 0. `null_keys` facts have no key and go with chunk 1.
     """
 
-    run_id: str
-    created_at: str
-    database: str
-    settings_digest: str
-    schema_fingerprint: str
-    binding_digest: str
-    max_rows: int | None
+    run_id: Annotated[str, StringConstraints(pattern=f"^{RUN_ID.pattern}$")]
+    created_at: Moment
+    database: Annotated[str, StringConstraints(min_length=1)]
+    settings_digest: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}( [0-9a-f]{64})?$")]
+    schema_fingerprint: Digest
+    binding_digest: Digest
+    max_rows: Annotated[int, Field(ge=1)] | None
     stop_reason: StopReason
-    unchanged_outside: int
-    null_keys: int
-    chunks: tuple[PlannedChunk, ...]
-    planning_seconds: float = 0.0
+    unchanged_outside: Count
+    null_keys: Count
+    chunks: Annotated[tuple[PlannedChunk, ...], Field(max_length=_MOST_CHUNKS)]
+    planning_seconds: Seconds = 0.0
 
     @property
     def residual(self) -> int:
@@ -86,18 +104,63 @@ class Plan:
         return {"plan_id": self.plan_id if plan_id is None else plan_id, **values, "chunks": chunks}
 
 
+_PLANS = TypeAdapter(Plan)
+
+
+def plan_of(content: dict[str, Any]) -> Plan:
+    """The plan that a JSON object spells. Raises ValueError unless it is one that planning could have made.
+
+    Every member has its type and range, the chunks are numbered from 1 and do not overlap, and the digest is right.
+    """
+    plan = typed(_PLANS, content)
+    for number, chunk in enumerate(plan.chunks, 1):
+        if chunk.chunk != number:
+            raise ValueError(f"chunks: number {chunk.chunk} stands where {number} is expected")
+        if chunk.through is None and (len(plan.chunks) > 1 or chunk.after is not None):
+            raise ValueError(f"{chunk}: no end, which only a chunk of nothing but NULL keys may have")
+        if chunk.through is not None and not is_before(chunk.after, chunk.through):
+            raise ValueError(f"{chunk}: begins at or behind its end")
+    for one, other in pairwise(sorted(plan.chunks, key=lambda chunk: key_order(chunk.after))):
+        if is_before(other.after, one.through):
+            raise ValueError(f"{one} and {other} overlap")
+    if plan.plan_id != content.get("plan_id"):
+        raise ValueError("plan_id: is not the digest of what the plan says")
+    return plan
+
+
 def plan_from_json(content: dict[str, Any]) -> Plan | None:
-    """The plan in a plan.json, or None if it is not one, whole and true to its digest."""
+    """The plan that a JSON object spells, or None if it is none."""
     try:
-        chunks = tuple(
-            PlannedChunk(c["chunk"], from_json(c["after"]), from_json(c["through"]), c["residual"])
-            for c in content["chunks"]
-        )
-        values = {f.name: content[f.name] for f in fields(Plan)}
-        plan = Plan(**{**values, "chunks": chunks})
-        return plan if plan.plan_id == content["plan_id"] else None
-    except (KeyError, TypeError, ValueError, AttributeError):
+        return plan_of(content)
+    except ValueError:
         return None
+
+
+def plan_from_ledger(plan_id: str, text: str, *, started_at: str, run_id: str) -> Plan:
+    """The plan that the ledger keeps with a run. Raises StateError unless it is a plan, this run's, and of its time."""
+    try:
+        plan = plan_of(loads(text))
+        if plan.plan_id != plan_id:
+            raise ValueError(f"plan_id: the plan is {plan.plan_id[:12]}…, the run has {str(plan_id)[:12]!a}…")
+    except ValueError as error:
+        raise StateError(
+            f"run {run_id}: the plan in the ledger is none that this job has made: {error}. Somebody altered the row: "
+            f"use a new --run-id, and find out who writes to the database. Nothing was written."
+        ) from None
+    refuse_other_time(plan, started_at=started_at)
+    return plan
+
+
+def refuse_other_time(plan: Plan, *, started_at: str) -> None:
+    """Raise StateError unless the plan was made before its run began, and not long before."""
+    made, started = (datetime.fromisoformat(text[:-1]) for text in (plan.created_at, started_at))
+    if started - LONGEST_WAIT <= made <= started + _CLOCKS_DIFFER:
+        return
+    raise StateError(
+        f"run {plan.run_id}: its plan says that it was made at {plan.created_at}, and the run begins at {started_at}: "
+        f"expected at most {LONGEST_WAIT.days} days between them, as that time becomes the extracted_at of facts "
+        f"without one. Use a new --run-id. Nothing was written."
+    )
 
 
 def read_plan(paths: RunPaths, settings: Settings) -> Plan | None:
@@ -173,9 +236,11 @@ def freeze(plan: Plan, paths: RunPaths) -> Plan:
     if markers.write_once(paths.plan, text):
         return plan
     content = markers.read_json(paths.plan)
-    first = plan_from_json(content) if content else None
-    if first is not None:
-        return first
+    try:
+        return plan_of(content or {})
+    except ValueError as error:
+        words = error if content else "it is torn, or no JSON object"
+    logger.warning("%s: no plan that could be followed (%s). It was written again.", paths.plan, words)
     markers.write_durably(paths.plan, text)
     return plan
 

@@ -26,7 +26,6 @@ itself has to bear the row out, so a fact that changed since is refused as well.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,7 +48,7 @@ from tasks.engine.planning import Cuts, streamed
 from tasks.engine.plans import (
     Plan,
     freeze,
-    plan_from_json,
+    plan_from_ledger,
     refuse_foreign_plan,
     refuse_other_binding,
     with_seconds,
@@ -89,8 +88,9 @@ def plan_signing(settings: Settings, paths: PartPaths) -> Plan:
     require_signer(settings)
     with open_resigning_session(settings, write=False) as session:
         known = session.read_run(paths.run_id)
-        plan = plan_from_json(json.loads(known.plan)) if known else None
-        if plan is None:
+        if known:
+            plan = plan_from_ledger(known.plan_id, known.plan, started_at=known.started_at, run_id=paths.run_id)
+        else:
             plan = _make_plan(session, settings, paths.run_id)
     plan = freeze(plan, paths)
     refuse_foreign_plan(plan, paths, settings)

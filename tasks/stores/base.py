@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from tasks.engine.binding import Binding
 from tasks.engine.derivation import Record, Reject, Rules
+from tasks.engine.documents import Digest, Moment
 from tasks.engine.keys import Key
 
 ChunkState = Literal["running", "done"]
@@ -111,10 +112,10 @@ class LedgerRow:
 class RunRow:
     """One run as the database knows it. `plan` is the frozen plan as JSON."""
 
-    plan_id: str
+    plan_id: Digest
     plan: str
-    started_at: str
-    finished_at: str | None
+    started_at: Moment
+    finished_at: Moment | None
     attester: str
     key_id: str | None
 

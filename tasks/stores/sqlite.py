@@ -9,11 +9,13 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from typing import Any
 
 import apsw
+from pydantic import TypeAdapter
 
 from tasks.attestation.signing import signature_hex
 from tasks.engine import points
 from tasks.engine.binding import Binding
 from tasks.engine.derivation import KEY_NOT_TEXT_OR_INTEGER, NotUtf8, Record, Rules
+from tasks.engine.documents import typed
 from tasks.engine.errors import DatabaseError, SchemaChangedError, StateError
 from tasks.engine.keys import Key, decoded, describe
 from tasks.engine.settings import Settings
@@ -24,6 +26,7 @@ from tasks.stores.sqlite_sharing import Piece, share
 from tasks.stores.sqlite_verify import Verification, verify
 
 NULL_KEY_DETAIL = "the key is NULL"
+_RUN_ROWS = TypeAdapter(RunRow)
 _TRIES_FOR_ONE_MOMENT = 10
 _MOST_BATCH_TEXT = 8 * 2**20  # characters, of which there will be copies; 25,000 ordinary facts take half of it
 _RANGES_TO_COUNT = 16  # so many that two connections end together, so few that their number costs nothing
@@ -333,8 +336,17 @@ class SqliteSession:
     # -- the ledger ----------------------------------------------------------------------------------
 
     def read_run(self, run_id: str) -> RunRow | None:
-        rows = self._run("read_run", run_id=run_id)
-        return RunRow(*rows[0]) if rows else None
+        """Raises StateError if the row is none that the job has written."""
+        try:
+            rows = self._run("read_run", run_id=run_id)
+            names = RunRow.__dataclass_fields__
+            return typed(_RUN_ROWS, dict(zip(names, rows[0], strict=True))) if rows else None
+        except ValueError as error:  # not UTF-8, or not what belongs there
+            raise StateError(
+                f"run {run_id}: its row in {self.binding.ledger.run} is none that this job has written: {error}. "
+                f"Somebody altered it: use a new --run-id, and find out who writes to the database. Nothing was "
+                f"written."
+            ) from None
 
     def open_run(self, *, run_id: str, plan_id: str, plan: str, now: str, attester: str, key_id: str | None) -> None:
         with self._transaction("begin_write"):

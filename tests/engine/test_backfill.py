@@ -28,13 +28,14 @@ from tasks.attestation.batch_signing import CompiledSigner
 from tasks.engine import backfill, markers, points
 from tasks.engine.backfill import MAX_STALE_READS
 from tasks.engine.chunk_runs import all_chunks_done, chunk_is_done, run_chunk
+from tasks.engine.clock import now_text
 from tasks.engine.errors import DatabaseError, ProvenanceError, SchemaChangedError, SignerError, StateError
 from tasks.engine.planning import plan_run
 from tasks.engine.plans import read_plan
 from tasks.sample import build_sample
 from tasks.stores.sqlite import open_session
 
-CREATED_AT = "2026-11-22T00:00:00.000Z"
+CREATED_AT = f"{now_text()[:10]}T00:00:00.000Z"
 ATTESTER = "etl_prov_backfill_v2"
 KEY_VARIABLE = "AUTONOMATH_FACT_SIGN_PRIVATE_KEY"
 KEY_NAME = "provenance-backfill/sample"
@@ -490,7 +491,7 @@ def test_a_marker_of_another_plan_is_neither_believed_nor_overwritten(ready: Any
     _, config, where, _ = ready
     attempt(config, where, 1)
     other = paths(config, "run-2")
-    plan = plan_run(config, other, max_rows=None, created_at="2026-11-23T00:00:00.000Z")
+    plan = plan_run(config, other, max_rows=None, created_at=now_text())
     other.marker(1).parent.mkdir(parents=True)
     other.marker(1).write_bytes(where.marker(1).read_bytes())
     for question in (lambda: chunk_is_done(config, other, 1), lambda: all_chunks_done(plan, other)):
@@ -706,7 +707,7 @@ def test_a_compiled_signer_that_goes_wrong_stops_the_chunk_before_the_batch_is_w
 
 def test_a_ledger_of_another_plan_is_refused(ready: Any, paths: Any) -> None:
     made, config, _, plan = ready
-    made.insert("am_backfill_run", [{"run_id": "run-1", "plan_id": "f" * 64, "plan": "{}", "started_at": "x",
+    made.insert("am_backfill_run", [{"run_id": "run-1", "plan_id": "f" * 64, "plan": "{}", "started_at": CREATED_AT,
                                      "attester": "x", "host": "x", "pid": 1}])  # fmt: skip
     with pytest.raises(StateError, match=rf"run-1 has the plan ffffffffffff… in the ledger .* {plan.plan_id[:12]}…"):
         attempt(config, paths(config), 1)

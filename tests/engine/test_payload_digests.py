@@ -19,6 +19,7 @@ from tasks.attestation.signing import VERSION, Signer
 from tasks.engine import points
 from tasks.engine.auditing import AuditOrder, audit
 from tasks.engine.chunk_runs import run_chunk
+from tasks.engine.clock import now_text
 from tasks.engine.payload_digests import PayloadDigests, find_digests, leave_digests, remove_digests
 from tasks.engine.planning import plan_run
 from tasks.engine.sealing import seal_log
@@ -202,7 +203,7 @@ def backfilled(signed: Any, paths: Any) -> Any:
     """The same after its chunks, before its log is sealed."""
     _, config = signed
     where = paths(config)
-    plan = plan_run(config, where, max_rows=None, created_at="2026-11-22T00:00:00.000Z")
+    plan = plan_run(config, where, max_rows=None, created_at=now_text())
     for planned in plan.chunks:
         run_chunk(config, where, planned.chunk, progress=lambda _: None)
     return signed

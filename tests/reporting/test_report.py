@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tasks.engine.chunk_runs import run_chunk
+from tasks.engine.clock import now_text
 from tasks.engine.errors import StateError
 from tasks.engine.planning import plan_run
 from tasks.engine.plans import read_plan
@@ -174,7 +175,7 @@ def test_a_report_over_a_chunk_that_is_not_done_is_refused(sampled: Any, paths: 
     _, config = sampled
     for dry_run in (True, False):
         where = paths(config, dry_run=dry_run)
-        plan_run(config, where, max_rows=None, created_at="2026-11-22T00:00:00.000Z")
+        plan_run(config, where, max_rows=None, created_at=now_text())
         run_chunk(config, where, 1, progress=lambda _: None)
         with pytest.raises(StateError, match=r"chunk 2 \(11, 21\]: its marker is"):
             close_run(config, where)
