@@ -10,12 +10,14 @@ import traceback
 from datetime import datetime, timezone
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import luigi
 
-from tasks.engine.errors import DiskFullError, LockedError, ProvenanceError
+from tasks.engine.errors import DiskFullError, LockedError, ParameterError, ProvenanceError, StateError
 from tasks.engine.paths import RunPaths
 from tasks.engine.settings import Settings, load_settings
+from tasks.engine.store_name import store_name
 from tasks.parameters import Flag, OptionalWholeNumber
 
 DEFAULT_JOB = "config/backfill.yaml"
@@ -30,11 +32,37 @@ class JobTask(luigi.Task):
 
     job: luigi.Parameter[str] = luigi.Parameter(default=DEFAULT_JOB, description="path of the job file")
 
+    store: luigi.Parameter[str] = luigi.Parameter(
+        default="", positional=False, description="which database and state folder; found by itself, never to be typed"
+    )
+
+    @classmethod
+    def get_param_values(cls, params: Any, args: Any, kwargs: Any) -> list[tuple[str, Any]]:
+        """Luigi's values, and in `store` the name of what the job file says here and now.
+
+        It is empty where the job file cannot be used: the task then fails with the message. Raises ParameterError for
+        another name than that.
+        """
+        values = super().get_param_values(params, args, kwargs)  # type: ignore[no-untyped-call]
+        given = dict(values)
+        found = _store_of(given["job"])
+        if given["store"] and found and given["store"] != found:
+            raise ParameterError(
+                f"--store: expected {found}, found {str(given['store'])[:100]!r}. It follows from the job file and the "
+                f"environment: leave it out. Nothing was written."
+            )
+        return [(name, found if name == "store" else value) for name, value in values]
+
     def settings(self) -> Settings:
-        path = Path(self.job)
-        status = path.stat() if path.exists() else None
-        version = (status.st_ino, status.st_mtime_ns, status.st_size) if status else None
-        return _load(path, version, hash(frozenset(os.environ.items())))
+        """What the job file says. Raises JobFileError, or StateError if that is another store than when this began."""
+        settings = _settings_of(self.job)
+        found = store_name(settings)
+        if self.store and found != self.store:
+            raise StateError(
+                f"{self.job}: names the store {found}, and named {self.store} when this command began. Put it back, or "
+                f"run the command again. What was committed before stays."
+            )
+        return settings
 
     def is_done(self) -> bool:
         """Whether there is nothing left to do. May raise a ProvenanceError."""
@@ -57,6 +85,21 @@ class JobTask(luigi.Task):
         if isinstance(exception, ProvenanceError):
             return str(exception)
         return "".join(traceback.format_exception(exception))
+
+
+def _store_of(job: str) -> str:
+    """The name of a job file's store, or nothing where it cannot be told."""
+    try:
+        return store_name(_settings_of(job))
+    except ProvenanceError:
+        return ""
+
+
+def _settings_of(job: str) -> Settings:
+    path = Path(job)
+    status = path.stat() if path.exists() else None
+    version = (status.st_ino, status.st_mtime_ns, status.st_size) if status else None
+    return _load(path, version, hash(frozenset(os.environ.items())))
 
 
 @lru_cache(maxsize=4)
