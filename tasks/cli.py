@@ -12,7 +12,16 @@ import click
 
 from tasks.attestation.keyring import KeyRegistry, Use, entry_for, load_registry
 from tasks.attestation.notes import VerifierKey
-from tasks.cli_common import NO, Commands, job_option, json_option, keys_option, use_option
+from tasks.cli_common import (
+    NO,
+    Commands,
+    immutable_option,
+    job_option,
+    json_option,
+    keys_option,
+    read_settings,
+    use_option,
+)
 from tasks.cli_log import commands
 from tasks.engine import keygen as engine_keygen
 from tasks.engine import markers
@@ -84,6 +93,7 @@ def _registry(keys: Path, vkeys: tuple[str, ...]) -> KeyRegistry:
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @click.option("--allow-unsigned", is_flag=True, help="Accept placeholders; they are counted all the same.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON to this file.")
+@immutable_option
 @json_option
 def verify(
     job: Path,
@@ -92,10 +102,11 @@ def verify(
     workers: int,
     allow_unsigned: bool,
     output: Path | None,
+    immutable: bool,
     as_json: bool,
 ) -> None:
     """Put every metadata row into its state. Exit code 0 only if all of them are valid."""
-    settings, registry = load_settings(job), _registry(keys, vkeys)
+    settings, registry = read_settings(job, immutable=immutable), _registry(keys, vkeys)
     with tempfile.TemporaryDirectory(prefix="provenance-verify-") as folder:
         report, findings = _verify(settings, registry, workers, allow_unsigned, Path(folder))
         if output is not None:
@@ -136,8 +147,11 @@ def _echo_parts(parts: Iterable[str]) -> None:
 @job_option
 @keys_option
 @_key_option
+@immutable_option
 @json_option
-def explain_command(fact_ids: tuple[str, ...], job: Path, keys: Path, vkeys: tuple[str, ...], as_json: bool) -> None:
+def explain_command(
+    fact_ids: tuple[str, ...], job: Path, keys: Path, vkeys: tuple[str, ...], immutable: bool, as_json: bool
+) -> None:
     """Print what is known of facts, their attestations and the state of their rows. Exit code 1 if one is unknown.
 
     With --json, the JSON-LD envelope that the API attaches.
@@ -145,7 +159,7 @@ def explain_command(fact_ids: tuple[str, ...], job: Path, keys: Path, vkeys: tup
     wanted = ids_in_order(fact_ids)
     never = [fact_id for fact_id in dict.fromkeys(fact_ids) if fact_id not in wanted]  # no database can hold them
     unknown = len(never)
-    with open_attestations(load_settings(job)) as reader:
+    with open_attestations(read_settings(job, immutable=immutable)) as reader:
         if as_json:
             facts = lookup_facts(reader, wanted)
             unknown += len(wanted) - len(facts)

@@ -16,6 +16,7 @@ import click
 
 from tasks.attestation.keyring import DEFAULT_REGISTRY
 from tasks.engine.errors import ProvenanceError
+from tasks.engine.settings import Settings, load_settings
 
 NO: Final = 1
 NO_ANSWER: Final = 3
@@ -56,6 +57,20 @@ def keys_option(command: _F) -> _F:
         "--keys", type=click.Path(path_type=Path, dir_okay=False), default=Path(DEFAULT_REGISTRY),
         show_default=True, help="Path of the registry of public keys.",
     )(command)  # fmt: skip
+
+
+def immutable_option(command: _F) -> _F:
+    """`--immutable`: the auditor's word that nothing writes to the database."""
+    return click.option(
+        "--immutable", is_flag=True,
+        help="Read a copy that nothing writes to, here or anywhere else: the file alone, without -wal, -shm or a lock, "
+        "as a read-only disk takes it. Of a live database the answer would be stale, or damage that is none.",
+    )(command)  # fmt: skip
+
+
+def read_settings(job: Path, *, immutable: bool) -> Settings:
+    """The job file of a command that only reads. Raises JobFileError."""
+    return load_settings(job).model_copy(update={"immutable": immutable})
 
 
 def json_option(command: _F) -> _F:

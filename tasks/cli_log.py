@@ -21,7 +21,7 @@ from tasks.attestation.keyring import (
 )
 from tasks.attestation.notes import VerifierKey
 from tasks.attestation.signing import Signer, load_signer
-from tasks.cli_common import NO, job_option, json_option, keys_option, use_option
+from tasks.cli_common import NO, immutable_option, job_option, json_option, keys_option, read_settings, use_option
 from tasks.engine import markers
 from tasks.engine.auditing import AuditOrder, AuditReport, audit
 from tasks.engine.clock import now_text
@@ -67,10 +67,11 @@ def _given(vkeys: tuple[str, ...], log_vkeys: tuple[str, ...]) -> tuple[Register
 @click.option("--key", "row_keys", multiple=True, metavar="VKEY", help="Trust this key for rows.")
 @job_option
 @keys_option
+@immutable_option
 @json_option
 def audit_command(
     checkpoint: Path, since: Path | None, root_only: bool, sample: int | None, workers: int, allow_unsigned: bool,
-    log_keys: tuple[str, ...], row_keys: tuple[str, ...], job: Path, keys: Path, as_json: bool,
+    log_keys: tuple[str, ...], row_keys: tuple[str, ...], job: Path, keys: Path, immutable: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Hold the database against a checkpoint. Exit code 0 only if nothing was found."""
     if root_only and sample is not None:
@@ -79,7 +80,7 @@ def audit_command(
         checkpoint=checkpoint.read_bytes(), since=since.read_bytes() if since else None, root_only=root_only,
         sample=sample, workers=workers, allow_unsigned=allow_unsigned,
     )  # fmt: skip
-    report = audit(load_settings(job), _registry(keys, row_keys, log_keys), order)
+    report = audit(read_settings(job, immutable=immutable), _registry(keys, row_keys, log_keys), order)
     click.echo(_json(report.as_json()) if as_json else _audit_words(report, order))
     sys.exit(0 if report.clean else NO)
 
@@ -116,10 +117,11 @@ def seal_command(job: Path, as_json: bool) -> None:
 @click.command("prove")
 @click.argument("fact_id")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it, else the terminal.")
+@immutable_option
 @job_option
-def prove_command(fact_id: str, output: Path | None, job: Path) -> None:
+def prove_command(fact_id: str, output: Path | None, job: Path, immutable: bool) -> None:
     """Write a proof that FACT_ID was attested and that the log holds it: one file, complete in itself."""
-    proof = prove(load_settings(job), fact_id)
+    proof = prove(read_settings(job, immutable=immutable), fact_id)
     if output is None:
         sys.stdout.buffer.write(proof)
         sys.stdout.buffer.flush()

@@ -25,6 +25,7 @@ _DEEPEST = 10
 # A path, but never 64 hex digits: that would be the key itself, put where its file belongs. (pydantic's patterns know
 # no look-ahead, so: too short, too long, or with a character that no hex digit is.)
 _NOT_THE_KEY = r"^(.{1,63}|.{65,}|.*[^0-9A-Fa-f].*)$"
+_NOT_KEYS = ("immutable", "job_file", "key_lines")
 _DECIDES_OUTCOME = ("tables", "derivation")
 
 Name = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
@@ -146,7 +147,10 @@ class SealingSettings(_Model):
 
 
 class Settings(_Model):
-    """A whole job file, resolved against one environment."""
+    """A whole job file, resolved against one environment.
+
+    `immutable` is no key of it: an auditor says so on the command line, of a copy that nothing writes to.
+    """
 
     database: Name
     state_dir: Name
@@ -155,6 +159,7 @@ class Settings(_Model):
     pacing: Pacing = Pacing()
     signing: SigningSettings = SigningSettings()
     sealing: SealingSettings = SealingSettings()
+    immutable: bool = Field(default=False, exclude=True)
     job_file: str = Field(default="", exclude=True)
     key_lines: Mapping[str, int] = Field(default={}, exclude=True)
 
@@ -196,7 +201,7 @@ def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
     value = _construct(root, "", lines, variables, str(path))
     if not isinstance(value, dict):
         raise JobFileError(f"{path}: expected a mapping of keys, found {type(value).__name__}. Nothing was written.")
-    for reserved in ("job_file", "key_lines"):
+    for reserved in _NOT_KEYS:
         if reserved in value:
             raise JobFileError(f'{path} line {lines[reserved]}: unknown key "{reserved}". Nothing was written.')
     try:
@@ -322,6 +327,6 @@ def _similar(key: str) -> str:
         if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
             return ""
         model = field.annotation
-    known = [name for name in model.model_fields if name not in ("job_file", "key_lines")]
+    known = [name for name in model.model_fields if name not in _NOT_KEYS]
     close = difflib.get_close_matches(last, known, n=1)
     return f', did you mean "{close[0]}"?' if close else f" (known here: {', '.join(known)})"

@@ -21,7 +21,7 @@ from tasks.engine.keys import Key, decoded, describe
 from tasks.engine.settings import Settings
 from tasks.stores.base import BatchRead, BatchWrite, Counts, LedgerRow, PlainCounts, RunRow, Superseded
 from tasks.stores.sqlite_guard import Guard
-from tasks.stores.sqlite_open import close_quietly, open_connection, translated
+from tasks.stores.sqlite_open import StoreConnection, close_quietly, connected, open_connection, translated
 from tasks.stores.sqlite_sharing import Piece, share
 from tasks.stores.sqlite_verify import Verification, verify
 
@@ -40,19 +40,16 @@ def open_session(settings: Settings, *, write: bool) -> Iterator[SqliteSession]:
     `write` the connection cannot change the database: read-only open, query_only, and the guard.
     """
     path = settings.database_path
-    connection = open_connection(path, pacing=settings.pacing, write=write)
-    try:
+    with connected(settings, write=write) as connection:
         with translated(path, "its schema was verified", lock_timeout=settings.pacing.lock_timeout_seconds):
             verification = verify(connection, settings)
         yield SqliteSession(connection, settings, verification)
-    finally:
-        close_quietly(connection)
 
 
 class SqliteSession:
     """One verified connection. See stores.base.Session for what each method promises."""
 
-    def __init__(self, connection: apsw.Connection, settings: Settings, verification: Verification) -> None:
+    def __init__(self, connection: StoreConnection, settings: Settings, verification: Verification) -> None:
         self._connection = connection
         self._settings = settings
         self._verification = verification

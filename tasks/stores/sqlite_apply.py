@@ -19,7 +19,7 @@ from tasks.engine.contract import Drift, sidecar_binding, sidecar_drift
 from tasks.engine.settings import Settings
 from tasks.stores.schema_file import LEDGER_TABLES, canonical_statements, ledger_columns
 from tasks.stores.sqlite_catalogue import read_catalogue
-from tasks.stores.sqlite_open import close_quietly, open_connection, translated
+from tasks.stores.sqlite_open import connected, translated
 from tasks.stores.sqlite_rehearsal import rehearse
 from tasks.stores.sqlite_sql import quoted
 from tasks.stores.sqlite_verify import configured_names, drift_error, live_guard
@@ -57,26 +57,24 @@ def apply_schema(settings: Settings) -> Applied:
     Raises DriftError if a table of that name exists in another shape, DatabaseError if the file cannot be written.
     """
     path = settings.database_path
-    connection = open_connection(path, pacing=settings.pacing, write=True)
-    try:
-        with translated(path, "the schema was applied", lock_timeout=settings.pacing.lock_timeout_seconds):
-            missing, skipped = _missing_objects(connection, settings)
-            if missing:
-                _create(connection, missing)
-    finally:
-        close_quietly(connection)
+    with (
+        connected(settings, write=True) as connection,
+        translated(path, "the schema was applied", lock_timeout=settings.pacing.lock_timeout_seconds),
+    ):
+        missing, skipped = _missing_objects(connection, settings)
+        if missing:
+            _create(connection, missing)
     return Applied(tuple(f"{item.kind} {item.name}" for item in missing), tuple(skipped))
 
 
 def is_applied(settings: Settings) -> bool:
     """True if nothing is missing. Reads only; raises as `apply_schema` does."""
     path = settings.database_path
-    connection = open_connection(path, pacing=settings.pacing, write=False)
-    try:
-        with translated(path, "its schema was read", lock_timeout=settings.pacing.lock_timeout_seconds):
-            return not _missing_objects(connection, settings)[0]
-    finally:
-        close_quietly(connection)
+    with (
+        connected(settings, write=False) as connection,
+        translated(path, "its schema was read", lock_timeout=settings.pacing.lock_timeout_seconds),
+    ):
+        return not _missing_objects(connection, settings)[0]
 
 
 def _create(connection: apsw.Connection, missing: list[_Missing]) -> None:

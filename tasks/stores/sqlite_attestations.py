@@ -22,7 +22,7 @@ from tasks.stores.sqlite_attestations_sql import attestation_statements
 from tasks.stores.sqlite_catalogue import read_catalogue
 from tasks.stores.sqlite_guard import Guard
 from tasks.stores.sqlite_log import tile_head
-from tasks.stores.sqlite_open import close_quietly, open_connection, translated
+from tasks.stores.sqlite_open import connected, translated
 from tasks.stores.sqlite_sql import Statement
 from tasks.stores.sqlite_verify import LargeTables, compile_statements, configured_names, drift_error, encoding_drift
 
@@ -34,8 +34,7 @@ def open_attestations(settings: Settings) -> Iterator[SqliteAttestations]:
     Raises DriftError if metadata or log do not honour the contract, DatabaseError if the file cannot be used.
     """
     path = settings.database_path
-    connection = open_connection(path, pacing=settings.pacing, write=False)
-    try:
+    with connected(settings, write=False) as connection:
         with translated(path, "its schema was verified", lock_timeout=settings.pacing.lock_timeout_seconds):
             connection.authorizer = guard = Guard()
             catalogue = read_catalogue(connection, configured_names(settings))
@@ -48,8 +47,6 @@ def open_attestations(settings: Settings) -> Iterator[SqliteAttestations]:
             if drift := encoding_drift(connection, path) + drift:
                 raise drift_error(drift)
         yield SqliteAttestations(connection, settings, binding, catalogue, statements)
-    finally:
-        close_quietly(connection)
 
 
 def _aliases(binding: AttestationBinding) -> dict[str, str]:

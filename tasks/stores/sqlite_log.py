@@ -29,7 +29,7 @@ from tasks.stores.log_base import (
 )
 from tasks.stores.sqlite_guard import Guard
 from tasks.stores.sqlite_log_sql import build_log_statements
-from tasks.stores.sqlite_open import close_quietly, open_connection, translated
+from tasks.stores.sqlite_open import StoreConnection, connected, translated
 from tasks.stores.sqlite_verify import CompiledStatement, SidecarVerification, verify_sidecar
 
 Purpose = Literal["read", "rehearse", "seal", "rotate"]
@@ -42,8 +42,7 @@ def open_log_session(settings: Settings, *, purpose: Purpose) -> Iterator[Sqlite
     Raises DriftError if the tables are not what the contract says, DatabaseError if the file cannot be used.
     """
     path = settings.database_path
-    connection = open_connection(path, pacing=settings.pacing, write=purpose in ("seal", "rotate"))
-    try:
+    with connected(settings, write=purpose in ("seal", "rotate")) as connection:
         with translated(path, "its schema was verified", lock_timeout=settings.pacing.lock_timeout_seconds):
             verification = verify_sidecar(
                 connection,
@@ -54,8 +53,6 @@ def open_log_session(settings: Settings, *, purpose: Purpose) -> Iterator[Sqlite
             )
             connection.authorizer = _guard(verification.binding, purpose)
         yield SqliteLogSession(connection, settings, verification)
-    finally:
-        close_quietly(connection)
 
 
 def log_statements(settings: Settings) -> tuple[CompiledStatement, ...]:
@@ -82,7 +79,7 @@ def _compiling(binding: SidecarBinding) -> Guard:
 class SqliteLogSession:
     """One verified connection to the sealed log and what it seals."""
 
-    def __init__(self, connection: apsw.Connection, settings: Settings, verification: SidecarVerification) -> None:
+    def __init__(self, connection: StoreConnection, settings: Settings, verification: SidecarVerification) -> None:
         self._connection = connection
         self._settings = settings
         self.verification = verification

@@ -20,6 +20,10 @@ Settings of a connection, each with its reason, in the order in which they are a
     the guard             see sqlite_guard.py; installed last, so that nothing above needs an exception
 
 The journal mode is the operator's and is left as it is.
+
+Every connection of a process to a database is made here, by one library, which knows of all of them: it keeps the locks
+of one when another closes, and a database's -wal and -shm as long as any is open. Nothing else opens the file, not even
+to read a byte: see sqlite_file.py, and docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -33,12 +37,18 @@ from pathlib import Path
 import apsw
 
 from tasks.engine.errors import DatabaseError, DiskFullError, LockedError, ProvenanceError, SchemaChangedError
-from tasks.engine.settings import Pacing
+from tasks.engine.settings import Pacing, Settings
+from tasks.stores.sqlite_file import DatabaseFile, Reader, has_journal, refuse_foreign_sidecars
 from tasks.stores.sqlite_sql import setup_statements
 
 # SQLite 3.7.0 to 3.51.2: two connections that write and checkpoint at once can corrupt the database.
 # Source: https://sqlite.org/wal.html#walresetbug
 _WAL_RESET_BUG = ((3, 7, 0), (3, 51, 2))
+
+# Where the header says how the file is written and read, and what it says in WAL mode.
+# Source: https://sqlite.org/fileformat2.html#file_format_version_numbers
+_HEADER_VERSIONS = (18, 2)
+_WAL_MODE = b"\2\2"
 
 _POLL_SECONDS = 0.001
 
@@ -54,39 +64,50 @@ def refuse_unsafe_engine(version: str) -> None:
         )
 
 
-def open_connection(path: Path, *, pacing: Pacing, write: bool) -> apsw.Connection:
-    """Open an existing database file, to read only or to write.
+class StoreConnection(apsw.Connection):
+    """A connection that knows which file it was opened on."""
 
-    Raises DatabaseError if it is missing, a folder, read-only though `write` is asked, or not SQLite, and
-    LockedError if another connection holds it exclusively.
+    file: DatabaseFile
+
+
+@contextmanager
+def connected(settings: Settings, *, write: bool) -> Iterator[StoreConnection]:
+    """A connection to the job's database, closed when the block ends. Raises as `open_connection` does."""
+    connection = open_connection(
+        settings.database_path, pacing=settings.pacing, write=write, immutable=settings.immutable
+    )
+    try:
+        yield connection
+        if settings.immutable:
+            connection.file.refuse_changed()
+    finally:
+        close_quietly(connection)
+
+
+def open_connection(path: Path, *, pacing: Pacing, write: bool, immutable: bool = False) -> StoreConnection:
+    """Open an existing database file, to read only or to write. The only way to one in this program.
+
+    `immutable` reads the file alone and takes no lock: only for a copy that nothing writes to.
+
+    Raises DatabaseError if it is missing, a folder, read-only though `write` is asked, not SQLite, or another user's
+    whose owner would be locked out by reading it, and LockedError if another connection holds it exclusively.
     """
     refuse_unsafe_engine(apsw.sqlite_lib_version())
-    try:
-        exists, is_file = path.exists(), path.is_file()
-    except OSError as error:
-        raise DatabaseError(f"database {path}: {error.strerror}. Nothing was written.") from None
-    if not exists:
-        raise DatabaseError(
-            f"database {path}: there is no such file, and it is never created. Set AUTONOMATH_DB_PATH or the key "
-            f"database, or make a sample: luigi --module tasks MakeSample --local-scheduler. Nothing was written."
-        )
-    if not is_file:
-        raise DatabaseError(
-            f"database {path}: expected a SQLite file, found a folder or device. "
-            f"Set AUTONOMATH_DB_PATH or the key database. Nothing was written."
-        )
-    name, flags = str(path.absolute()), apsw.SQLITE_OPEN_READWRITE if write else apsw.SQLITE_OPEN_READONLY
-    if not write and _can_never_change(path):
-        name, flags = f"{path.absolute().as_uri()}?immutable=1", flags | apsw.SQLITE_OPEN_URI
+    file = DatabaseFile.at(path)
+    name, flags = str(file.real), apsw.SQLITE_OPEN_READWRITE if write else apsw.SQLITE_OPEN_READONLY
+    if immutable:
+        assert not write  # what must not change is not written to
+        file.refuse_unfinished()
+        name, flags = f"{file.real.as_uri()}?immutable=1", flags | apsw.SQLITE_OPEN_URI
     with translated(path, "it was opened", lock_timeout=pacing.lock_timeout_seconds):
-        connection = apsw.Connection(name, flags=flags | apsw.SQLITE_OPEN_NOMUTEX)
+        connection = StoreConnection(name, flags=flags | apsw.SQLITE_OPEN_NOMUTEX)
+    connection.file = file
     try:
         with translated(path, "it was opened", lock_timeout=pacing.lock_timeout_seconds):
-            _configure(connection, pacing, write=write)
+            _first_contact(connection, pacing, write=write, immutable=immutable)
         if write and connection.readonly("main"):
             raise DatabaseError(
-                f"database {path}: the file or its folder is read-only for this user, a live run needs to write. "
-                f"Check its owner and mode. Nothing was written."
+                f"database {path}: {_why_read_only(file)} A live run needs to write. Nothing was written."
             )
     except ProvenanceError:
         connection.close(True)
@@ -94,18 +115,18 @@ def open_connection(path: Path, *, pacing: Pacing, write: bool) -> apsw.Connecti
     return connection
 
 
-def _can_never_change(path: Path) -> bool:
-    """Whether a database in WAL mode lies alone in a file system that is read-only: an auditor's copy.
+def _first_contact(connection: StoreConnection, pacing: Pacing, *, write: bool, immutable: bool) -> None:
+    """The settings, the first read, and whether the file may be read, and is still the one that was looked at.
 
-    SQLite cannot read one there unless it is told so, for it wants to make the files -wal and -shm.
-    Source: https://sqlite.org/wal.html#read_only_databases
+    The header is read without a lock and before the first statement, which is what makes -wal and -shm.
     """
-    try:
-        with path.open("rb") as file:
-            is_wal = file.read(20)[18:20] == b"\2\2"
-        return is_wal and bool(os.statvfs(path).f_flag & os.ST_RDONLY) and not Path(f"{path}-wal").exists()
-    except OSError:
-        return False
+    shares_memory = not immutable and connection.read("main", 0, *_HEADER_VERSIONS)[1] == _WAL_MODE
+    if shares_memory:
+        refuse_foreign_sidecars(connection.file, Reader.this_process())
+    _configure(connection, pacing, write=write)
+    if shares_memory:  # the application may have closed it, and these files with it, since they were looked at
+        refuse_foreign_sidecars(connection.file, Reader.this_process())
+    connection.file.refuse_another()
 
 
 def _configure(connection: apsw.Connection, pacing: Pacing, *, write: bool) -> None:
@@ -143,15 +164,8 @@ def roll_back_hot_journal(path: Path, pacing: Pacing) -> None:
     Any connection that may write does this on its first read; one that may not can only fail.
     Source: https://sqlite.org/lockingv3.html#hot_journals
     """
-    if _has_journal(path):
+    if has_journal(path):
         open_connection(path, pacing=pacing, write=True).close()
-
-
-def _has_journal(path: Path) -> bool:
-    try:
-        return path.with_name(path.name + "-journal").exists()
-    except (OSError, ValueError):  # such a path cannot be opened either, and that is said there
-        return False
 
 
 @contextmanager
@@ -179,18 +193,8 @@ def _explained(error: apsw.Error, path: Path, when: str, written: str) -> Proven
         return DiskFullError(
             f"{place}: the disk is full while {when}. {written} Free some space, then run the same command again."
         )
-    if isinstance(error, apsw.ReadOnlyError) and _has_journal(path):
-        return DatabaseError(
-            f"{place}: {path.name}-journal holds a transaction that a crash left unfinished, and a dry run may "
-            f"not roll it back. {written} Let the application open the database once, or start the live run."
-        )
-    if isinstance(error, apsw.CantOpenError):
-        return DatabaseError(
-            f"{place}: SQLite cannot open it, or a file beside it ({when}). {written} In WAL mode it needs the files "
-            f"-wal and -shm there: check that they are there or that the folder may be written."
-        )
-    if isinstance(error, apsw.ReadOnlyError):
-        return DatabaseError(f"{place}: read-only while {when}. {written} Check the owner and mode of file and folder.")
+    if isinstance(error, (apsw.ReadOnlyError, apsw.CantOpenError)):
+        return DatabaseError(f"{place}: {_why_not_usable(error, path, when)} {written}")
     if isinstance(error, apsw.CorruptError):
         return DatabaseError(
             f"{place}: SQLite reports damage while {when} ({error}). {written} Restore a backup, or look at it with "
@@ -199,6 +203,43 @@ def _explained(error: apsw.Error, path: Path, when: str, written: str) -> Proven
     if isinstance(error, apsw.SchemaChangeError):
         return SchemaChangedError(f"{place}: the schema changed while {when}. {written}")
     return DatabaseError(f"{place}: {type(error).__name__.removesuffix('Error')}: {error} while {when}. {written}")
+
+
+def _why_not_usable(error: apsw.Error, path: Path, when: str) -> str:
+    """What stands in the way where SQLite says "read-only" or "unable to open", with the next step."""
+    try:
+        file = DatabaseFile.at(path)
+    except DatabaseError:
+        return f"the file was moved or deleted while {when}. Put it back, then run the same command again."
+    code = getattr(error, "extendedresult", None)
+    if code == apsw.SQLITE_READONLY_DBMOVED:
+        return f"the file was moved while {when}, and another lies there now. Put the first one back."
+    if isinstance(error, apsw.ReadOnlyError) and has_journal(path):
+        return (
+            f"{file.beside('-journal')} holds a transaction that a crash left unfinished, and a dry run may not "
+            f"roll it back. Let the application open the database once, or start the live run."
+        )
+    if file.is_on_read_only_disk:
+        return (
+            f"it is in WAL mode on a disk that is mounted read-only, without the files -wal and -shm that reading it "
+            f"takes ({when}). Read it where the application has it open. Only if it is a copy that nothing writes to, "
+            f"here or elsewhere: provenance audit, verify, explain and prove take --immutable."
+        )
+    if isinstance(error, apsw.ReadOnlyError) and code != apsw.SQLITE_READONLY_DIRECTORY:
+        return f"{_why_read_only(file)} It was found while {when}."
+    return (
+        f"SQLite cannot open it, or a file beside it ({when}): it makes a journal there, and in WAL mode -wal and "
+        f"-shm, for reading too. Check that {file.real.parent} may be written to, or read while the application runs."
+    )
+
+
+def _why_read_only(file: DatabaseFile) -> str:
+    """Why a file cannot be written to, with the next step."""
+    if file.is_on_read_only_disk:
+        return "its disk is mounted read-only. Run where it is mounted to be written to."
+    if not os.access(file.real, os.W_OK, effective_ids=True):
+        return f"the file is read-only for this user. Check its owner ({file.owner}) and mode ({file.mode:04o})."
+    return f"its folder {file.real.parent} is read-only for this user, and SQLite needs files in it. Check its mode."
 
 
 def close_quietly(connection: apsw.Connection) -> None:

@@ -14,7 +14,7 @@ from tasks.stores.base import BatchWrite
 from tasks.stores.resigning import PendingRead, PendingRow, SignatureWrite
 from tasks.stores.sqlite import SqliteSession, StaleReadError, bound
 from tasks.stores.sqlite_attestations import decode_row
-from tasks.stores.sqlite_open import close_quietly, open_connection, translated
+from tasks.stores.sqlite_open import connected, translated
 from tasks.stores.sqlite_resigning_sql import resigning_statements
 from tasks.stores.sqlite_verify import verify
 
@@ -31,13 +31,10 @@ def open_resigning_session(settings: Settings, *, write: bool) -> Iterator[Sqlit
     Raises as `open_session` does.
     """
     path = settings.database_path
-    connection = open_connection(path, pacing=settings.pacing, write=write)
-    try:
+    with connected(settings, write=write) as connection:
         with translated(path, "its schema was verified", lock_timeout=settings.pacing.lock_timeout_seconds):
             verification = verify(connection, settings, more=resigning_statements)
         yield SqliteResigningSession(connection, settings, verification)
-    finally:
-        close_quietly(connection)
 
 
 class SqliteResigningSession(SqliteSession):
