@@ -108,11 +108,12 @@ def verify(
     """Put every metadata row into its state. Exit code 0 only if all of them are valid."""
     settings, registry = read_settings(job, immutable=immutable), _registry(keys, vkeys)
     with tempfile.TemporaryDirectory(prefix="provenance-verify-") as folder:
-        report, findings = _verify(settings, registry, workers, allow_unsigned, Path(folder))
+        scratch = Path(folder)
+        report, findings = _verify(settings, registry, workers, allow_unsigned, scratch)
         if output is not None:
-            markers.stream_durably(output, to_json_parts(report, read_findings(findings)))
+            markers.stream_durably(output, to_json_parts(report, read_findings(findings, root=scratch)), root=None)
         if as_json:
-            _echo_parts(to_json_parts(report, read_findings(findings)))
+            _echo_parts(to_json_parts(report, read_findings(findings, root=scratch)))
         else:
             click.echo(to_terminal(report))
     sys.exit(0 if report.passed else NO)

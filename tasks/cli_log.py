@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from tasks.attestation.checkpoints import MAX_PROOF_BYTES
 from tasks.attestation.keyring import (
     KeyRegistry,
     RegisteredKey,
@@ -17,12 +18,13 @@ from tasks.attestation.keyring import (
     entry_for,
     load_registry,
     parse_registry,
+    read_registry,
     refuse_double_use,
 )
-from tasks.attestation.notes import VerifierKey
+from tasks.attestation.notes import MAX_NOTE_BYTES, VerifierKey
 from tasks.attestation.signing import Signer, load_signer
 from tasks.cli_common import NO, immutable_option, job_option, json_option, keys_option, read_settings, use_option
-from tasks.engine import markers
+from tasks.engine import files, markers
 from tasks.engine.auditing import AuditOrder, AuditReport, audit
 from tasks.engine.clock import now_text
 from tasks.engine.errors import KeyRegistryError, ProofError, ProvenanceError, SigningKeyError
@@ -56,6 +58,25 @@ def _given(vkeys: tuple[str, ...], log_vkeys: tuple[str, ...]) -> tuple[Register
     return given
 
 
+def _read(path: Path, limit: int) -> bytes:
+    """A file that was handed in. Raises ProofError unless it is a regular file of at most so many bytes."""
+    try:
+        return files.read_bounded(path, root=None, limit=limit)
+    except OSError as error:
+        raise ProofError(f"{path}: cannot be read: {error.strerror}. Nothing was checked.") from None
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        with files.new_file(path, root=None) as new:
+            new.file.write(content)
+            new.sync()
+            new.replace()
+            files.sync_folder(new.folder)
+    except OSError as error:
+        raise ProofError(f"{path}: cannot be written: {error.strerror}. There is no proof.") from None
+
+
 @click.command("audit")
 @click.option("--checkpoint", type=_file, required=True, help="A signed checkpoint that you kept.")
 @click.option("--since", type=_file, help="An older one: the log must still begin with what it signed.")
@@ -77,7 +98,8 @@ def audit_command(
     if root_only and sample is not None:
         raise click.UsageError("--root-only verifies no signature: leave out --sample")
     order = AuditOrder(
-        checkpoint=checkpoint.read_bytes(), since=since.read_bytes() if since else None, root_only=root_only,
+        checkpoint=_read(checkpoint, MAX_NOTE_BYTES), since=_read(since, MAX_NOTE_BYTES) if since else None,
+        root_only=root_only,
         sample=sample, workers=workers, allow_unsigned=allow_unsigned,
     )  # fmt: skip
     report = audit(read_settings(job, immutable=immutable), _registry(keys, row_keys, log_keys), order)
@@ -126,10 +148,7 @@ def prove_command(fact_id: str, output: Path | None, job: Path, immutable: bool)
         sys.stdout.buffer.write(proof)
         sys.stdout.buffer.flush()
     else:
-        try:
-            output.write_bytes(proof)
-        except OSError as error:
-            raise ProofError(f"{output}: cannot be written: {error.strerror}. There is no proof.") from None
+        _write(output, proof)
         click.echo(f"proof: {output}", err=True)
 
 
@@ -142,7 +161,7 @@ def check_command(proof: Path, row_keys: tuple[str, ...], log_keys: tuple[str, .
     """Check a proof, with no database. Exit code 0 only if all that could be checked holds."""
     trusted = KeyRegistry(_given(row_keys, log_keys), "the command line")
     rows, log = trusted.of_use("rows"), trusted.of_use("checkpoints")
-    result = check(proof.read_bytes(), [one.key for one in rows], [one.key for one in log])
+    result = check(_read(proof, MAX_PROOF_BYTES), [one.key for one in rows], [one.key for one in log])
     click.echo(_json(result.as_json()) if as_json else result.words())
     sys.exit(0 if result.holds else NO)
 
@@ -203,11 +222,11 @@ def _rewrite(keys: Path, registry: KeyRegistry, done: Rotation, entries: tuple[R
     """Replace the old key's entry and add the new one, all of it or nothing."""
     old, new = entries
     rest = [old if key.key_id == old.key_id else key for key in registry.keys]
-    head = [line for line in keys.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    head = [line for line in read_registry(keys).splitlines() if line.startswith("#")]
     text = "\n".join([*head, "keys:"]) + "\n" + "".join(key.as_yaml() for key in [*rest, new])
     try:
         parse_registry(text, str(keys))
-        markers.write_durably(keys, text)
+        markers.write_durably(keys, text, root=None)
     except ProvenanceError as error:
         raise KeyRegistryError(
             f"{error}\nThe rotation IS in the log, at attestation {done.attestation_id}: do not run it again. The "

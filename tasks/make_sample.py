@@ -33,7 +33,7 @@ class MakeSample(JobTask):
     def is_done(self) -> bool:
         """Whether the database is there and was made with these parameters."""
         database = self._database()
-        stamp = read_json(_stamp_of(database))
+        stamp = read_json(_stamp_of(database), root=None)
         return database.exists() and stamp is not None and stamp.get("made_with") == self._made_with()
 
     def run(self) -> None:
@@ -48,7 +48,7 @@ class MakeSample(JobTask):
             summary = load_facts_file(database, Path(self.facts_file))
         else:
             summary = build_sample(database, facts=self.facts, profile=self.profile)
-        write_durably(_stamp_of(database), to_text({"made_with": self._made_with(), **vars(summary)}))
+        write_durably(_stamp_of(database), to_text({"made_with": self._made_with(), **vars(summary)}), root=None)
         print(_told(database, summary))
 
     def _database(self) -> Path:

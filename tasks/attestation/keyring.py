@@ -23,8 +23,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tasks.attestation.notes import VerifierKey
 from tasks.engine.errors import KeyRegistryError, PublicKeyError
+from tasks.engine.files import read_bounded
 
 DEFAULT_REGISTRY: Final = "config/keys.yaml"
+_LONGEST: Final = 1 << 20  # bytes
 
 Use = Literal["rows", "checkpoints"]
 KeyState = Literal["active", "superseded", "revoked"]
@@ -145,7 +147,7 @@ def load_registry(path: Path) -> KeyRegistry:
     Raises KeyRegistryError, which names every wrong entry with its line, if the file is missing or not what it
     should be; nothing is opened but this file.
     """
-    return parse_registry(_read(path), str(path))
+    return parse_registry(read_registry(path), str(path))
 
 
 def parse_registry(text: str, path: str) -> KeyRegistry:
@@ -201,16 +203,18 @@ def _contradictions(keys: list[tuple[int, RegisteredKey]]) -> Iterator[str]:
             )
 
 
-def _read(path: Path) -> str:
+def read_registry(path: Path) -> str:
+    """The text of a registry. Raises KeyRegistryError if there is none, or it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8")
+        return read_bounded(path, root=None, limit=_LONGEST).decode("utf-8")
     except FileNotFoundError:
         raise KeyRegistryError(
             f"{path}: there is no such registry of keys. Run from the project's top level or give --keys; "
             f"provenance keygen prints an entry. Nothing was verified."
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise KeyRegistryError(f"{path}: the registry cannot be read: {error}. Nothing was verified.") from None
+        reason = getattr(error, "strerror", None) or error
+        raise KeyRegistryError(f"{path}: the registry cannot be read: {reason}. Nothing was verified.") from None
 
 
 def _parse(text: str, path: str) -> tuple[Any, list[int]]:

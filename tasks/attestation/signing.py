@@ -21,6 +21,7 @@ from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
 
 from tasks.attestation.batch_signing import SIGNATURE_BYTES, SignAll, batch_signing
 from tasks.engine.errors import SigningKeyError
+from tasks.engine.files import is_ours, opened_file, opened_folder
 
 PLACEHOLDER: Final = bytes(64)
 """What stands in `ed25519_sig` when no key is configured. It means unsigned, and is never valid."""
@@ -195,22 +196,21 @@ def _seed_of(text: str, *, where: str) -> _Secret | str:
 def _seed_in_file(path: Path) -> _Secret | str:
     """The seed in a private file, or what is wrong with the file or its content."""
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
-            objection = _objection(path, os.fstat(file.fileno()))
-            return objection or _seed_of(file.read().strip().decode("latin-1"), where=str(path))
+        with opened_folder(path.parent, root=path.parent, sticky=True):  # nobody else may have a hand in it
+            if not is_ours(os.lstat(path)):  # a link, too: in a folder like /tmp nobody replaces one of ours
+                return f"{path} belongs to another user, expected this one or root"
+            with opened_file(path, root=None) as file:
+                objection = _objection(path, os.fstat(file.fileno()))
+                return objection or _seed_of(file.read(_LONGEST_KEY_FILE).strip().decode("latin-1"), where=str(path))
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL
         reason = getattr(error, "strerror", None) or error
         return f"{path} cannot be read ({reason}), expected {_SEED_DIGITS} hex digits in a file of mode 0600"
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a FIFO without a writer would block the run
-
-
 def _objection(path: Path, status: os.stat_result) -> str | None:
     """Why an open file is not read for a key, or None."""
-    if not stat.S_ISREG(status.st_mode):
-        return f"{path} is not a regular file"
+    if not is_ours(status):
+        return f"{path} belongs to another user, expected this one or root"
     if status.st_mode & 0o077:
         mode = stat.S_IMODE(status.st_mode)
         return f"{path} has mode {mode:04o}, expected 0600 or stricter: chmod 600 {path}"

@@ -455,7 +455,9 @@ def _of_all(
     with TemporaryDirectory(prefix="provenance-audit-") as folder:
         for verdict in verify_in_process(settings, registry, plan, workers=workers, folder=Path(folder)):
             counts.update(verdict.states)
-        for found in read_findings(findings_in(Path(folder), chunk.chunk) for chunk in plan.chunks):
+        for found in read_findings(
+            (findings_in(Path(folder), chunk.chunk) for chunk in plan.chunks), root=Path(folder)
+        ):
             yield found["state"], words(from_json(found["fact_id"])), found["detail"]
 
 

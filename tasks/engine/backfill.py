@@ -107,7 +107,7 @@ def work_through(session: Session, run: ChunkRun, write_next_batch: WriteBatch) 
     row = _run_batches(session, run, _claim(session, run), write_next_batch)
     points.reach("after the last commit, before the marker")
     marker = {**live_marker(run.plan, row, run.key_id), "mode": run.paths.mode}
-    markers.write_durably(run.paths.marker(run.chunk.chunk), markers.to_text(marker))
+    markers.write_durably(run.paths.marker(run.chunk.chunk), markers.to_text(marker), root=run.paths.state_dir)
 
 
 def _write_next_batch(session: Session, preparation: _Preparation, row: LedgerRow, mark: float) -> bool:
@@ -384,7 +384,7 @@ def _rehearse(session: Session, run: ChunkRun, preparation: _Preparation) -> Non
         **live_marker(run.plan, finished, run.key_id), "mode": "dry-run",
         "rejects": dict(sorted(reasons.items())), "sample": sample,
     }  # fmt: skip
-    markers.write_durably(run.paths.marker(run.chunk.chunk), markers.to_text(marker))
+    markers.write_durably(run.paths.marker(run.chunk.chunk), markers.to_text(marker), root=run.paths.state_dir)
 
 
 def _sample(session: Session, run: ChunkRun, derivation: Derivation, rows: int) -> list[dict[str, Any]]:

@@ -8,30 +8,73 @@ store with retention, a git repository, an auditor's mailbox. Each file is a who
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from tasks.engine import markers
-from tasks.engine.errors import SealError
+from tasks.attestation.checkpoints import Checkpoint, open_checkpoint
+from tasks.attestation.notes import MAX_NOTE_BYTES, Note, VerifierKey
+from tasks.engine import files, markers
+from tasks.engine.errors import NoteError, SealError, UnverifiedNoteError
 from tasks.engine.paths import checkpoint_folder
 from tasks.stores.log_base import StoredCheckpoint
 
+logger = logging.getLogger("luigi-interface")
+
 _SUFFIX = ".checkpoint"
+_NAME = re.compile(r"([0-9]{20})\.checkpoint")
+
+
+class Published(NamedTuple):
+    """A checkpoint in the folder, signed by a key that is known (`verified`), or by others only."""
+
+    tree_size: int
+    path: Path
+    verified: bool
 
 
 class CheckpointFiles:
     """The folder of one log's checkpoints. Nothing is created by asking."""
 
     def __init__(self, state_dir: str, origin: str) -> None:
+        self.root, self.origin = Path(state_dir), origin
         self.folder = checkpoint_folder(state_dir, origin)
 
     def path(self, tree_size: int) -> Path:
         return self.folder / f"{tree_size:020d}{_SUFFIX}"
 
-    def largest(self) -> int:
-        """The size of the largest checkpoint that was ever published here; 0 if none was."""
-        names = [path.name.removesuffix(_SUFFIX) for path in self.folder.glob(f"*{_SUFFIX}")]
-        return max((int(name) for name in names if name.isdecimal()), default=0)
+    def largest(self, keys: Sequence[VerifierKey]) -> Published | None:
+        """The largest checkpoint of this log that lies here. A file is believed only as far as its signature goes:
+
+        what is no checkpoint of this log and of the size in its name, or was altered after one of `keys` signed it,
+        counts for nothing, and a warning says so. Raises SealError if the folder cannot be read.
+        """
+        for path in sorted(map(self.folder.joinpath, self._names()), reverse=True):
+            try:
+                return self._published(path, keys)
+            except (SealError, NoteError) as error:
+                logger.warning("%s: counts for nothing: %s See who put it there, and remove it.", path, error)
+        return None
+
+    def _names(self) -> list[str]:
+        try:
+            return [name for name in files.names_in(self.folder, root=self.root) if _NAME.fullmatch(name)]
+        except OSError as error:
+            raise SealError(f"{self.folder}: cannot be read: {error.strerror}. Nothing was written.") from None
+
+    def _published(self, path: Path, keys: Sequence[VerifierKey]) -> Published:
+        """Raises NoteError or SealError for a file that is no checkpoint of this log and this size."""
+        data = self.read(path)
+        checkpoint = Checkpoint.parse(Note.parse(data).text)
+        if path != self.path(checkpoint.size) or checkpoint.origin != self.origin:
+            raise NoteError(f"it is a checkpoint of {checkpoint.size} leaves of {checkpoint.origin}.")
+        try:
+            open_checkpoint(data, keys)
+        except UnverifiedNoteError:  # perhaps the key before this one, perhaps anybody's
+            return Published(checkpoint.size, path, False)
+        return Published(checkpoint.size, path, True)
 
     def publish(self, checkpoints: Iterable[StoredCheckpoint]) -> None:
         """Write the files that are missing, durably. A file that is there is never changed.
@@ -40,7 +83,7 @@ class CheckpointFiles:
         """
         for one in checkpoints:
             path = self.path(one.tree_size)
-            if not path.exists() and markers.write_once(path, one.note.decode()):
+            if self._found(path) is None and markers.write_once(path, one.note.decode(), root=self.root):
                 continue
             if self.read(path) != one.note:
                 raise SealError(
@@ -51,13 +94,19 @@ class CheckpointFiles:
 
     def holds(self, checkpoint: StoredCheckpoint) -> bool:
         """Whether this very checkpoint was published here."""
-        path = self.path(checkpoint.tree_size)
-        return path.exists() and self.read(path) == checkpoint.note
+        return self._found(self.path(checkpoint.tree_size)) == checkpoint.note
 
-    @staticmethod
-    def read(path: Path) -> bytes:
-        """The content of a file. Raises SealError if it cannot be read."""
+    def read(self, path: Path) -> bytes:
+        """The content of a file. Raises SealError if it cannot be read, or is none that a note could fill."""
+        data = self._found(path)
+        if data is None:
+            raise SealError(f"{path}: cannot be read: No such file or directory. Nothing was written.")
+        return data
+
+    def _found(self, path: Path) -> bytes | None:
         try:
-            return path.read_bytes()
+            return files.read_bounded(path, root=self.root, limit=MAX_NOTE_BYTES)
+        except FileNotFoundError:
+            return None
         except OSError as error:
             raise SealError(f"{path}: cannot be read: {error.strerror}. Nothing was written.") from None

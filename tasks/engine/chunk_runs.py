@@ -42,7 +42,7 @@ def all_chunks_done(plan: Plan, paths: RunPaths) -> bool:
 def read_marker(plan: Plan, paths: RunPaths, chunk: int) -> dict[str, Any] | None:
     """The marker of a chunk of `plan`, or None if it is missing or torn. Raises StateError for another plan's."""
     path = paths.marker(chunk)
-    marker = markers.read_json(path)
+    marker = markers.read_json(path, root=paths.state_dir)
     if marker is None or "plan_id" not in marker or marker.get("chunk") != chunk:
         return None
     if marker["plan_id"] != plan.plan_id:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tasks.attestation.keyring import Use
 from tasks.attestation.notes import VerifierKey
 from tasks.attestation.signing import Signer, load_signer
+from tasks.engine import files
 from tasks.engine.errors import SigningKeyError
 from tasks.engine.settings import Settings
 
@@ -24,17 +25,14 @@ def generate(path: Path, key_name: str) -> VerifierKey:
     VerifierKey(key_name, Signer(key_name=key_name, seed=bytes(_SEED_BYTES)).public_key)  # is the name usable?
     seed = secrets.token_bytes(_SEED_BYTES)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            os.fchmod(handle, 0o600)  # whatever the umask is
-            file.write(seed.hex() + "\n")
-            file.flush()
-            os.fsync(handle)
-    except FileExistsError:
-        raise SigningKeyError(f"{path}: exists, and a key is never overwritten. Give another path.") from None
+        with files.new_file(path, root=path.parent, sticky=True) as new:
+            new.file.write(seed.hex().encode() + b"\n")
+            new.sync()
+            if not new.link():
+                raise SigningKeyError(f"{path}: exists, and a key is never overwritten. Give another path.")
+            files.sync_folder(new.folder)
     except OSError as error:
-        raise SigningKeyError(f"{path}: cannot be written ({error.strerror}). There is no new key.") from None
+        raise SigningKeyError(f"{path}: cannot be written: {error.strerror}. There is no new key.") from None
     return VerifierKey(key_name, Signer(key_name=key_name, seed=seed).public_key)
 
 

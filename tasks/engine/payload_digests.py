@@ -18,7 +18,6 @@ file is removed once its rows are sealed.
 from __future__ import annotations
 
 import logging
-import os
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -31,6 +30,7 @@ from tasks.attestation.batch_hashing import HASH_BYTES
 from tasks.attestation.ed25519 import SIGNATURE_BYTES, verify
 from tasks.attestation.leaves import LogRow
 from tasks.attestation.signing import VERSION, Signer
+from tasks.engine import files
 from tasks.engine.paths import digests_folder
 
 logger = logging.getLogger("luigi-interface")
@@ -41,8 +41,9 @@ _HEAD_DIGITS: Final = 16
 _HEAD = slice(len(VERSION), len(VERSION) + _HEAD_DIGITS // 2)
 """The same in `ed25519_sig`."""
 
-_NAME = re.compile(r"\.?(\d{20})-(\d{1,9})\.digests(\.\d+\.tmp)?")
+_NAME = re.compile(r"\.?(\d{20})-(\d{1,9})\.digests(\.[0-9a-f]{1,16}\.tmp)?")
 _FILES_KEPT = 2
+_MOST_ROWS = 1_000_000  # more than any batch has: a name alone never makes a sealer read more
 
 
 class DigestFile(NamedTuple):
@@ -64,14 +65,11 @@ def leave_digests(state_dir: str, ids: range, signed: Sequence[tuple[bytes, byte
     heads = b"".join([signature[_HEAD] for signature, _ in signed]).hex()
     content = heads.encode() + b"".join([digest for _, digest in signed])
     path = digests_folder(state_dir) / f"{ids[0]:020d}-{len(ids)}.digests"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content + log_signer.sign(_statement(path, content)))
-        temporary.replace(path)
+        with files.new_file(path, root=Path(state_dir)) as new:
+            new.file.write(content + log_signer.sign(_statement(path, content)))
+            new.replace()
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         logger.warning("%s: cannot be written: %s. It takes longer to seal these rows, no more.", path, error.strerror)
 
 
@@ -85,7 +83,7 @@ def remove_digests(state_dir: str, *, through: int) -> None:
     for file in _all_files(state_dir):
         if file.last_id <= through:
             with suppress(OSError):
-                file.path.unlink()
+                files.remove(file.path, root=Path(state_dir))
 
 
 class PayloadDigests:
@@ -146,10 +144,10 @@ def _all_files(state_dir: str) -> list[DigestFile]:
     """Whole files, and those that a crash left half written."""
     folder, found = digests_folder(state_dir), []
     with suppress(OSError):  # not there, or not to be read: then there is no shortcut
-        for entry in os.scandir(folder):
-            name = _NAME.fullmatch(entry.name)
+        for entry in files.names_in(folder, root=Path(state_dir)):
+            name = _NAME.fullmatch(entry)
             if name:
-                found.append(DigestFile(int(name[1]), int(name[1]) + int(name[2]) - 1, folder / entry.name))
+                found.append(DigestFile(int(name[1]), int(name[1]) + int(name[2]) - 1, folder / entry))
     return found
 
 
@@ -161,12 +159,15 @@ def _statement(path: Path, content: bytes) -> bytes:
 def _read(file: DigestFile, log_key: bytes) -> tuple[bytes, bytes] | None:
     """The heads and the digests of a file; None unless it is whole and signed by this key."""
     rows = file.last_id - file.first_id + 1
+    size = rows * (_HEAD_DIGITS + HASH_BYTES)
+    if rows > _MOST_ROWS:
+        return None
     try:
-        together = file.path.read_bytes()
+        together = files.read_bounded(file.path, root=file.path.parent, limit=size + SIGNATURE_BYTES)
     except OSError:
         return None
     content, signature = together[:-SIGNATURE_BYTES], together[-SIGNATURE_BYTES:]
-    if len(content) != rows * (_HEAD_DIGITS + HASH_BYTES):
+    if len(content) != size:
         return None
     if not verify(log_key, _statement(file.path, content), signature):
         return None

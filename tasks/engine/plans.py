@@ -176,16 +176,16 @@ def read_plan(paths: RunPaths, settings: Settings) -> Plan | None:
         raise StateError(
             f"{paths.plan}: cannot be read: {error.strerror}. Check state_dir. Nothing was written."
         ) from None
-    plan = _read_plan_file(paths.plan, (status.st_ino, status.st_mtime_ns, status.st_size))
+    plan = _read_plan_file(paths.plan, paths.state_dir, (status.st_ino, status.st_mtime_ns, status.st_size))
     if plan is not None:
         refuse_foreign_plan(plan, paths, settings)
     return plan
 
 
 @lru_cache(maxsize=2)
-def _read_plan_file(path: Path, version: tuple[int, int, int]) -> Plan | None:
+def _read_plan_file(path: Path, root: Path, version: tuple[int, int, int]) -> Plan | None:
     """Hundreds of tasks ask for the same plan; `version` tells one state of the file from the next."""
-    content = markers.read_json(path)
+    content = markers.read_json(path, root=root)
     return plan_from_json(content) if content else None
 
 
@@ -233,15 +233,15 @@ def refuse_other_budget(plan: Plan, paths: RunPaths, max_rows: int | None) -> No
 def freeze(plan: Plan, paths: RunPaths) -> Plan:
     """Write plan.json once; the first writer wins and its plan is returned. A torn file is replaced."""
     text = markers.to_text(plan.as_json())
-    if markers.write_once(paths.plan, text):
+    if markers.write_once(paths.plan, text, root=paths.state_dir):
         return plan
-    content = markers.read_json(paths.plan)
+    content = markers.read_json(paths.plan, root=paths.state_dir)
     try:
         return plan_of(content or {})
     except ValueError as error:
         words = error if content else "it is torn, or no JSON object"
     logger.warning("%s: no plan that could be followed (%s). It was written again.", paths.plan, words)
-    markers.write_durably(paths.plan, text)
+    markers.write_durably(paths.plan, text, root=paths.state_dir)
     return plan
 
 

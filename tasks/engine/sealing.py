@@ -17,7 +17,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from tasks.attestation import notes
 from tasks.attestation.batch_hashing import split_hashes
@@ -27,7 +27,7 @@ from tasks.attestation.notes import Note, VerifierKey
 from tasks.attestation.signing import Signer
 from tasks.attestation.subtrees import grow
 from tasks.engine import markers, points
-from tasks.engine.checkpoint_files import CheckpointFiles
+from tasks.engine.checkpoint_files import CheckpointFiles, Published
 from tasks.engine.chunk_runs import patiently
 from tasks.engine.clock import now_text
 from tasks.engine.errors import DriftError, NoteError, SealError, StateError, UnverifiedNoteError
@@ -157,16 +157,31 @@ def refuse_other_history(last: StoredCheckpoint, signer: Signer | None, files: C
 
     It must be as large as any that was published, this log's, whole, and signed by this key or published itself.
     """
-    published = files.largest()
-    if published > last.tree_size:
-        raise SealError(
-            f"{files.path(published)}: ATTENTION: a checkpoint of {published} leaves was published, but the database "
-            f"holds {last.tree_size} sealed leaves: it was restored or truncated since. To seal it again would make a "
-            f"second history: put the database back, or begin a new log under another sealing.origin. Nothing was "
-            f"written."
-        )
+    published = files.largest(_keys_of(signer))
+    if published is not None and published.tree_size > last.tree_size:
+        _refuse_larger(published, last)
     if last.tree_size:
         _refuse_other_log(last, signer, files, origin)
+
+
+def _keys_of(signer: Signer | None) -> list[VerifierKey]:
+    return [VerifierKey(signer.key_name, signer.public_key)] if signer else []
+
+
+def _refuse_larger(published: Published, last: StoredCheckpoint) -> NoReturn:
+    size = published.tree_size
+    if not published.verified:
+        raise SealError(
+            f"{published.path}: ATTENTION: a checkpoint of {size} leaves lies here, but the database holds "
+            f"{last.tree_size} sealed leaves, and the key that seals now has not signed it. If an earlier key of yours "
+            f"did, the database was restored or truncated since: put it back. If not, somebody put the file there: "
+            f"keep it elsewhere, and remove it here. Nothing was written."
+        )
+    raise SealError(
+        f"{published.path}: ATTENTION: a checkpoint of {size} leaves was published, but the database holds "
+        f"{last.tree_size} sealed leaves: it was restored or truncated since. To seal it again would make a second "
+        f"history: put the database back, or begin a new log under another sealing.origin. Nothing was written."
+    )
 
 
 def _refuse_other_log(last: StoredCheckpoint, signer: Signer | None, files: CheckpointFiles, origin: str) -> None:
@@ -175,8 +190,7 @@ def _refuse_other_log(last: StoredCheckpoint, signer: Signer | None, files: Chec
     try:
         frontier = Frontier.from_bytes(last.frontier)
         try:
-            keys = [VerifierKey(signer.key_name, signer.public_key)] if signer else []
-            checkpoint = open_checkpoint(last.note, keys)
+            checkpoint = open_checkpoint(last.note, _keys_of(signer))
         except UnverifiedNoteError:
             if not files.holds(last):
                 raise
@@ -272,14 +286,14 @@ def seal_run(settings: Settings, paths: RunPaths) -> None:
 
 def _seal_once(settings: Settings, paths: RunPaths) -> None:
     sealed = seal_log(settings, run_id=paths.run_id)
-    markers.write_durably(paths.seal, markers.to_text(sealed.as_json()))
+    markers.write_durably(paths.seal, markers.to_text(sealed.as_json()), root=paths.state_dir)
 
 
 def is_sealed(settings: Settings, paths: RunPaths) -> bool:
     """True if seal.json is there and nothing has changed for it: a key that came since is a reason to seal."""
     if paths.dry_run:
         return True
-    found = markers.read_json(paths.seal)
+    found = markers.read_json(paths.seal, root=paths.state_dir)
     return found is not None and (found.get("state") == "sealed" or log_signer_of(settings) is None)
 
 
@@ -287,7 +301,7 @@ def read_seal(paths: RunPaths) -> dict[str, Any]:
     """What the report says of the log. Raises StateError if seal.json is gone."""
     if paths.dry_run:
         return Sealed("dry_run", 0, None, None, None).as_json()
-    found = markers.read_json(paths.seal)
+    found = markers.read_json(paths.seal, root=paths.state_dir)
     if found is None:
         raise StateError(f"{paths.seal}: missing or torn. Run the same command again. Nothing was written.")
     return found

@@ -19,9 +19,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tasks.engine.errors import JobFileError
+from tasks.engine.files import read_bounded
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}")
 _DEEPEST = 10
+_LONGEST = 1 << 20  # bytes of a job file
 # A path, but never 64 hex digits: that would be the key itself, put where its file belongs. (pydantic's patterns know
 # no look-ahead, so: too short, too long, or with a character that no hex digit is.)
 _NOT_THE_KEY = r"^(.{1,63}|.{65,}|.*[^0-9A-Fa-f].*)$"
@@ -212,14 +214,15 @@ def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
 
 def _compose(path: Path) -> yaml.Node:
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        node = yaml.compose(read_bounded(path, root=None, limit=_LONGEST).decode("utf-8"), Loader=yaml.SafeLoader)
     except FileNotFoundError:
         raise JobFileError(
             f"{path}: there is no such job file (looked in {Path.cwd()}). Run from the project's top level "
             f"or give --job. Nothing was written."
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise JobFileError(f"{path}: the job file cannot be read: {error}. Nothing was written.") from None
+        reason = getattr(error, "strerror", None) or error
+        raise JobFileError(f"{path}: the job file cannot be read: {reason}. Nothing was written.") from None
     except RecursionError:
         raise JobFileError(f"{path}: it is nested without end. Nothing was written.") from None
     except yaml.YAMLError as error:

@@ -36,7 +36,7 @@ def verify_schema(settings: Settings, paths: RunPaths) -> None:
         if content["sealing"]["key_id"] is not None:
             raise
     content["signing"] = _signing(settings, signer)
-    markers.write_durably(paths.schema, markers.to_text(content))
+    markers.write_durably(paths.schema, markers.to_text(content), root=paths.state_dir)
     _warn_of_rotated_keys(settings)
     for absence in content["absences"]:
         logger.warning("schema: %s", absence)
@@ -68,7 +68,7 @@ def _warn_of_rotated_keys(settings: Settings) -> None:
 
 def is_verified(settings: Settings, paths: RunPaths) -> bool:
     """True if schema.json was written for the very schema that the database has now, and for these keys."""
-    content = markers.read_json(paths.schema)
+    content = markers.read_json(paths.schema, root=paths.state_dir)
     if content is None or content.get("database") != str(settings.database_path):
         return False
     if content.get("sealing") != _sealing(settings):

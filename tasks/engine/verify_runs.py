@@ -30,7 +30,7 @@ from tasks.engine.verifying import ChunkVerdict, plan_verification, verify_chunk
 
 def current_plan(settings: Settings, registry: KeyRegistry, paths: PartPaths, *, asked_at: str) -> Plan | None:
     """The plan that answers a question asked at `asked_at`: one that is begun and not finished, or finished since."""
-    content = markers.read_json(paths.plan)
+    content = markers.read_json(paths.plan, root=paths.state_dir)
     plan = plan_from_json(content) if content else None
     if plan is None or plan.run_id != paths.run_id:
         return None
@@ -44,7 +44,7 @@ def current_plan(settings: Settings, registry: KeyRegistry, paths: PartPaths, *,
 
 def read_summary(paths: PartPaths, plan: Plan) -> dict[str, Any] | None:
     """The summary of a finished verification of this plan, or None."""
-    summary = markers.read_json(summary_path(paths))
+    summary = markers.read_json(summary_path(paths), root=paths.state_dir)
     return summary if summary is not None and summary.get("plan_id") == plan.plan_id else None
 
 
@@ -53,7 +53,7 @@ def plan_run(settings: Settings, keys: Path, paths: PartPaths, *, asked_at: str)
     registry = load_registry(keys)
     if current_plan(settings, registry, paths, asked_at=asked_at) is None:
         plan = plan_verification(settings, registry, run_id=paths.run_id, created_at=now_text())
-        markers.write_durably(paths.plan, markers.to_text(plan.as_json()))
+        markers.write_durably(paths.plan, markers.to_text(plan.as_json()), root=paths.state_dir)
 
 
 def require_plan(settings: Settings, registry: KeyRegistry, paths: PartPaths, plan_id: str | None = None) -> Plan:
@@ -69,7 +69,7 @@ def require_plan(settings: Settings, registry: KeyRegistry, paths: PartPaths, pl
 
 def read_verdict(plan_id: str, paths: PartPaths, chunk: int) -> ChunkVerdict | None:
     """The verdict over one chunk of this plan, or None if it is missing, torn or of another plan."""
-    content = markers.read_json(paths.marker(chunk))
+    content = markers.read_json(paths.marker(chunk), root=paths.state_dir)
     if content is None or content.pop("plan_id", None) != plan_id:
         return None
     try:
@@ -90,8 +90,12 @@ def run_chunk(
     """Verify one chunk; its findings are on the disk before its marker is."""
     registry = load_registry(keys)
     plan = require_plan(settings, registry, paths, plan_id)
-    verdict = verify_chunk(settings, registry, plan.chunk(number), paths.findings(number), progress=progress)
-    markers.write_durably(paths.marker(number), markers.to_text({"plan_id": plan_id, **asdict(verdict)}))
+    verdict = verify_chunk(
+        settings, registry, plan.chunk(number), paths.findings(number), root=paths.state_dir, progress=progress
+    )
+    markers.write_durably(
+        paths.marker(number), markers.to_text({"plan_id": plan_id, **asdict(verdict)}), root=paths.state_dir
+    )
 
 
 def require_verdict(plan: Plan, paths: PartPaths, chunk: int) -> ChunkVerdict:

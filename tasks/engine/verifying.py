@@ -28,7 +28,8 @@ from tasks.engine import markers
 from tasks.engine.backfill import Progress, refuse_orphan
 from tasks.engine.clock import now_text
 from tasks.engine.collector import no_collector
-from tasks.engine.errors import DatabaseError
+from tasks.engine.errors import DatabaseError, StateError
+from tasks.engine.files import opened_file
 from tasks.engine.keys import Key, to_json
 from tasks.engine.parent import end_with_parent, watch_parent
 from tasks.engine.planning import MAX_CHUNKS
@@ -119,9 +120,12 @@ def verify_chunk(
     chunk: PlannedChunk,
     findings: Path,
     *,
+    root: Path,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> ChunkVerdict:
-    """Verify one chunk and leave its findings at that path, whole or not at all. Chunk 1 takes the rows without a key.
+    """Verify one chunk and leave its findings at that path below `root`, whole or not at all.
+
+    Chunk 1 takes the rows without a key.
 
     Raises DriftError, DatabaseError or LockedError as the reader does.
     """
@@ -137,7 +141,7 @@ def verify_chunk(
             yield json.dumps(content, ensure_ascii=False) + "\n"
 
     with no_collector():
-        markers.stream_durably(findings, lines())
+        markers.stream_durably(findings, lines(), root=root)
     rows = counts.pop("rows")
     counts["valid"] = rows - counts.total()
     return ChunkVerdict(
@@ -198,15 +202,19 @@ def verify_in_process(
 
 
 def _verify_one(settings: Settings, registry: KeyRegistry, folder: Path, chunk: PlannedChunk) -> ChunkVerdict:
-    return verify_chunk(settings, registry, chunk, findings_in(folder, chunk.chunk))
+    return verify_chunk(settings, registry, chunk, findings_in(folder, chunk.chunk), root=folder)
 
 
 def findings_in(folder: Path, chunk: int) -> Path:
     return folder / f"chunk-{chunk:06d}.findings.jsonl"
 
 
-def read_findings(files: Iterable[Path]) -> Iterator[dict[str, Any]]:
-    """All findings of these files, one after the other."""
-    for path in files:
-        with path.open(encoding="utf-8") as lines:
-            yield from map(json.loads, lines)
+def read_findings(paths: Iterable[Path], *, root: Path) -> Iterator[dict[str, Any]]:
+    """All findings of these files below `root`, one after the other. Raises StateError if one is not as it was left."""
+    for path in paths:
+        try:
+            with opened_file(path, root=root) as lines:
+                yield from map(json.loads, lines)
+        except (OSError, ValueError, RecursionError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not what this verification left"
+            raise StateError(f"{path}: cannot be read: {reason}. Verify again with a new --run-id.") from None

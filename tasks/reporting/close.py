@@ -25,7 +25,7 @@ def report_is_done(settings: Settings, paths: RunPaths, max_rows: int | None) ->
     if plan is None:
         return False
     refuse_other_budget(plan, paths, max_rows)
-    content = markers.read_json(paths.report)
+    content = markers.read_json(paths.report, root=paths.state_dir)
     if content is None or content.get("plan_id") != plan.plan_id or not paths.report_markdown.exists():
         return False
     recover(settings, paths)
@@ -51,6 +51,6 @@ def close_run(settings: Settings, paths: RunPaths) -> str:
         report = summarize(session, settings, paths, plan, key_id=signer.key_id.hex() if signer else None)
         if live:
             session.finish_run(run_id=plan.run_id, now=report.finished_at)
-    markers.write_durably(paths.report_markdown, to_markdown(report))
-    markers.write_durably(paths.report, markers.to_text(report.as_json()))
+    markers.write_durably(paths.report_markdown, to_markdown(report), root=paths.state_dir)
+    markers.write_durably(paths.report, markers.to_text(report.as_json()), root=paths.state_dir)
     return to_terminal(report, str(paths.report))

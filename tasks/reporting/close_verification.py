@@ -35,16 +35,16 @@ def close_verification(settings: Settings, keys: Path, paths: PartPaths, *, allo
     report = summarize_verification(
         settings, registry, plan, verdicts, allow_unsigned=allow_unsigned, finished_at=now_text()
     )
-    facts = _Counted(read_findings(paths.findings(chunk.chunk) for chunk in plan.chunks))
-    markers.stream_durably(paths.report, to_json_parts(report, facts))
+    facts = _Counted(read_findings((paths.findings(chunk.chunk) for chunk in plan.chunks), root=paths.state_dir))
+    markers.stream_durably(paths.report, to_json_parts(report, facts), root=paths.state_dir)
     if facts.count != report.rows - report.states["valid"]:
         raise StateError(
             f"{paths.report}: the chunks count {report.rows - report.states['valid']} rows that are not valid, their "
             f"findings hold {facts.count}: another verification of run {paths.run_id} ran at the same time. Use a new "
             f"--run-id. Nothing was written to the database."
         )
-    markers.write_durably(paths.report_markdown, to_markdown(report))
-    markers.write_durably(summary_path(paths), markers.to_text(report.as_json()))
+    markers.write_durably(paths.report_markdown, to_markdown(report), root=paths.state_dir)
+    markers.write_durably(summary_path(paths), markers.to_text(report.as_json()), root=paths.state_dir)
     return _told(report, paths)
 
 

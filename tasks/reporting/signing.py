@@ -44,7 +44,7 @@ def signing_is_done(settings: Settings, paths: PartPaths) -> bool:
     from before is not signed. Raises StateError if the plan is not for this command.
     """
     plan = read_plan(paths, settings)
-    content = markers.read_json(paths.report) if plan else None
+    content = markers.read_json(paths.report, root=paths.state_dir) if plan else None
     if plan is None or content is None or content.get("plan_id") != plan.plan_id:
         return False
     if not plan.chunks:
@@ -61,8 +61,8 @@ def close_signing(settings: Settings, paths: PartPaths) -> str:
         report = _summarize(session, settings, paths, plan)
         if plan.chunks:
             session.finish_run(run_id=plan.run_id, now=report.finished_at)
-    markers.write_durably(paths.report_markdown, _to_markdown(report))
-    markers.write_durably(paths.report, markers.to_text(asdict(report)))
+    markers.write_durably(paths.report_markdown, _to_markdown(report), root=paths.state_dir)
+    markers.write_durably(paths.report, markers.to_text(asdict(report)), root=paths.state_dir)
     return f"{_to_terminal(report)}\nreport: {paths.report}"
 
 
@@ -106,7 +106,7 @@ def _finished_rows(session: ResigningSession, paths: PartPaths, plan: Plan, key_
             )
         if read_marker(plan, paths, planned.chunk) is None:
             marker = {**live_marker(plan, row, key_id), "mode": paths.mode}
-            markers.write_durably(paths.marker(planned.chunk), markers.to_text(marker))
+            markers.write_durably(paths.marker(planned.chunk), markers.to_text(marker), root=paths.state_dir)
     return [ledger[planned.chunk] for planned in plan.chunks]
 
 

@@ -130,7 +130,7 @@ def _live_chunks(session: Session, paths: RunPaths, plan: Plan) -> list[dict[str
             )
         marker = live_marker(plan, row, run.key_id if run else None)
         if read_marker(plan, paths, planned.chunk) is None:
-            markers.write_durably(paths.marker(planned.chunk), markers.to_text(marker))
+            markers.write_durably(paths.marker(planned.chunk), markers.to_text(marker), root=paths.state_dir)
         found.append(marker)
     return found
 
@@ -160,7 +160,7 @@ def _dry_run(paths: RunPaths, plan: Plan, rows: dict[str, int], rejects: dict[st
     """What the dry run of this very plan predicted, and whether it came true (None: this is that dry run)."""
     if paths.dry_run:
         return {"rows": dict(rows), "rejects": dict(rejects), "matches": None}
-    predicted = markers.read_json(paths.of_mode(dry_run=True).report)
+    predicted = markers.read_json(paths.of_mode(dry_run=True).report, root=paths.state_dir)
     if predicted is None or predicted.get("plan_id") != plan.plan_id:
         return None
     expected, reasons = predicted.get("rows"), predicted.get("rejects")

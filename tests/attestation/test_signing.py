@@ -324,8 +324,8 @@ def not_text(path: Path) -> None:
     [
         (missing, "cannot be read (No such file or directory)"),
         (loop, "cannot be read (Too many levels of symbolic links)"),
-        (folder, "cannot be read (Is a directory)"),
-        (fifo, "is not a regular file"),
+        (folder, "cannot be read (it is a folder, expected a regular file)"),
+        (fifo, "cannot be read (it is a named pipe, expected a regular file)"),
         (too_long, "has 4097 bytes, expected 64 hex digits"),
         (not_text, "has characters that are not hex digits (64 of 64)"),
     ],

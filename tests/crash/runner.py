@@ -27,7 +27,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ import apsw
 from luigi.cmdline import luigi_run
 
 import tasks  # noqa: F401  (imported before the fork, so that a fork is cheap)
-from tasks.engine import chunk_runs, markers, points
+from tasks.engine import chunk_runs, files, markers, points
 from tasks.stores.sqlite import SqliteSession
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -85,12 +85,12 @@ def set_trap(trap: Trap) -> None:
     """Put the trap's `reach` wherever the program can come to a point."""
     points.reach = trap.reach
     write_temporary, run_statement = markers._temporary, SqliteSession._run
-    sync_folder, link = markers._sync_folder, os.link
+    sync_folder, link = files.sync_folder, os.link
 
     @contextmanager
-    def temporary(path: Path, text: str) -> Iterator[Path]:
+    def temporary(path: Path, parts: Iterable[str], root: Path | None) -> Iterator[files.NewFile]:
         trap.writing = path.name
-        with write_temporary(path, text) as found:
+        with write_temporary(path, parts, root) as found:
             yield found
 
     def run(session: SqliteSession, name: str, **parameters: Any) -> list[Any]:
@@ -99,15 +99,15 @@ def set_trap(trap: Trap) -> None:
         trap.reach(f"after statement {name}")
         return rows
 
-    def sync(folder: Path) -> None:
+    def sync(folder: int) -> None:
         trap.reach("before the folder is synced")
         sync_folder(folder)
 
-    def linked(*arguments: Any) -> None:
-        link(*arguments)
+    def linked(*arguments: Any, **options: Any) -> None:
+        link(*arguments, **options)
         trap.reach("after the link of a file")
 
-    markers._temporary, markers._sync_folder, os.link = temporary, sync, linked
+    markers._temporary, files.sync_folder, os.link = temporary, sync, linked
     SqliteSession._run = run  # type: ignore[method-assign]
 
 

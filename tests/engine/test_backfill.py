@@ -464,7 +464,7 @@ def test_a_chunk_that_stopped_in_the_middle_goes_on_from_its_cursor(
     row = ledger(made, 2)
     assert (row["state"], row["cursor"], row["inserted"], row["attempts"]) == ("done", 20, 10, 2)
     assert sorted(fact_id for fact_id, _, _ in made.log()) == sorted(str(key) for key in range(11, 21))
-    marker = markers.read_json(paths.marker(2))
+    marker = markers.read_json(paths.marker(2), root=paths.state_dir)
     assert marker is not None
     assert (marker["rows"]["inserted"], marker["attempts"], marker["plan_id"]) == (10, 2, plan.plan_id)
 

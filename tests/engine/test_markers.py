@@ -22,8 +22,8 @@ def files(folder: Path) -> list[str]:
 @pytest.mark.parametrize("write", [markers.write_durably, markers.write_once])
 def test_what_is_written_comes_back_and_nothing_else_is_left(tmp_path: Path, write: Any) -> None:
     path = tmp_path / "a" / "b" / "chunk-000017.json"
-    write(path, markers.to_text(CONTENT))
-    assert markers.read_json(path) == CONTENT
+    write(path, markers.to_text(CONTENT), root=tmp_path)
+    assert markers.read_json(path, root=tmp_path) == CONTENT
     assert files(tmp_path) == ["a/b/chunk-000017.json"]
 
 
@@ -34,15 +34,15 @@ def test_the_text_is_for_people_as_well(tmp_path: Path) -> None:
 def test_writing_durably_replaces_what_is_there(tmp_path: Path) -> None:
     path = tmp_path / "m.json"
     path.write_text("torn", encoding="utf-8")
-    markers.write_durably(path, '{"new": 1}')
-    assert markers.read_json(path) == {"new": 1}
+    markers.write_durably(path, '{"new": 1}', root=tmp_path)
+    assert markers.read_json(path, root=tmp_path) == {"new": 1}
 
 
 def test_the_first_writer_wins_and_the_second_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
-    assert markers.write_once(path, '{"first": 1}') is True
-    assert markers.write_once(path, '{"second": 2}') is False
-    assert markers.read_json(path) == {"first": 1}
+    assert markers.write_once(path, '{"first": 1}', root=tmp_path) is True
+    assert markers.write_once(path, '{"second": 2}', root=tmp_path) is False
+    assert markers.read_json(path, root=tmp_path) == {"first": 1}
     assert files(tmp_path) == ["plan.json"]
 
 
@@ -54,27 +54,27 @@ def test_a_writer_that_is_overtaken_while_it_writes_loses(tmp_path: Path, monkey
             path.write_text('{"other": 1}', encoding="utf-8")
 
     monkeypatch.setattr(points, "reach", other_writer)
-    assert markers.write_once(path, '{"mine": 2}') is False
-    assert markers.read_json(path) == {"other": 1}
+    assert markers.write_once(path, '{"mine": 2}', root=tmp_path) is False
+    assert markers.read_json(path, root=tmp_path) == {"other": 1}
 
 
 def test_the_bytes_are_on_the_disk_before_the_name_is_and_the_name_before_the_call_returns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
-    fsync, replace = os.fsync, Path.replace
+    fsync, replace = os.fsync, os.replace
 
     def noted_fsync(descriptor: int) -> None:
         steps.append("fsync folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "fsync file")  # noqa: PTH112
         fsync(descriptor)
 
-    def noted_replace(self: Path, target: Path) -> Path:
+    def noted_replace(*names: str, **folders: int) -> None:
         steps.append("rename")
-        return replace(self, target)
+        replace(*names, **folders)
 
     monkeypatch.setattr(os, "fsync", noted_fsync)
-    monkeypatch.setattr(Path, "replace", noted_replace)
-    markers.write_durably(tmp_path / "m.json", "{}")
+    monkeypatch.setattr(os, "replace", noted_replace)
+    markers.write_durably(tmp_path / "m.json", "{}", root=tmp_path)
     assert steps == ["fsync file", "rename", "fsync folder"]
 
 
@@ -90,8 +90,8 @@ def test_a_full_disk_is_one_message_and_leaves_the_old_file_alone(
     monkeypatch.setattr(os, "fsync", full)
     for write in (markers.write_durably, markers.write_once):
         with pytest.raises(StateError, match=r"m\.json: cannot be written: No space left on device"):
-            write(path, '{"new": 1}')
-    assert markers.read_json(path) == {"old": 1}
+            write(path, '{"new": 1}', root=tmp_path)
+    assert markers.read_json(path, root=tmp_path) == {"old": 1}
     assert files(tmp_path) == ["m.json"]
 
 
@@ -105,14 +105,14 @@ def test_an_interrupted_writer_leaves_no_temporary_file(
 
     monkeypatch.setattr(points, "reach", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        markers.write_durably(tmp_path / "m.json", "{}")
+        markers.write_durably(tmp_path / "m.json", "{}", root=tmp_path)
     assert files(tmp_path) == []
 
 
 def test_a_folder_that_cannot_be_made_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file", encoding="utf-8")
     with pytest.raises(StateError, match=r"cannot be written: (Not a directory|File exists)"):
-        markers.write_durably(tmp_path / "state" / "run" / "m.json", "{}")
+        markers.write_durably(tmp_path / "state" / "run" / "m.json", "{}", root=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -122,13 +122,13 @@ def test_a_folder_that_cannot_be_made_is_one_message(tmp_path: Path) -> None:
 def test_a_torn_or_foreign_file_counts_as_none(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "m.json"
     path.write_bytes(content)
-    assert markers.read_json(path) is None
+    assert markers.read_json(path, root=tmp_path) is None
 
 
 def test_a_missing_file_counts_as_none(tmp_path: Path) -> None:
-    assert markers.read_json(tmp_path / "none" / "m.json") is None
+    assert markers.read_json(tmp_path / "none" / "m.json", root=tmp_path) is None
 
 
 def test_a_file_that_is_there_but_may_not_be_read_is_an_error_not_a_missing_one(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="cannot be read"):
-        markers.read_json(tmp_path)  # a folder in its place
+        markers.read_json(tmp_path, root=tmp_path.parent)  # a folder in its place

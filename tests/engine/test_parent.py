@@ -29,7 +29,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 from tasks.engine import verifying
-verifying.verify_chunk = lambda *_: time.sleep(60)
+verifying.verify_chunk = lambda *_, **__: time.sleep(60)
 plan = SimpleNamespace(chunks=[SimpleNamespace(chunk=number) for number in (1, 2)])
 if __name__ == "__main__":
     list(verifying.verify_in_process(None, None, plan, workers=2, folder=Path(".")))

@@ -174,7 +174,7 @@ def test_a_folder_that_may_not_be_read_counts_for_nothing(tmp_path: Path, monkey
     def refuse(*_: Any) -> Any:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(os, "listdir", refuse)
     assert find_digests(str(tmp_path)) == []
     remove_digests(str(tmp_path), through=100)
 

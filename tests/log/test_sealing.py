@@ -10,7 +10,10 @@ from typing import Any
 import apsw
 import pytest
 
+from tasks.attestation import notes
+from tasks.attestation.checkpoints import Checkpoint
 from tasks.attestation.merkle import EMPTY_ROOT
+from tasks.attestation.signing import Signer
 from tasks.engine import chunk_runs, leaf_groups, points, sealing
 from tasks.engine.errors import DatabaseError, DriftError, SealError, SigningKeyError
 from tasks.engine.leaf_groups import Group, hash_group
@@ -25,7 +28,7 @@ POINTS = (
     "after the seal commits, before its checkpoint file", "while a file is written",
 )  # fmt: skip
 
-
+LOG = Signer(key_name="provenance-backfill/sample-log", seed=bytes(range(32, 64)))
 NO_DIGESTS = PayloadDigests([], b"")
 
 
@@ -320,3 +323,92 @@ def test_tables_that_would_refuse_a_seal_are_named_before_it_is_made(
     fill(store, 1)
     with pytest.raises(DriftError, match=said):
         store.seal()
+
+
+# --- what lies in the folder of published checkpoints ---------------------------------------------------------
+
+
+def published(store: Any) -> Path:
+    return next((Path(store.settings.state_dir) / "checkpoints").iterdir())
+
+
+def an_empty_file(path: Path, note: bytes) -> None:
+    path.touch()
+
+
+def another_size(path: Path, note: bytes) -> None:
+    path.write_bytes(note)
+
+
+def another_log(path: Path, note: bytes) -> None:
+    size = int(path.name.partition(".")[0])
+    path.write_bytes(notes.sign(Checkpoint("another/log", size, bytes(32)).text, LOG).encode())
+
+
+def a_broken_signature(path: Path, note: bytes) -> None:
+    size = int(path.name.partition(".")[0])
+    signed = notes.sign(Checkpoint("provenance-backfill/sample-log", 1, bytes(32)).text, LOG)
+    forged = Checkpoint("provenance-backfill/sample-log", size, bytes(32)).text
+    path.write_bytes(notes.Note(forged, signed.signatures).encode())
+
+
+def a_fifo(path: Path, note: bytes) -> None:
+    os.mkfifo(path)
+
+
+def a_large_file(path: Path, note: bytes) -> None:
+    with path.open("wb") as file:
+        file.truncate(8 << 30)
+
+
+@pytest.mark.parametrize(
+    "plant", [an_empty_file, another_size, another_log, a_broken_signature, a_fifo, a_large_file]
+)  # fmt: skip
+def test_a_planted_checkpoint_counts_for_nothing_and_is_told_of(store: Any, plant: Any, caplog: Any) -> None:
+    fill(store, 3)
+    store.seal()
+    folder = published(store)
+    note = (folder / f"{3:020d}.checkpoint").read_bytes()
+    planted = folder / f"{10**18:020d}.checkpoint"
+    plant(planted, note)
+    if plant is an_empty_file:
+        (folder / "99999999999999999999.checkpoint").touch()
+    fill(store, 2, start=3)
+    with caplog.at_level("WARNING", logger="luigi-interface"):
+        assert store.seal().tree_size == 5
+    assert f"{planted}: counts for nothing: " in caplog.text
+    assert "restored or truncated" not in caplog.text
+
+
+def test_a_larger_checkpoint_by_another_key_stops_the_sealer_which_does_not_say_more_than_it_knows(store: Any) -> None:
+    fill(store, 3)
+    store.seal()
+    other = Signer(key_name="another", seed=bytes(32))
+    note = notes.sign(Checkpoint("provenance-backfill/sample-log", 9, bytes(32)).text, other).encode()
+    (published(store) / f"{9:020d}.checkpoint").write_bytes(note)
+    with pytest.raises(SealError, match=r"9 leaves lies here, .* has not signed it\. .* remove it here\. Nothing was"):
+        store.seal()
+
+
+def test_a_folder_of_checkpoints_that_cannot_be_listed_is_no_empty_one(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(store, 3)
+    store.seal()
+
+    def refuse(*_: Any) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(SealError, match=r"cannot be read: Permission denied\. Nothing was written\."):
+        store.seal()
+
+
+def test_a_checkpoint_is_never_published_through_a_link(store: Any, tmp_path: Path) -> None:
+    fill(store, 3)
+    store.seal()
+    (published(store) / f"{5:020d}.checkpoint").symlink_to(tmp_path / "elsewhere")
+    fill(store, 2, start=3)
+    with pytest.raises(SealError, match="it is a symbolic link"):
+        store.seal()
+    assert not (tmp_path / "elsewhere").exists()

@@ -83,7 +83,7 @@ def verified(tmp_path: Path, registry: Callable[..., Path]) -> Callable[..., Ver
             settings, known, plan, verdicts, allow_unsigned=allow_unsigned, finished_at="2026-11-22T00:00:01.000Z"
         )
         files = [findings_in(tmp_path / "findings", chunk.chunk) for chunk in plan.chunks]
-        facts = [(f["fact_id"], (f["state"], f["detail"])) for f in read_findings(files)]
+        facts = [(f["fact_id"], (f["state"], f["detail"])) for f in read_findings(files, root=tmp_path)]
         assert len(facts) == report.rows - report.states["valid"]
         return Verified(report, {str(fact_id) if isinstance(fact_id, dict) else fact_id: why for fact_id, why in facts})
 

@@ -211,7 +211,7 @@ def test_two_processes_find_what_one_finds(attested: Any, verified: Any) -> None
 
 def test_a_worker_that_dies_leaves_no_verdict(attested: Any, verified: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     _, settings = attested(40)
-    monkeypatch.setattr("tasks.engine.verifying.verify_chunk", lambda *_: __import__("os")._exit(9))
+    monkeypatch.setattr("tasks.engine.verifying.verify_chunk", lambda *_, **__: __import__("os")._exit(9))
     with pytest.raises(DatabaseError, match="a worker process died"):
         verified(settings, workers=2)
 
@@ -352,7 +352,7 @@ def test_memory_does_not_grow_with_what_is_not_valid(
     verdicts = list(verify_in_process(loaded, known, plan, workers=1, folder=tmp_path))
     report = summarize_verification(loaded, known, plan, verdicts, allow_unsigned=False, finished_at="now")
     files = [findings_in(tmp_path, chunk.chunk) for chunk in plan.chunks]
-    written = sum(len(part) for part in to_json_parts(report, read_findings(files)))
+    written = sum(len(part) for part in to_json_parts(report, read_findings(files, root=tmp_path)))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert report.states["unlogged"] == 30_000
