@@ -100,7 +100,7 @@ def test_a_stamp_whose_database_was_moved_away_does_not_count(tmp_path: Path, jo
 
 
 def test_the_stamp_is_written_after_the_database(tmp_path: Path, job: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(path: Path, text: str) -> None:
+    def stop(path: Path, text: str, **_: Any) -> None:
         assert facts_in(tmp_path / "s.db") == 100
         raise KeyboardInterrupt
 

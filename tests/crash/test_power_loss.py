@@ -194,16 +194,17 @@ def test_a_marker_appears_only_when_its_ledger_row_would_survive_a_power_cut(
     made = sample(journal_mode=journal_mode)
     disk = disk_under(made.path.parent)
     synced: dict[int, int] = {}
-    fsync, replace = os.fsync, Path.replace
+    fsync, replace = os.fsync, os.replace
     appeared: list[str] = []
 
     def noted_fsync(handle: int) -> None:
         fsync(handle)
         synced[os.fstat(handle).st_ino] = os.fstat(handle).st_size
 
-    def noted_replace(path: Path, target: Path) -> Path:
+    def noted_replace(temporary: str, name: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        target = Path(f"/proc/self/fd/{dst_dir_fd}").readlink() / name
         if target.parent.name == "chunks":
-            status = path.stat()
+            status = target.with_name(temporary).stat()
             assert synced.get(status.st_ino) == status.st_size, f"{target.name} would appear without its content"
             number = int(target.stem.removeprefix("chunk-"))
             folder = tmp_path / f"cut-{number}"
@@ -212,10 +213,10 @@ def test_a_marker_appears_only_when_its_ledger_row_would_survive_a_power_cut(
                 rows = connection.execute("SELECT state FROM am_backfill_chunk WHERE chunk = ?", (number,)).fetchall()
             assert rows == [("done",)], f"{target.name} would be there and its ledger row lost"
             appeared.append(target.name)
-        return replace(path, target)
+        replace(temporary, name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
     monkeypatch.setattr(os, "fsync", noted_fsync)
-    monkeypatch.setattr(Path, "replace", noted_replace)
+    monkeypatch.setattr(os, "replace", noted_replace)
     run(made.settings)
     assert len(appeared) == 3
 
