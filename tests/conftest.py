@@ -220,7 +220,7 @@ class Store:
         with closing(apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
             cursor = connection.execute("SELECT * FROM am_fact_metadata")
             rows = list(cursor)
-            names = [row[1] for row in connection.execute("PRAGMA table_info(am_fact_metadata)")]
+            names = [row[1] for row in connection.execute("PRAGMA table_xinfo(am_fact_metadata)")]
         found = [dict(zip(names, row, strict=True)) for row in rows]
         return {row["fact_id"]: row for row in found}
 

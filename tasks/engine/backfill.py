@@ -5,8 +5,9 @@ Live:
 2. Read a batch of residual facts as one snapshot, derive and sign them; no lock is held. Without a key, SQL derives
    those that are plain.
 3. Write it in one short transaction: rows, log, rejects, and the ledger's cursor and counts.
-   If anything moved since the read, nothing is written and step 2 comes again. If the log will be sealed, leave the
-   digests of what was signed for the sealer.
+   If anything moved since the read, nothing is written and step 2 comes again. If the database itself refuses a row,
+   nothing is written either, and step 2 comes again with half of the facts, down to that row, which is rejected.
+   If the log will be sealed, leave the digests of what was signed for the sealer.
 4. After the last batch, write the marker from the ledger's row.
 
 A dry run does step 2 without signing, counts what step 3 would do, and writes only its marker.
@@ -18,7 +19,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -27,11 +28,22 @@ from tasks.attestation.batch_hashing import hash_each, split_hashes
 from tasks.attestation.payload import encoder
 from tasks.attestation.signing import PLACEHOLDER, Signer
 from tasks.engine import markers, points
-from tasks.engine.derivation import KEY_NOT_TEXT_OR_INTEGER, Derivation, Memo, Record, Rules, derive_batch, now_iso
+from tasks.engine.derivation import (
+    KEY_NOT_TEXT_OR_INTEGER,
+    Derivation,
+    Memo,
+    Record,
+    Reject,
+    Rules,
+    derive_batch,
+    now_iso,
+    refused_fact,
+)
 from tasks.engine.errors import (
     DatabaseError,
     OrphanedError,
     ProvenanceError,
+    RowRefusedError,
     SchemaChangedError,
     SignerError,
     StateError,
@@ -43,7 +55,17 @@ from tasks.engine.paths import RunPaths
 from tasks.engine.payload_digests import leave_digests
 from tasks.engine.plans import Plan, PlannedChunk, refuse_other_time
 from tasks.engine.settings import Settings
-from tasks.stores.base import Attested, BatchRead, BatchWrite, Counts, LedgerRow, RunRow, Session, Superseded
+from tasks.stores.base import (
+    Attested,
+    BatchRead,
+    BatchWrite,
+    Counts,
+    LedgerRow,
+    PlainCounts,
+    RunRow,
+    Session,
+    Superseded,
+)
 
 logger = logging.getLogger("luigi-interface")
 
@@ -112,18 +134,63 @@ def work_through(session: Session, run: ChunkRun, write_next_batch: WriteBatch) 
 
 def _write_next_batch(session: Session, preparation: _Preparation, row: LedgerRow, mark: float) -> bool:
     """Steps 2 and 3 for one batch of residual facts."""
-    run = preparation.run
-    read = session.read_batch if run.signer else partial(session.stage_batch, rules=preparation.rules)
-    batch = read(
-        after=row.cursor, through=run.chunk.through, limit=run.settings.pacing.batch_rows,
-        with_null_keys=run.plan.null_keys > 0,
-    )  # fmt: skip
+    run, size = preparation.run, preparation.size
+    read = session.read_batch if run.signer or size.is_narrow else partial(session.stage_batch, rules=preparation.rules)
+    batch = read(after=row.cursor, through=run.chunk.through, limit=size.limit, with_null_keys=run.plan.null_keys > 0)
     write = preparation.prepare(row, batch, mark)
-    log_rows = session.write_batch(write)
+    try:
+        log_rows = session.write_batch(write)
+    except RowRefusedError as refusal:
+        if batch.plain != PlainCounts() or len(write.in_order) > 1:
+            size.refused(batch.residual)
+            return _write_next_batch(session, preparation, row, mark)
+        [(record, *_)] = write.in_order
+        batch = _turned_away(batch, [refused_fact(record.fact_id, refusal.words)])
+        write = preparation.prepare(row, batch, mark)
+        log_rows = session.write_batch(write)
+        size.found()
+    if log_rows is not None:
+        size.written(batch.residual)
     if log_rows and run.signer and run.log_signer:
         signed = [(blob, digest) for _, blob, digest, _ in write.in_order if digest is not None]
         leave_digests(run.settings.state_dir, log_rows, signed, run.log_signer)
     return log_rows is not None
+
+
+class _BatchSize:
+    """How many facts to try at once: of those among which one is refused, the first half; else a batch, `most` facts.
+
+    Behind a row that was found, batches begin small and double. So each one costs some 2 log2(`most`) transactions,
+    most of them small.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.limit = self._most = most
+        self._suspects = 0  # facts behind the cursor among which one is refused
+
+    @property
+    def is_narrow(self) -> bool:
+        return self.limit < self._most or self._suspects > 0
+
+    def refused(self, facts: int) -> None:
+        """One of so many was refused, and nothing is written."""
+        self._suspects, self.limit = facts, max(1, facts // 2)
+
+    def found(self) -> None:
+        """That one is known."""
+        self._suspects = 0
+
+    def written(self, facts: int) -> None:
+        """So many are settled."""
+        self._suspects = max(0, self._suspects - facts)
+        self.limit = max(1, self._suspects // 2) if self._suspects else min(self._most, 2 * self.limit)
+
+
+def _turned_away(batch: BatchRead, rejects: Sequence[Reject]) -> BatchRead:
+    """The batch with some of its facts rejected, whatever can be derived from them."""
+    fact_ids = {reject.fact_id for reject in rejects}
+    facts = [fact for fact in batch.facts if not (isinstance(fact[0], (int, str)) and str(fact[0]) in fact_ids)]
+    return replace(batch, facts=facts, rejects=[*batch.rejects, *rejects])
 
 
 def _claim(session: Session, run: ChunkRun) -> LedgerRow:
@@ -242,13 +309,24 @@ class _Preparation:
         self._witness = witness
         width = run.settings.derivation.confidence_width
         self.rules = Rules(confidence_width=width, default_extracted_at=run.plan.created_at)
+        self.size = _BatchSize(run.settings.pacing.batch_rows)
         self._memo = Memo(self.rules)
         self._sign = _signing(run)
 
     def derive(self, batch: BatchRead) -> tuple[Derivation, dict[str, Superseded]]:
         """The outcomes of a batch, and what the log knew of those of its facts that it knew."""
         derivation = derive_batch(batch.facts, self.rules, self._memo)
+        derivation.rejects += batch.rejects
         return derivation, hear_all(self._witness, derivation)
+
+    def foresee(self, session: Session, batch: BatchRead) -> Derivation:
+        """What a live run would make of a batch, with the rows that the database would refuse rejected."""
+        derivation, _ = self.derive(batch)
+        if not session.own_rules:
+            return derivation
+        records = sorted(derivation.inserts + derivation.updates, key=lambda record: record.fact_id)
+        refused = session.foresee_refusals(records, signed=self.run.signer is not None)
+        return self.derive(_turned_away(batch, refused))[0] if refused else derivation
 
     def prepare(self, row: LedgerRow, batch: BatchRead, mark: float) -> BatchWrite:
         """What is to be committed; its seconds count from `mark`."""
@@ -365,8 +443,8 @@ def _rehearse(session: Session, run: ChunkRun, preparation: _Preparation) -> Non
         batch = read(
             after=cursor, through=run.chunk.through, limit=limit, with_null_keys=run.plan.null_keys > 0,
         )  # fmt: skip
-        read, limit = session.tally_batch, run.settings.pacing.batch_rows
-        derivation, _ = preparation.derive(batch)
+        read, limit = session.read_batch if session.own_rules else session.tally_batch, run.settings.pacing.batch_rows
+        derivation = preparation.foresee(session, batch)
         totals += _count(batch, derivation, signed=run.signer is not None)
         reasons.update(reject.reason for reject in derivation.rejects)
         if batch.null_keys:

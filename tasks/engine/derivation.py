@@ -22,6 +22,7 @@ NOT_UTF8: Final = "not_utf8"
 SOURCE_NOT_TEXT: Final = "source_not_text"
 CREATED_AT_UNPARSEABLE: Final = "created_at_unparseable"
 CONFIDENCE_OUT_OF_RANGE: Final = "confidence_out_of_range"
+REFUSED_BY_DATABASE: Final = "refused_by_database"
 
 REASONS: Final = (
     KEY_NOT_TEXT_OR_INTEGER,
@@ -30,7 +31,7 @@ REASONS: Final = (
     CREATED_AT_UNPARSEABLE,
     CONFIDENCE_OUT_OF_RANGE,
 )
-"""Every reason for a rejection. Of several that hold, the first in this order is given."""
+"""Every reason that a fact's own values can give. Of several that hold, the first in this order is given."""
 
 WHITESPACE: Final = (
     "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005"
@@ -101,6 +102,13 @@ class Reject(NamedTuple):
     fact_id: str
     reason: str
     detail: str
+
+
+class UnreadableFact(NamedTuple):
+    """A residual fact whose values the database cannot give, or whose row it would not take: rejected as it is."""
+
+    key: Value
+    reject: Reject
 
 
 Band: TypeAlias = tuple[float | None, float | None]
@@ -391,6 +399,11 @@ def _source(fact: Fact) -> Value:
 
 def _reject(fact: Fact, reason: str, name: str, value: Value) -> Reject:
     return Reject(_readable_key(fact.key), reason, f"{name}: {_seen(value)}")
+
+
+def refused_fact(key: Value, words: str) -> Reject:
+    """The rejection of a fact that the database itself turns away, in the database's words."""
+    return Reject(_readable_key(key), REFUSED_BY_DATABASE, words)
 
 
 def _readable_key(key: Value) -> str:

@@ -7,7 +7,8 @@
     ├── SignerError            the compiled signer makes other signatures than PyNaCl; none of them is given out
     ├── DatabaseError          the file or the engine: missing, locked, read-only, full, not SQLite
     │   ├── LockedError        another writer held the lock for longer than the job may wait
-    │   └── DiskFullError      no space is left for the database or its journal
+    │   ├── DiskFullError      no space is left for the database or its journal
+    │   └── RowRefusedError    the database itself refuses a row, or cannot compute one
     ├── DriftError             the database does not honour the contract (all drift at once)
     ├── SchemaChangedError     the schema changed while a chunk ran; its cursor is kept
     ├── OrphanedError          the process that had started a worker is gone; the cursor of its chunk is kept
@@ -63,6 +64,14 @@ class LockedError(DatabaseError):
 
 class DiskFullError(DatabaseError):
     """No space is left for the database, its journal or its write-ahead log."""
+
+
+class RowRefusedError(DatabaseError):
+    """The database itself refuses a row of what was read or written, or cannot compute it. `words` are the engine's."""
+
+    def __init__(self, message: str, words: str = "") -> None:
+        super().__init__(message)
+        self.words = words
 
 
 class DriftError(ProvenanceError):

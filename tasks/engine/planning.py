@@ -19,10 +19,19 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, count, islice
-from typing import Protocol
+from typing import Any, Protocol
 
-from tasks.engine.derivation import ATTESTED, Fact, Record, Reject, Rules, derive
-from tasks.engine.errors import ParameterError
+from tasks.engine.derivation import (
+    ATTESTED,
+    REFUSED_BY_DATABASE,
+    Fact,
+    Record,
+    Reject,
+    Rules,
+    UnreadableFact,
+    derive,
+)
+from tasks.engine.errors import ParameterError, RowRefusedError
 from tasks.engine.evidence import Witness
 from tasks.engine.keys import Key
 from tasks.engine.paths import RunPaths
@@ -124,12 +133,13 @@ def _cut(session: Session, settings: Settings, max_rows: int | None, created_at:
     """Cut the residual keys, all of them or as many as the budget allows. Also: the first of them, and why it ends."""
     cuts = Cuts(settings.pacing.chunk_rows)
     if max_rows is None:
-        with_null_keys = session.count_residual()
-        residual = with_null_keys - session.count_null_keys()
-        key_at = session.fact_key if with_null_keys == session.count_facts() else session.residual_key
-        first_key = key_at(after=None, skip=0) if residual else None
-        cuts.take(_stored(key_at, first_key, residual))
-        return cuts, first_key, "complete"
+        try:
+            return *_cut_everything(session, settings), "complete"
+        except RowRefusedError:  # a fact of which the database cannot say whether it is residual
+            keys = (fact[0] for fact in session.residual_facts())
+            first = tuple(islice(keys, 1))
+            cuts.take(streamed(chain(first, keys)))
+            return cuts, first[0] if first else None, "complete"
     rules = Rules(confidence_width=settings.derivation.confidence_width, default_extracted_at=created_at)
     with Witness(session, settings, signer_of(settings)) as witness:
         return _cut_budget(cuts, max_rows, _countable_keys(session, rules, witness))
@@ -140,6 +150,17 @@ def _cut_budget(cuts: Cuts, max_rows: int, counted: Iterator[Key]) -> tuple[Cuts
     cuts.take(streamed(chain(first, islice(counted, min(max_rows, sys.maxsize) - 1))))
     stop_reason: StopReason = "row_budget" if next(counted, None) is not None else "complete"
     return cuts, first[0] if first else None, stop_reason
+
+
+def _cut_everything(session: Session, settings: Settings) -> tuple[Cuts, Key]:
+    """Cut all residual keys, most of them unseen. Also: the first of them."""
+    cuts = Cuts(settings.pacing.chunk_rows)
+    with_null_keys = session.count_residual()
+    residual = with_null_keys - session.count_null_keys()
+    key_at = session.fact_key if with_null_keys == session.count_facts() else session.residual_key
+    first_key = key_at(after=None, skip=0) if residual else None
+    cuts.take(_stored(key_at, first_key, residual))
+    return cuts, first_key
 
 
 class KeyAt(Protocol):
@@ -177,12 +198,24 @@ def streamed(keys: Iterable[Key]) -> Walk:
     return walk
 
 
+def _outcome(session: Session, fact: tuple[Any, ...], rules: Rules, witness: Witness) -> Record | Reject | Superseded:
+    """What would become of a residual fact; the database's own rules are asked where they refused it before."""
+    if isinstance(fact, UnreadableFact):
+        return fact.reject
+    outcome = derive(Fact._make(fact), rules)
+    if isinstance(outcome, Reject):
+        return outcome
+    if session.own_rules and session.was_rejected(outcome.fact_id, REFUSED_BY_DATABASE):
+        refused = session.foresee_refusals([outcome], signed=False)
+        if refused:
+            return refused[0]
+    return witness.hear(outcome.fact_id) if fact[-1] & ATTESTED else outcome
+
+
 def _countable_keys(session: Session, rules: Rules, witness: Witness) -> Iterator[Key]:
     """Residual keys in key order, without those that would be rejected just as they were before."""
     for fact in session.residual_facts():
-        outcome: Record | Reject | Superseded = derive(Fact._make(fact), rules)
-        if isinstance(outcome, Record) and fact[-1] & ATTESTED:
-            outcome = witness.hear(outcome.fact_id)
+        outcome = _outcome(session, fact, rules, witness)
         if not (isinstance(outcome, Reject) and session.was_rejected(outcome.fact_id, outcome.reason)):
             yield fact[0]
 

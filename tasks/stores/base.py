@@ -78,7 +78,7 @@ class BatchRead:
     `facts` are tuples in the order of derivation.Fact; those counted in `plain` are not among them. `eligible` counts
     all facts of the range, residual or not; `last` is None only if the chunk holds nothing but NULL keys; `exhausted`
     means the chunk ends here. `null_keys` counts the facts without a key, where the range begins at the very start and
-    they were asked for.
+    they were asked for. `rejects` are residual facts that the store itself turns away; they are not among `facts`.
     """
 
     facts: Sequence[tuple[Any, ...]]
@@ -87,6 +87,12 @@ class BatchRead:
     exhausted: bool
     null_keys: int = 0
     plain: PlainCounts = PlainCounts()
+    rejects: Sequence[Reject] = ()
+
+    @property
+    def residual(self) -> int:
+        """The residual facts of the range, those without a key left out."""
+        return len(self.facts) + len(self.rejects) + self.plain.inserted + self.plain.updated
 
 
 @dataclass(frozen=True)
@@ -184,7 +190,10 @@ class Session(Protocol):
         """The same among all facts, residual or not, in half the time."""
 
     def residual_facts(self) -> Iterator[tuple[Any, ...]]:
-        """All residual facts but those with a NULL key, in key order, as tuples like derivation.Fact. Streams."""
+        """All residual facts but those with a NULL key, in key order, as tuples like derivation.Fact. Streams.
+
+        One that the database cannot read comes as an UnreadableFact.
+        """
 
     def was_rejected(self, fact_id: str, reason: str) -> bool:
         """True if some run has rejected this fact for this reason."""
@@ -242,6 +251,16 @@ class Session(Protocol):
     def attested_metadata(self, fact_id: str) -> tuple[Any, ...] | None:
         """The metadata row of a fact with its latest log row, in the order of states.AttestedRow; None without one."""
 
+    @property
+    def own_rules(self) -> tuple[str, ...]:
+        """The rules for single rows that this store has and the canonical shape has not, in words."""
+
+    def foresee_refusals(self, records: Sequence[Record], *, signed: bool) -> list[Reject]:
+        """Those of the records that the store's own rules would refuse, as far as that can be known without writing.
+
+        Rows that were asked about before, in this session, count as written; those of the store itself are not seen.
+        """
+
     def read_run(self, run_id: str) -> RunRow | None: ...
 
     def open_run(self, *, run_id: str, plan_id: str, plan: str, now: str, attester: str, key_id: str | None) -> None:
@@ -265,6 +284,8 @@ class Session(Protocol):
         None, with nothing written, if the store or the ledger moved on since the batch was read: somebody else wrote
         or attested one of the facts, altered a row that is superseded, or advanced the cursor. Read again and try
         again.
+
+        Raises RowRefusedError, with nothing written, if the database itself refuses one of the rows.
         """
 
     def reject_reasons(self, run_id: str) -> dict[str, int]: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from typing import Any
 
@@ -14,16 +14,25 @@ from pydantic import TypeAdapter
 from tasks.attestation.signing import signature_hex
 from tasks.engine import points
 from tasks.engine.binding import Binding
-from tasks.engine.derivation import KEY_NOT_TEXT_OR_INTEGER, NotUtf8, Record, Rules
+from tasks.engine.derivation import (
+    KEY_NOT_TEXT_OR_INTEGER,
+    NotUtf8,
+    Record,
+    Reject,
+    Rules,
+    UnreadableFact,
+    refused_fact,
+)
 from tasks.engine.documents import typed
-from tasks.engine.errors import DatabaseError, SchemaChangedError, StateError
+from tasks.engine.errors import DatabaseError, RowRefusedError, SchemaChangedError, StateError
 from tasks.engine.keys import Key, decoded, describe
 from tasks.engine.settings import Settings
 from tasks.stores.base import BatchRead, BatchWrite, Counts, LedgerRow, PlainCounts, RunRow, Superseded
 from tasks.stores.sqlite_guard import Guard
 from tasks.stores.sqlite_open import StoreConnection, close_quietly, connected, open_connection, translated
+from tasks.stores.sqlite_refusals import RowRehearsal, first_unreadable, own_rules
 from tasks.stores.sqlite_sharing import Piece, share
-from tasks.stores.sqlite_verify import Verification, verify
+from tasks.stores.sqlite_verify import Verification, live_guard, verify
 
 NULL_KEY_DETAIL = "the key is NULL"
 _RUN_ROWS = TypeAdapter(RunRow)
@@ -43,7 +52,11 @@ def open_session(settings: Settings, *, write: bool) -> Iterator[SqliteSession]:
     with connected(settings, write=write) as connection:
         with translated(path, "its schema was verified", lock_timeout=settings.pacing.lock_timeout_seconds):
             verification = verify(connection, settings)
-        yield SqliteSession(connection, settings, verification)
+        session = SqliteSession(connection, settings, verification)
+        try:
+            yield session
+        finally:
+            session.end_rehearsal()
 
 
 class SqliteSession:
@@ -57,6 +70,8 @@ class SqliteSession:
         self._helper: apsw.Connection | None = None  # shares the snapshot that is open, if there is one
         self._read_at: list[Any] | None = None  # the data_version of the batch that is to be written
         self._fitting: int | None = None  # so many facts went into the last batch, if it was cut short
+        self._rehearsal: RowRehearsal | None = None
+        self._own_rules = own_rules(verification.binding, verification.catalogue)
 
     @property
     def binding(self) -> Binding:
@@ -85,14 +100,25 @@ class SqliteSession:
 
     def _run_bounded(self, name: str, **parameters: Any) -> tuple[list[Any], bool]:
         """The rows of a statement up to the one that makes them `_MOST_BATCH_TEXT`, and whether these are all."""
+        rows, is_whole, error = self._run_while_readable(name, **parameters)
+        if error is not None:
+            raise error
+        return rows, is_whole
+
+    def _run_while_readable(self, name: str, **parameters: Any) -> tuple[list[Any], bool, RowRefusedError | None]:
+        """The same; third, what SQLite said if it could not read the next row: then these are the rows before it."""
         rows, size = list[Any](), 0
-        with self._translated(name), closing(self._connection.execute(self._sql[name], parameters)) as found:
-            for row in found:
-                rows.append(row)
-                size += _text_in(row)
-                if size > _MOST_BATCH_TEXT:
-                    return rows, False
-        return rows, True
+        try:
+            with self._translated(name), closing(self._connection.execute(self._sql[name], parameters)) as found:
+                for row in found:
+                    rows.append(row)
+                    size += _text_in(row)
+                    if size > _MOST_BATCH_TEXT:
+                        return rows, False, None
+        except RowRefusedError as error:
+            self.check_schema()
+            return rows, False, error
+        return rows, True, None
 
     def _translated(self, name: str) -> AbstractContextManager[None]:
         return translated(
@@ -137,7 +163,42 @@ class SqliteSession:
         return decoded(*rows[0])
 
     def residual_facts(self) -> Iterator[tuple[Any, ...]]:
-        return map(_decode_raw, self._stream("residual_facts"))
+        name, position, bounds = "residual_facts", None, dict[str, Any]()
+        while True:
+            try:
+                for row in map(_decode_raw, self._stream(name, **bounds)):
+                    position = row[0]
+                    yield row
+                return
+            except RowRefusedError as error:
+                unreadable = self._unreadable_fact(position, error)
+            yield unreadable
+            position = unreadable.key
+            name, bounds = "residual_facts_after", bound("after", position)
+
+    def _unreadable_fact(self, after: Key, error: RowRefusedError) -> UnreadableFact:
+        """The first fact behind `after` that the database cannot read, found by halving the range of keys.
+
+        Raises the error that led here if there is none: then it was not about a row.
+        """
+        self.check_schema()
+        first, bounds = ("_first", {}) if after is None else ("", bound("after", after))
+
+        def key_at(number: int) -> Key:
+            rows = self._run(f"fact_key{first}", skip=number, **bounds)
+            return decoded(*rows[0]) if rows else None
+
+        def cannot_read_through(key: Key) -> bool:
+            try:
+                self._run(f"read_batch{first}_raw", limit=1, **bounds, **bound("through", key))
+            except RowRefusedError:
+                return True
+            return False
+
+        key = first_unreadable(key_at, cannot_read_through)
+        if key is None:
+            raise error
+        return UnreadableFact(key, refused_fact(key, error.words))
 
     def was_rejected(self, fact_id: str, reason: str) -> bool:
         return bool(self._run("was_rejected", fact_id=fact_id, reason=reason))
@@ -160,12 +221,22 @@ class SqliteSession:
 
     def count_residual(self) -> int:
         with self._counting():
-            return _residual(share(self._counts(), self._connections))
+            try:
+                return _residual(share(self._counts(), self._connections))
+            except RowRefusedError:
+                return self._count_one_by_one()
 
     def closing_counts(self) -> tuple[int, list[tuple[str, int]]]:
         with self._counting():
-            sources, *counts = share([self._top_sources, *self._counts()], self._connections)
+            try:
+                sources, *counts = share([self._top_sources, *self._counts()], self._connections)
+            except RowRefusedError:
+                return self._count_one_by_one(), self._top_sources(self._connection)
         return _residual(counts), sources
+
+    def _count_one_by_one(self) -> int:
+        """The residual facts, where one of them cannot be read; that one counts."""
+        return self.count_null_keys() + sum(1 for _ in self.residual_facts())
 
     def _counting(self) -> AbstractContextManager[None]:
         return nullcontext() if self._connection.in_transaction else self.counting_snapshot()
@@ -233,19 +304,39 @@ class SqliteSession:
             close_quietly(helper)
 
     def read_batch(self, *, after: Key, through: Key, limit: int, with_null_keys: bool) -> BatchRead:
-        first, bounds = _range(after, through)
         with self.snapshot():
             self._read_at = self._run("data_version")
-            try:
-                facts, is_whole = self._run_bounded(f"read_batch{first}", limit=limit, **bounds)
-            except UnicodeDecodeError:
-                raw, is_whole = self._run_bounded(f"read_batch{first}_raw", limit=limit, **bounds)
-                facts = [_decode_raw(row) for row in raw]
-            self._fitting = None if is_whole else len(facts)
-            exhausted = is_whole and len(facts) < limit
-            last: Key = through if exhausted else facts[-1][0]
+            facts, rejects, last = self._read_facts(after, through, limit)
+            exhausted = last is None
+            if exhausted:
+                last = through
             eligible, null_keys = self._count_range(after, last, with_null_keys=with_null_keys)
-        return BatchRead(facts, last, eligible, exhausted, null_keys)
+        return BatchRead(facts, last, eligible, exhausted, null_keys, rejects=rejects)
+
+    def _read_facts(self, after: Key, through: Key, limit: int) -> tuple[list[Any], list[Reject], Key]:
+        """At most `limit` residual facts of a range, those that cannot be read, and the last key; None at the end."""
+        facts, rejects = list[Any](), list[Reject]()
+        position = after
+        while True:
+            rows, is_whole, error = self._read_some(position, through, limit - len(facts) - len(rejects))
+            facts += rows
+            position = rows[-1][0] if rows else position
+            if error is not None:
+                position, reject = self._unreadable_fact(position, error)
+                rejects.append(reject)
+            is_full = len(facts) + len(rejects) >= limit
+            if error is None or is_full:
+                self._fitting = None if is_whole or error else len(facts)
+                return facts, rejects, None if is_whole and not is_full else position
+
+    def _read_some(self, after: Key, through: Key, limit: int) -> tuple[list[Any], bool, RowRefusedError | None]:
+        """Facts up to the first that cannot be read; see `_run_while_readable`."""
+        first, bounds = _range(after, through)
+        try:
+            return self._run_while_readable(f"read_batch{first}", limit=limit, **bounds)
+        except UnicodeDecodeError:
+            raw, is_whole, error = self._run_while_readable(f"read_batch{first}_raw", limit=limit, **bounds)
+            return [_decode_raw(row) for row in raw], is_whole, error
 
     def tally_batch(self, *, after: Key, through: Key, limit: int, with_null_keys: bool) -> BatchRead:
         first, bounds = _range(after, through)
@@ -262,8 +353,10 @@ class SqliteSession:
         with self.snapshot():
             self._read_at = self._run("data_version")
             self._run("clear_staging")
-            self._run(f"stage_batch{first}", limit=limit, **values, **bounds)
-            tally = self._readable("look_at_staging")
+            tally = None
+            with suppress(RowRefusedError):
+                self._run(f"stage_batch{first}", limit=limit, **values, **bounds)
+                tally = self._readable("look_at_staging")
             batch = self._of_tally(tally, after, through, limit, with_null_keys=with_null_keys)
             if batch is None:
                 self._run("clear_staging")
@@ -279,10 +372,10 @@ class SqliteSession:
         return self._fitting
 
     def _readable(self, name: str, **parameters: Any) -> Any:
-        """The one row of a statement; None if a text of it is not UTF-8."""
+        """The one row of a statement; None if a text of it is not UTF-8, or something of it cannot be read at all."""
         try:
             return self._run(name, **parameters)[0]
-        except UnicodeDecodeError:
+        except (UnicodeDecodeError, RowRefusedError):
             return None
 
     def _of_tally(self, tally: Any, after: Key, through: Key, most: int, *, with_null_keys: bool) -> BatchRead | None:
@@ -299,7 +392,9 @@ class SqliteSession:
         if last is None and not exhausted:
             return None
         first, of_range = _range(after, last)
-        odd, is_whole = self._run_bounded(f"read_odd_facts{first}", **of_range) if plain < residual else ([], True)
+        odd, is_whole, _ = (
+            self._run_while_readable(f"read_odd_facts{first}", **of_range) if plain < residual else ([], True, None)
+        )
         if not is_whole or len(odd) != residual - plain:
             return None
         eligible, null_keys = self._count_range(after, last, with_null_keys=with_null_keys)
@@ -329,6 +424,26 @@ class SqliteSession:
     def attested_metadata(self, fact_id: str) -> tuple[Any, ...] | None:
         rows = self._run("attested_metadata", fact_id=fact_id)
         return _decode_raw(rows[0]) if rows else None
+
+    # -- foreseeing ----------------------------------------------------------------------------------
+
+    @property
+    def own_rules(self) -> tuple[str, ...]:
+        return self._own_rules
+
+    def foresee_refusals(self, records: Sequence[Record], *, signed: bool) -> list[Reject]:
+        if not self._own_rules or not records:
+            return []
+        if self._rehearsal is None:
+            self._rehearsal = RowRehearsal(
+                self.binding, self._verification.catalogue, live_guard(self.binding),
+                attester=self._settings.derivation.attester, is_signed=signed,
+            )  # fmt: skip
+        return self._rehearsal.refusals(records)
+
+    def end_rehearsal(self) -> None:
+        if self._rehearsal is not None:
+            self._rehearsal.close()
 
     # -- the ledger ----------------------------------------------------------------------------------
 
@@ -394,7 +509,8 @@ class SqliteSession:
                 self.check_schema()
                 self._refuse_overtaken(batch)
                 ids = self._write_rows(batch)
-                self._write_ledger(batch)
+                with _of_no_fact():
+                    self._write_ledger(batch)
                 points.reach("before commit")
         except StaleReadError:
             return None
@@ -472,6 +588,15 @@ class SqliteSession:
 
 def _supersession(superseded: Superseded) -> tuple[int, str]:
     return superseded.attestation_id, superseded.notes
+
+
+@contextmanager
+def _of_no_fact() -> Iterator[None]:
+    """A row of the ledger that is refused is not the fault of a fact: looking for one would be in vain."""
+    try:
+        yield
+    except RowRefusedError as error:
+        raise DatabaseError(str(error)) from None
 
 
 class StaleReadError(Exception):

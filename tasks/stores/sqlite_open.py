@@ -36,7 +36,14 @@ from pathlib import Path
 
 import apsw
 
-from tasks.engine.errors import DatabaseError, DiskFullError, LockedError, ProvenanceError, SchemaChangedError
+from tasks.engine.errors import (
+    DatabaseError,
+    DiskFullError,
+    LockedError,
+    ProvenanceError,
+    RowRefusedError,
+    SchemaChangedError,
+)
 from tasks.engine.settings import Pacing, Settings
 from tasks.stores.sqlite_file import DatabaseFile, Reader, has_journal, refuse_foreign_sidecars
 from tasks.stores.sqlite_sql import setup_statements
@@ -51,6 +58,11 @@ _HEADER_VERSIONS = (18, 2)
 _WAL_MODE = b"\2\2"
 
 _POLL_SECONDS = 0.001
+
+ROW_ERRORS = (apsw.ConstraintError, apsw.SQLError, apsw.MismatchError, apsw.TooBigError)
+"""What SQLite raises for one row, when the statement itself is in order: a CHECK, a unique index, a foreign key, a
+RAISE; a function that fails over a value (its general error); a value of a STRICT table's wrong type, or too large.
+"""
 
 
 def refuse_unsafe_engine(version: str) -> None:
@@ -202,7 +214,8 @@ def _explained(error: apsw.Error, path: Path, when: str, written: str) -> Proven
         )
     if isinstance(error, apsw.SchemaChangeError):
         return SchemaChangedError(f"{place}: the schema changed while {when}. {written}")
-    return DatabaseError(f"{place}: {type(error).__name__.removesuffix('Error')}: {error} while {when}. {written}")
+    message = f"{place}: {type(error).__name__.removesuffix('Error')}: {error} while {when}. {written}"
+    return RowRefusedError(message, str(error)) if isinstance(error, ROW_ERRORS) else DatabaseError(message)
 
 
 def _why_not_usable(error: apsw.Error, path: Path, when: str) -> str:

@@ -57,19 +57,26 @@ _ATTESTER = "rehearsal"
 
 def rehearse(binding: Binding, catalogue: Catalogue, guard: Guard) -> list[Drift]:
     """Rehearse the write path on a copy. Returns what would go wrong on the real tables, or nothing."""
-    with closing(apsw.Connection(":memory:")) as copy:
-        for statement in setup_statements(cache_mib=1, write=True):
-            copy.execute(statement.sql).fetchall()
-        try:
-            _declare(copy, binding, catalogue)
-        except apsw.Error as error:
-            return [Drift(binding.metadata.table, f"its declaration cannot be rehearsed: {error}", "", _MEND)]
+    try:
+        copy = declared_copy(binding, catalogue)
+    except apsw.Error as error:
+        return [Drift(binding.metadata.table, f"its declaration cannot be rehearsed: {error}", "", _MEND)]
+    with closing(copy):
         copy.authorizer = guard
         return _write(copy, binding)
 
 
-def _declare(copy: apsw.Connection, binding: Binding, catalogue: Catalogue) -> None:
-    _declare_all(copy, binding.writable, catalogue)
+def declared_copy(binding: Binding, catalogue: Catalogue) -> apsw.Connection:
+    """The tables that a chunk writes to, empty and in memory. Raises apsw.Error if they cannot be declared there."""
+    copy = apsw.Connection(":memory:")
+    try:
+        for statement in setup_statements(cache_mib=1, write=True):
+            copy.execute(statement.sql).fetchall()
+        _declare_all(copy, binding.writable, catalogue)
+    except BaseException:
+        copy.close(True)
+        raise
+    return copy
 
 
 def _declare_all(copy: apsw.Connection, names: Iterable[str], catalogue: Catalogue) -> None:

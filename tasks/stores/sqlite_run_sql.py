@@ -76,6 +76,11 @@ class RunSql(FactSql):
                 f"SELECT {self.fact_columns_raw} FROM {self.joined}{self._witnessed} {residual}", "once",
             ),
             Statement(
+                "residual_facts_after",
+                f"SELECT {self.fact_columns_raw} FROM {self.joined}{self._witnessed} WHERE {self.key} > {self.after} "
+                f"AND {self.residual} ORDER BY {self.key}", "once",
+            ),
+            Statement(
                 "was_rejected",
                 f"SELECT 1 FROM {quoted(self.b.ledger.reject)} WHERE fact_id = :fact_id AND reason = :reason LIMIT 1",
                 "once",

@@ -56,6 +56,7 @@ class Verification:
     schema_version: int
     compiled: tuple[CompiledStatement, ...]
     checks: tuple[str, ...]
+    catalogue: Catalogue
 
     def as_json(self, settings: Settings) -> dict[str, Any]:
         """The content of schema.json."""
@@ -135,6 +136,7 @@ def verify(
             "no statement that runs per batch scans or sorts a large table",
             "rows of every shape were written, replaced and read back on an empty copy in memory",
         ),
+        catalogue=catalogue,
     )
 
 
