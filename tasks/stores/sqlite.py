@@ -30,7 +30,7 @@ from tasks.engine.settings import Settings
 from tasks.stores.base import BatchRead, BatchWrite, Counts, LedgerRow, PlainCounts, RunRow, Superseded
 from tasks.stores.sqlite_guard import Guard
 from tasks.stores.sqlite_open import StoreConnection, close_quietly, connected, open_connection, translated
-from tasks.stores.sqlite_refusals import RowRehearsal, first_unreadable, own_rules
+from tasks.stores.sqlite_refusals import RowRehearsal, first_unreadable
 from tasks.stores.sqlite_sharing import Piece, share
 from tasks.stores.sqlite_verify import Verification, live_guard, verify
 
@@ -71,7 +71,6 @@ class SqliteSession:
         self._read_at: list[Any] | None = None  # the data_version of the batch that is to be written
         self._fitting: int | None = None  # so many facts went into the last batch, if it was cut short
         self._rehearsal: RowRehearsal | None = None
-        self._own_rules = own_rules(verification.binding, verification.catalogue)
 
     @property
     def binding(self) -> Binding:
@@ -429,10 +428,10 @@ class SqliteSession:
 
     @property
     def own_rules(self) -> tuple[str, ...]:
-        return self._own_rules
+        return self._verification.own_rules
 
     def foresee_refusals(self, records: Sequence[Record], *, signed: bool) -> list[Reject]:
-        if not self._own_rules or not records:
+        if not self.own_rules or not records:
             return []
         if self._rehearsal is None:
             self._rehearsal = RowRehearsal(

@@ -1,4 +1,4 @@
-"""Rows that the database itself turns away: which rules it has for them, and which row it was.
+"""Rows that the database itself turns away: which row it was, and which it would be.
 
 A store may have rules that the canonical shape has not: a CHECK, a unique index on an expression, a generated column.
 The gate proves that rows of the usual shapes pass them; one fact among a million may still not.
@@ -6,23 +6,18 @@ The gate proves that rows of the usual shapes pass them; one fact among a millio
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tasks.engine.binding import Binding
-from tasks.engine.catalogue import Catalogue, Table
+from tasks.engine.catalogue import Catalogue
 from tasks.engine.derivation import Record, Reject, refused_fact
 from tasks.engine.keys import Key
-from tasks.stores.schema_file import canonical_statements
 from tasks.stores.sqlite_guard import Guard
 from tasks.stores.sqlite_open import ROW_ERRORS
 from tasks.stores.sqlite_rehearsal import declared_copy
 from tasks.stores.sqlite_run_sql import build_statements
 
-_TOKEN = re.compile(
-    r"--[^\n]*|/\*.*?(?:\*/|\Z)|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]|[\w$.]+|\S", re.DOTALL
-)
 _SIGNATURE_BYTES = 64
 
 
@@ -43,53 +38,6 @@ def first_unreadable(key_at: Callable[[int], Key], cannot_read_through: Callable
         else:
             good = middle
     return key_at(bad - 1)
-
-
-def own_rules(binding: Binding, catalogue: Catalogue) -> tuple[str, ...]:
-    """The rules for single rows of the metadata and the log that the canonical shape has not, in words."""
-    bound = (("am_fact_metadata", binding.metadata), ("am_fact_attestation_log", binding.log))
-    return tuple(
-        rule
-        for canonical, columns in bound
-        if (table := catalogue.table(columns.table)) is not None
-        for rule in _own_rules(table, canonical)
-    )
-
-
-def _own_rules(table: Table, canonical: str) -> Iterator[str]:
-    text = next(sql for _, name, _, sql in canonical_statements() if name == canonical)
-    usual = set(_checks(text))
-    for check in _checks(table.sql[0]) if table.sql else ():
-        if check not in usual:
-            yield f"{table.name}: {check}"
-    for column in table.columns:
-        if column.generated:
-            yield f'{table.name}: the generated column "{column.name}"'
-    for index in table.indexes:
-        is_key = index.is_primary_key or any(index.is_unique_on(column.name) for column in table.columns)
-        if None in index.columns or index.partial or (index.unique and not is_key):
-            yield f'{table.name}: the index "{index.name}"'
-
-
-def _checks(sql: str) -> Iterator[str]:
-    """The CHECKs of a CREATE TABLE, each in one spelling."""
-    tokens = [token for token in _TOKEN.findall(sql) if not token.startswith(("--", "/*"))]
-    for start, token in enumerate(tokens):
-        if token.upper() == "CHECK":
-            depth, end = 0, start + 1
-            while end < len(tokens):
-                depth += {"(": 1, ")": -1}.get(tokens[end], 0)
-                end += 1
-                if depth == 0:
-                    break
-            yield " ".join(map(_plain, tokens[start:end]))
-
-
-def _plain(token: str) -> str:
-    """A token in the spelling that is compared: words in lower case, names without quotes."""
-    if token[0] in '"`[':
-        return token[1:-1].lower()
-    return token if token[0] == "'" else token.lower()
 
 
 class RowRehearsal:

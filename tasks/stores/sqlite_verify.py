@@ -28,6 +28,7 @@ from tasks.engine.settings import Settings
 from tasks.stores.schema_file import ledger_columns
 from tasks.stores.sqlite_catalogue import read_catalogue
 from tasks.stores.sqlite_guard import Guard
+from tasks.stores.sqlite_own_rules import own_rules
 from tasks.stores.sqlite_rehearsal import rehearse, rehearse_sealing
 from tasks.stores.sqlite_run_sql import build_statements
 from tasks.stores.sqlite_sql import CATALOGUE_STATEMENTS, STAGING, Statement, setup_statements
@@ -57,6 +58,7 @@ class Verification:
     compiled: tuple[CompiledStatement, ...]
     checks: tuple[str, ...]
     catalogue: Catalogue
+    own_rules: tuple[str, ...]
 
     def as_json(self, settings: Settings) -> dict[str, Any]:
         """The content of schema.json."""
@@ -68,7 +70,7 @@ class Verification:
             "fingerprint": self.fingerprint,
             "binding_digest": self.binding.digest,
             "binding": asdict(self.binding),
-            "absences": list(self.binding.absences),
+            "absences": [*self.binding.absences, *self.own_rules],
             "checks": list(self.checks),
             "statements": [
                 {"name": s.name, "sql": s.sql, "scale": s.scale, "writes": s.writes, "plan": plan}
@@ -137,6 +139,7 @@ def verify(
             "rows of every shape were written, replaced and read back on an empty copy in memory",
         ),
         catalogue=catalogue,
+        own_rules=own_rules(resolved, catalogue),
     )
 
 

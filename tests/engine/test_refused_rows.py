@@ -188,6 +188,34 @@ def compute(made: Any, column: str) -> Any:
     return made
 
 
+def test_what_a_dry_run_cannot_foresee_stands_in_its_report(store: Any, settings: Any, run: Any) -> None:
+    made = store(texts, lambda s: s.then(f"CREATE UNIQUE INDEX ux ON {METADATA} (lower(fact_id))"))
+    made.add_facts([{"id": "a"}, {"id": "b"}])
+    made.add_metadata("A", "https://old.test/")
+    config = settings(made)
+    dry = run(config, dry_run=True)
+    assert dry["rows"] == rows(2, 0)
+    [said] = [text for text in dry["absences"] if "ux" in text]
+    assert said.startswith(METADATA) and "does not foresee a conflict with a row that is there already" in said
+    assert run(config)["rows"] == rows(1, 1)
+
+
+@pytest.mark.parametrize(
+    "mutate",
+    [
+        lambda s: s,
+        lambda s: s.replace(METADATA, "CHECK (length(ed25519_sig)", 'check(/* 64 */ LENGTH( "ed25519_sig" )'),
+        lambda s: s.drop("ix_am_fact_metadata_source_doc"),
+        lambda s: s.table_option(METADATA, "WITHOUT ROWID"),
+    ],
+)
+def test_the_canonical_rules_are_no_rules_of_its_own_however_they_are_spelt(
+    store: Any, settings: Any, run: Any, mutate: Any
+) -> None:
+    made = numbered(store(mutate), 3)
+    assert not [text for text in run(settings(made), dry_run=True)["absences"] if "rule of its own" in text]
+
+
 @pytest.mark.parametrize("is_signed", [True, False])
 @pytest.mark.parametrize("malformed", [{1}, {60}, {24, 25, 26}, {3, 4, 30, 31, 59}, set(range(1, 61))])
 @pytest.mark.parametrize("column", ["source_url", "created_at", "confidence"])
