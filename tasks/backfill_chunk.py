@@ -10,16 +10,19 @@ from tasks.engine.plans import read_plan
 from tasks.parameters import WholeNumber
 from tasks.plan_chunks import PlanChunks
 from tasks.progress import ProgressReporter
-from tasks.run_task import RunTask, file_target
+from tasks.run_task import PlannedTask, file_target
 
 
-class BackfillChunk(RunTask):
+class BackfillChunk(PlannedTask):
     """Write the provenance of one chunk, or rehearse it. Can be run alone, again, in any order."""
 
     chunk: luigi.Parameter[int] = WholeNumber(description="number of the chunk, from 1")
 
     def requires(self) -> PlanChunks:
-        return PlanChunks(job=self.job, run_id=self.run_id, dry_run=self.dry_run, max_rows=self._budget())
+        return PlanChunks(
+            job=self.job, run_id=self.run_id, dry_run=self.dry_run, max_rows=self._budget(),
+            reattest=self.reattest, because=self.because,
+        )  # fmt: skip
 
     def output(self) -> luigi.LocalTarget:
         return file_target(self.paths(self.settings()).marker(self.chunk))
@@ -33,7 +36,7 @@ class BackfillChunk(RunTask):
         run_chunk(settings, self.paths(settings), self.chunk, progress=ProgressReporter(self))
 
     def _budget(self) -> int | None:
-        """One chunk again, by its number alone, goes with the plan that is there."""
+        """One chunk again, by its number alone, goes with the plan that is there. An operator's word is given anew."""
         try:
             settings = self.settings()
             plan = read_plan(self.paths(settings), settings) if self.max_rows is None else None

@@ -29,6 +29,10 @@ class OptionalWholeNumber(luigi.OptionalIntParameter):
             raise _refused(self, x, "a whole number") from None
 
 
+class OptionalText(luigi.OptionalStrParameter):
+    """Text or nothing."""
+
+
 class Flag(luigi.BoolParameter):
     """`--flag`, `--flag true` or `--flag false`. Raises ParameterError for anything else."""
 

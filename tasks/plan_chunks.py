@@ -6,13 +6,13 @@ import luigi
 
 from tasks.engine.clock import now_text
 from tasks.engine.planning import plan_run
-from tasks.engine.plans import read_plan, refuse_other_budget
+from tasks.engine.plans import read_plan, refuse_other_budget, refuse_other_reattestation
 from tasks.parameters import Flag
-from tasks.run_task import RunTask, file_target
+from tasks.run_task import PlannedTask, file_target
 from tasks.schema_verify import SchemaVerify
 
 
-class PlanChunks(RunTask):
+class PlanChunks(PlannedTask):
     """Cut the residual facts into chunks and write plan.json, once per run; dry and live run share it."""
 
     dry_run: luigi.Parameter[bool] = Flag(description="no effect: dry and live run share the plan", significant=False)
@@ -29,8 +29,10 @@ class PlanChunks(RunTask):
         plan = read_plan(paths, settings)
         if plan is not None:
             refuse_other_budget(plan, paths, self.max_rows)
+            refuse_other_reattestation(plan, paths, self.reason())
         return plan is not None
 
     def run(self) -> None:
         settings = self.settings()
-        plan_run(settings, self.paths(settings), max_rows=self.max_rows, created_at=now_text())
+        because = self.reason()
+        plan_run(settings, self.paths(settings), max_rows=self.max_rows, created_at=now_text(), because=because)

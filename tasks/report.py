@@ -11,22 +11,25 @@ from tasks.engine.chunk_runs import all_chunks_done, require_plan
 from tasks.engine.plans import Plan
 from tasks.plan_chunks import PlanChunks
 from tasks.reporting.close import close_run, report_is_done
-from tasks.run_task import RunTask, file_target
+from tasks.run_task import PlannedTask, file_target
 from tasks.seal_log import SealLog
 
 
-class Report(RunTask):
+class Report(PlannedTask):
     """Run every chunk of the plan, seal the log, then write report.json and report.md and print a summary."""
 
     def requires(self) -> PlanChunks:
-        return PlanChunks(job=self.job, run_id=self.run_id, dry_run=self.dry_run, max_rows=self.max_rows)
+        return PlanChunks(
+            job=self.job, run_id=self.run_id, dry_run=self.dry_run, max_rows=self.max_rows,
+            reattest=self.reattest, because=self.because,
+        )  # fmt: skip
 
     def output(self) -> luigi.LocalTarget:
         return file_target(self.paths(self.settings()).report)
 
     def is_done(self) -> bool:
         settings = self.settings()
-        return report_is_done(settings, self.paths(settings), self.max_rows)
+        return report_is_done(settings, self.paths(settings), self.max_rows, self.reason())
 
     def run(self) -> Iterator[luigi.DynamicRequirements | SealLog]:
         settings = self.settings()
@@ -39,9 +42,10 @@ class Report(RunTask):
         print(close_run(settings, paths))
 
     def _chunks(self, plan: Plan) -> list[BackfillChunk]:
-        return [
-            BackfillChunk(
-                job=self.job, run_id=self.run_id, dry_run=self.dry_run, max_rows=self.max_rows, chunk=planned.chunk
-            )
-            for planned in plan.chunks
-        ]
+        return [self._chunk(planned.chunk) for planned in plan.chunks]
+
+    def _chunk(self, chunk: int) -> BackfillChunk:
+        return BackfillChunk(
+            job=self.job, run_id=self.run_id, dry_run=self.dry_run, max_rows=self.max_rows,
+            reattest=self.reattest, because=self.because, chunk=chunk,
+        )  # fmt: skip

@@ -15,10 +15,11 @@ from typing import Any
 import luigi
 
 from tasks.engine.errors import DiskFullError, LockedError, ParameterError, ProvenanceError, StateError
+from tasks.engine.evidence import reason_to_reattest
 from tasks.engine.paths import RunPaths
 from tasks.engine.settings import Settings, load_settings
 from tasks.engine.store_name import store_name
-from tasks.parameters import Flag, OptionalWholeNumber
+from tasks.parameters import Flag, OptionalText, OptionalWholeNumber
 
 DEFAULT_JOB = "config/backfill.yaml"
 
@@ -124,6 +125,19 @@ class RunTask(JobTask):
 
     def paths(self, settings: Settings) -> RunPaths:
         return RunPaths(Path(settings.state_dir), self.run_id, self.dry_run)
+
+
+class PlannedTask(RunTask):
+    """A task of what a plan covers, which depends on how it may treat what is not as it was logged."""
+
+    reattest: luigi.Parameter[bool] = Flag(description="write over facts that are not as logged; needs --because")
+    because: luigi.Parameter[str | None] = OptionalText(
+        default=None, description="why --reattest: kept in the log for ever"
+    )
+
+    def reason(self) -> str | None:
+        """Raises ParameterError."""
+        return reason_to_reattest(self.reattest, self.because)
 
 
 def file_target(path: Path) -> luigi.LocalTarget:

@@ -323,10 +323,13 @@ def run() -> Callable[..., dict[str, Any]]:
         dry_run: bool = False,
         max_rows: int | None = None,
         created_at: str = CREATED_AT,
+        because: str | None = None,
     ) -> dict[str, Any]:
         paths = RunPaths(Path(settings.state_dir), run_id, dry_run)
         verify_schema(settings, paths)
-        plan = read_plan(paths, settings) or plan_run(settings, paths, max_rows=max_rows, created_at=created_at)
+        plan = read_plan(paths, settings) or plan_run(
+            settings, paths, max_rows=max_rows, created_at=created_at, because=because
+        )
         for planned in plan.chunks:
             if not chunk_is_done(settings, paths, planned.chunk):
                 run_chunk(settings, paths, planned.chunk, progress=lambda _: None)

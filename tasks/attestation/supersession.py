@@ -13,6 +13,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
+from tasks.engine.derivation import is_blank
+
 Kind = Literal["re-signed", "update", "reattestation"]
 
 LONGEST_REASON: Final = 500
@@ -20,6 +22,11 @@ LONGEST_REASON: Final = 500
 
 _KINDS: Final = get_args(Kind)
 _MOST_NOTES: Final = 8 * LONGEST_REASON  # no record is longer; what is need not be parsed
+
+
+def is_reason(text: str) -> bool:
+    """Whether a text says something, on one line that can be shown, and is not too long to be kept for ever."""
+    return not is_blank(text) and len(text) <= LONGEST_REASON and text.isprintable()
 
 
 @dataclass(frozen=True)

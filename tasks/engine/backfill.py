@@ -115,7 +115,7 @@ def backfill_chunk(session: Session, run: ChunkRun) -> None:
     Raises StateError if ledger and plan do not belong together; LockedError, DatabaseError or SchemaChangedError
     with the cursor and the rows written so far if the chunk had to stop.
     """
-    with Witness(session, run.settings, run.signer) as witness:
+    with Witness(session, run.settings, run.signer, because=run.plan.reattest or None) as witness:
         preparation = _Preparation(run, witness)
         work_through(session, run, lambda row, mark: _write_next_batch(session, preparation, row, mark))
 
@@ -425,7 +425,7 @@ def rehearse_chunk(session: Session, run: ChunkRun) -> None:
     The chunk's first facts are read and derived for the sample, as a live run would; of the others, only those that
     are not plain. Raises StateError if the plan's time is none that its live run could take.
     """
-    with Witness(session, run.settings, run.signer) as witness:
+    with Witness(session, run.settings, run.signer, because=run.plan.reattest or None) as witness:
         _rehearse(session, run, _Preparation(run, witness))
 
 

@@ -7,7 +7,8 @@ id) attests:
     a placeholder  nothing but placeholders was ever logged for it, and where its log row is sealed the payload of the
                    row has the digest that was sealed
 
-Anything else, a row that is gone among it, is evidence: rejected as `not_as_logged`, and left as it is.
+Anything else, a row that is gone among it, is evidence: rejected as `not_as_logged`, and left as it is. Unless an
+operator gave the word to go on (`--reattest --because`): then it is written over, and the log keeps that word.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from tasks.attestation.leaves import NO_DIGEST
 from tasks.attestation.notes import VerifierKey
 from tasks.attestation.signing import Signer
 from tasks.attestation.states import AttestedRow, Judge
-from tasks.attestation.supersession import Supersession
+from tasks.attestation.supersession import LONGEST_REASON, Supersession, is_reason
+from tasks.engine.binding import LogBinding
 from tasks.engine.derivation import Derivation, Reject
-from tasks.engine.errors import DriftError, SealError
+from tasks.engine.errors import DriftError, ParameterError, SealError
 from tasks.engine.settings import Settings
 from tasks.stores.base import Superseded
 from tasks.stores.sqlite_attestations import open_attestations
@@ -61,13 +63,17 @@ class Attestations(Protocol):
 class Witness:
     """Says of facts that the log knows whether they may be written. A context manager: it opens what it needs.
 
-    The tiles and their checkpoint are read once, when the first fact needs them.
+    `because` is an operator's reason to write over what is not as it was logged. The tiles and their checkpoint are
+    read once, when the first fact needs them.
     """
 
-    def __init__(self, session: Attestations, settings: Settings, signer: Signer | None) -> None:
+    def __init__(
+        self, session: Attestations, settings: Settings, signer: Signer | None, *, because: str | None = None
+    ) -> None:
         self._session = session
         self._settings = settings
         self._signer = signer
+        self._because = because
         self._opened = ExitStack()
 
     def __enter__(self) -> Witness:
@@ -85,12 +91,13 @@ class Witness:
         if latest is None:
             return _refuse(fact_id, "its attestation was there a moment ago, and is gone")
         row = self._session.attested_metadata(fact_id)
-        if row is None:
-            return _refuse(fact_id, f"it has no metadata row, expected the one that attestation {latest} attests")
-        objection = self._objection(AttestedRow._make(row))
-        if objection is not None:
+        missing = f"it has no metadata row, expected the one that attestation {latest} attests"
+        objection = missing if row is None else self._objection(AttestedRow._make(row))
+        if objection is None:
+            return Superseded(latest, row, Supersession("update", latest).notes())
+        if self._because is None:
             return _refuse(fact_id, objection)
-        return Superseded(latest, row, Supersession("update", latest).notes())
+        return Superseded(latest, row, Supersession("reattestation", latest, self._because).notes())
 
     def _objection(self, row: AttestedRow) -> str | None:
         """Seen against expected, or None if the row is what its latest attestation attests."""
@@ -140,6 +147,33 @@ class Witness:
 
 def _raise(error: SealError, _: int) -> NoReturn:
     raise error
+
+
+def reason_to_reattest(reattest: bool, because: str | None) -> str | None:
+    """The operator's reason to write over what is not as it was logged, None if that was not asked for.
+
+    Raises ParameterError unless both are given or neither, and for a reason that says nothing or cannot be shown.
+    """
+    if not reattest and because is None:
+        return None
+    if not reattest or because is None:
+        given, other = ("--reattest", "--because TEXT") if reattest else ("--because", "--reattest")
+        raise ParameterError(f"{given}: needs {other} beside it. Nothing was written.")
+    if not is_reason(because):
+        raise ParameterError(
+            f"--because: expected a reason of 1 to {LONGEST_REASON} printable characters on one line, found "
+            f"{because[:_SHOWN]!a} with {len(because)}. Nothing was written."
+        )
+    return because
+
+
+def refuse_without_notes(log: LogBinding) -> None:
+    """Raise DriftError if the log could not keep an operator's reason."""
+    if log.notes is None:
+        raise DriftError(
+            f'{log.table}: no column "notes", and the reason of --because is kept there. Add it: ALTER TABLE '
+            f"{log.table} ADD COLUMN notes TEXT. Nothing was written."
+        )
 
 
 def hear_all(witness: Witness, derivation: Derivation) -> dict[str, Superseded]:

@@ -32,7 +32,7 @@ from tasks.engine.derivation import (
     derive,
 )
 from tasks.engine.errors import ParameterError, RowRefusedError
-from tasks.engine.evidence import Witness
+from tasks.engine.evidence import Witness, refuse_without_notes
 from tasks.engine.keys import Key
 from tasks.engine.paths import RunPaths
 from tasks.engine.plans import (
@@ -43,6 +43,7 @@ from tasks.engine.plans import (
     plan_from_ledger,
     refuse_foreign_plan,
     refuse_other_budget,
+    refuse_other_reattestation,
     with_seconds,
 )
 from tasks.engine.settings import Settings
@@ -98,7 +99,15 @@ class Cuts:
             after = through
 
 
-def make_plan(session: Session, settings: Settings, *, run_id: str, max_rows: int | None, created_at: str) -> Plan:
+def make_plan(
+    session: Session,
+    settings: Settings,
+    *,
+    run_id: str,
+    max_rows: int | None,
+    created_at: str,
+    because: str | None = None,
+) -> Plan:
     """Plan a run over everything residual, or over the first `max_rows` residual facts.
 
     A fact that would be rejected again, for the reason of an earlier run, is not counted against a budget, so that
@@ -110,7 +119,7 @@ def make_plan(session: Session, settings: Settings, *, run_id: str, max_rows: in
     started = time.monotonic()
     with session.counting_snapshot():
         null_keys = session.count_null_keys() if max_rows is None else 0
-        cuts, first, stop_reason = _cut(session, settings, max_rows, created_at)
+        cuts, first, stop_reason = _cut(session, settings, max_rows, created_at, because)
         chunks = _chunks(session, cuts, first, null_keys)
         outside = 0 if max_rows is not None else _count_outside(session, chunks, null_keys)
     plan = Plan(
@@ -125,11 +134,14 @@ def make_plan(session: Session, settings: Settings, *, run_id: str, max_rows: in
         unchanged_outside=outside,
         null_keys=null_keys,
         chunks=chunks,
+        reattest=because or "",
     )
     return with_seconds(plan, time.monotonic() - started)
 
 
-def _cut(session: Session, settings: Settings, max_rows: int | None, created_at: str) -> tuple[Cuts, Key, StopReason]:
+def _cut(
+    session: Session, settings: Settings, max_rows: int | None, created_at: str, because: str | None
+) -> tuple[Cuts, Key, StopReason]:
     """Cut the residual keys, all of them or as many as the budget allows. Also: the first of them, and why it ends."""
     cuts = Cuts(settings.pacing.chunk_rows)
     if max_rows is None:
@@ -141,7 +153,7 @@ def _cut(session: Session, settings: Settings, max_rows: int | None, created_at:
             cuts.take(streamed(chain(first, keys)))
             return cuts, first[0] if first else None, "complete"
     rules = Rules(confidence_width=settings.derivation.confidence_width, default_extracted_at=created_at)
-    with Witness(session, settings, signer_of(settings)) as witness:
+    with Witness(session, settings, signer_of(settings), because=because) as witness:
         return _cut_budget(cuts, max_rows, _countable_keys(session, rules, witness))
 
 
@@ -239,20 +251,27 @@ def _count_outside(session: Session, chunks: tuple[PlannedChunk, ...], null_keys
     return before + session.count_beyond(chunks[-1].through)
 
 
-def plan_run(settings: Settings, paths: RunPaths, *, max_rows: int | None, created_at: str) -> Plan:
+def plan_run(
+    settings: Settings, paths: RunPaths, *, max_rows: int | None, created_at: str, because: str | None = None
+) -> Plan:
     """Make the plan of a run and freeze it; a plan that the ledger already holds is written again instead.
 
     Raises StateError if that plan, or one that another process froze meanwhile, is not for this command.
     """
     with open_session(settings, write=False) as session:
         known = session.read_run(paths.run_id)
+        if because is not None:
+            refuse_without_notes(session.binding.log)
         if known:
             plan = plan_from_ledger(known.plan_id, known.plan, started_at=known.started_at, run_id=paths.run_id)
         else:
-            plan = make_plan(session, settings, run_id=paths.run_id, max_rows=max_rows, created_at=created_at)
+            plan = make_plan(
+                session, settings, run_id=paths.run_id, max_rows=max_rows, created_at=created_at, because=because
+            )
     plan = freeze(plan, paths)
     refuse_foreign_plan(plan, paths, settings)
     refuse_other_budget(plan, paths, max_rows)
+    refuse_other_reattestation(plan, paths, because)
     logger.info(
         "plan %s: %d residual facts in %d chunks%s, planned in %.1f s", plan.plan_id[:12], plan.residual,
         len(plan.chunks), f" (--max-rows {max_rows})" if max_rows else "", plan.planning_seconds,

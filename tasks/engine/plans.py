@@ -19,8 +19,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, TypeAdapter
+from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter
 
+from tasks.attestation.supersession import is_reason
 from tasks.engine import markers
 from tasks.engine.binding import Binding
 from tasks.engine.documents import Count, Digest, JsonKey, Moment, Seconds, loads, typed
@@ -32,6 +33,15 @@ from tasks.engine.settings import Settings
 logger = logging.getLogger("luigi-interface")
 
 StopReason = Literal["complete", "row_budget"]
+
+
+def _reason(text: str) -> str:
+    if text and not is_reason(text):
+        raise ValueError("no reason that --because could have given")
+    return text
+
+
+Reason = Annotated[str, AfterValidator(_reason)]
 
 LONGEST_WAIT = timedelta(days=31)
 """A plan may be made, and rehearsed, so long before its live run begins: its time becomes the `extracted_at` of facts
@@ -61,6 +71,7 @@ class PlannedChunk:
 class Plan:
     """What one run covers. Rows are facts, seconds are wall time.
 
+    `reattest` is an operator's reason to write over what is not as it was logged, empty if that was not asked for.
     `unchanged_outside` counts the facts outside all chunks, all of them unchanged; with a row budget the scope of the
     run is its chunks alone and it is 0. `null_keys` facts have no key and go with chunk 1.
     """
@@ -77,6 +88,7 @@ class Plan:
     null_keys: Count
     chunks: Annotated[tuple[PlannedChunk, ...], Field(max_length=_MOST_CHUNKS)]
     planning_seconds: Seconds = 0.0
+    reattest: Reason = ""
 
     @property
     def residual(self) -> int:
@@ -101,6 +113,8 @@ class Plan:
             for c in self.chunks
         ]
         values = {f.name: getattr(self, f.name) for f in fields(self)}
+        if not self.reattest:  # as in every plan that was made before one could ask for it
+            del values["reattest"]
         return {"plan_id": self.plan_id if plan_id is None else plan_id, **values, "chunks": chunks}
 
 
@@ -224,6 +238,18 @@ def refuse_other_budget(plan: Plan, paths: RunPaths, max_rows: int | None) -> No
     """Raise StateError unless the plan was made with this row budget."""
     if plan.max_rows != max_rows:
         made, asked = (f"--max-rows {n}" if n is not None else "no --max-rows" for n in (plan.max_rows, max_rows))
+        raise StateError(
+            f"{paths.plan}: run {plan.run_id} was planned with {made}, this command has {asked}. Give the same, or use "
+            f"a new --run-id. Nothing was written."
+        )
+
+
+def refuse_other_reattestation(plan: Plan, paths: RunPaths, because: str | None) -> None:
+    """Raise StateError unless the plan was made with this reason to write over what is not as it was logged."""
+    if plan.reattest != (because or ""):
+        made, asked = (
+            f"--reattest --because {reason!a}" if reason else "no --reattest" for reason in (plan.reattest, because)
+        )
         raise StateError(
             f"{paths.plan}: run {plan.run_id} was planned with {made}, this command has {asked}. Give the same, or use "
             f"a new --run-id. Nothing was written."

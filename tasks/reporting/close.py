@@ -6,7 +6,7 @@ from tasks.engine import markers
 from tasks.engine.chunk_runs import require_plan
 from tasks.engine.errors import StateError
 from tasks.engine.paths import RunPaths
-from tasks.engine.plans import read_plan, refuse_other_budget
+from tasks.engine.plans import read_plan, refuse_other_budget, refuse_other_reattestation
 from tasks.engine.settings import Settings
 from tasks.engine.verification import is_verified, recover, signer_of
 from tasks.reporting.markdown import to_markdown, to_terminal
@@ -14,7 +14,7 @@ from tasks.reporting.summary import summarize
 from tasks.stores.sqlite import open_session
 
 
-def report_is_done(settings: Settings, paths: RunPaths, max_rows: int | None) -> bool:
+def report_is_done(settings: Settings, paths: RunPaths, max_rows: int | None, because: str | None = None) -> bool:
     """True if report.json is whole, of the frozen plan, and, for a live run, known to the database's ledger.
 
     That of a dry run counts only while the gate stands as it was passed: a rehearsal is of the database as it is.
@@ -25,6 +25,7 @@ def report_is_done(settings: Settings, paths: RunPaths, max_rows: int | None) ->
     if plan is None:
         return False
     refuse_other_budget(plan, paths, max_rows)
+    refuse_other_reattestation(plan, paths, because)
     content = markers.read_json(paths.report, root=paths.state_dir)
     if content is None or content.get("plan_id") != plan.plan_id or not paths.report_markdown.exists():
         return False

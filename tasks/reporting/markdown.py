@@ -27,12 +27,19 @@ def to_terminal(report: Report, path: str) -> str:
         f"  {_signature_words(report)}",
         f"  {seal_words(report.sealed)}",
     ]
+    if report.reattest is not None:
+        lines.append(f"  {_reattested(report)}")
     if report.rejects:
         lines.append("  rejected: " + ", ".join(f"{reason} {n:,}" for reason, n in report.rejects.items()))
     if report.dry_run and report.dry_run["matches"] is not None:
         lines.append(f"  dry run of this plan: {'matches to the row' if report.dry_run['matches'] else 'DIFFERS'}")
     lines += [f"  still residual: {report.remaining:,}", f"  speed: {report.rows_per_second:,.0f} rows/s per worker"]
     return "\n".join([*lines, f"report: {path}"])
+
+
+def _reattested(report: Report) -> str:
+    verb = "would be" if report.mode == "dry-run" else "was"
+    return f"what is not as it was logged {verb} attested anew, because: {report.reattest}"
 
 
 def _signature_words(report: Report) -> str:
@@ -98,6 +105,8 @@ def _rejects(report: Report) -> str:
 
 def _notes(report: Report) -> str:
     lines = [f"- {cell(absence)}" for absence in report.absences]
+    if report.reattest is not None:
+        lines.append(f"- {cell(_reattested(report))}")
     if report.created_at_missing:
         lines.append(
             f"- {report.created_at_missing:,} facts have no created_at: extracted_at is the plan's creation time"

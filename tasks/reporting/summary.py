@@ -41,6 +41,7 @@ class Report:
     finished_at: str
     stop_reason: str
     max_rows: int | None
+    reattest: str | None
     rows: dict[str, int]
     rows_outside_chunks: int
     dry_run: dict[str, Any] | None
@@ -95,6 +96,7 @@ def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan,
         finished_at=now,
         stop_reason=plan.stop_reason,
         max_rows=plan.max_rows,
+        reattest=plan.reattest or None,
         rows=rows,
         rows_outside_chunks=plan.unchanged_outside,
         dry_run=_dry_run(paths, plan, rows, rejects),

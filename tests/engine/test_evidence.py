@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ from tasks.attestation.signing import Signer, signature_hex
 from tasks.engine import points
 from tasks.engine.auditing import AuditOrder, AuditReport, audit
 from tasks.engine.derivation import Record
+from tasks.engine.errors import DriftError, ParameterError, StateError
+from tasks.engine.evidence import reason_to_reattest
+from tasks.engine.planning import plan_run
+from tasks.engine.plans import read_plan
 
 ROWS = Signer(key_name="provenance-backfill/sample", seed=bytes(range(100, 132)))
 LOG = Signer(key_name="provenance-backfill/sample-log", seed=bytes(range(32, 64)))
@@ -338,3 +343,97 @@ def test_the_marker_of_a_dry_run_names_the_reason(
     run(config, "second", dry_run=True)
     marker = json.loads(paths(config, "second", dry_run=True).marker(1).read_text(encoding="utf-8"))
     assert marker["rejects"] == {"not_as_logged": 1}
+
+
+# -- the operator's word -------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("registered", "log_key")
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_reason_to_reattest_lets_the_run_go_on_and_stays_in_the_log(
+    store: Any, settings: Any, run: Any, signing_key: str, attack: str
+) -> None:
+    made = store()
+    made.add_facts([{"id": 1, "source_url": OLD}, {"id": 2, "source_url": OLD}])
+    config = settings(made, small=True)
+    run(config, "first")
+    made.execute(ATTACKS[attack])
+    [(latest,)] = made.rows("SELECT max(attestation_id) FROM am_fact_attestation_log WHERE fact_id = '1'")
+    reason = 'restored by hand, "法令" included'
+    run(config, "second", dry_run=True, because=reason)
+    report = run(config, "second", because=reason)
+    assert (report["rejects"], report["reattest"], report["dry_run"]["matches"]) == ({}, reason, True)
+    assert report["rows"]["inserted"] + report["rows"]["updated"] == 1
+    sql = "SELECT notes FROM am_fact_attestation_log WHERE fact_id = '1' ORDER BY attestation_id DESC LIMIT 1"
+    written = json.dumps(
+        {"because": reason, "supersedes": latest, "type": "reattestation"},
+        sort_keys=True, separators=(",", ":"), ensure_ascii=False,
+    )  # fmt: skip
+    assert made.rows(sql) == [(written,)]
+    assert made.metadata()["1"]["source_doc"] == OLD
+    assert audited(config).clean
+
+
+def test_a_plan_with_a_reason_is_another_plan(store: Any, settings: Any, run: Any, paths: Any) -> None:
+    made = store()
+    made.add_facts([{"id": 1, "source_url": OLD}])
+    config = settings(made)
+    without = plan_run(config, paths(config), max_rows=None, created_at="2026-11-22T00:00:00.000Z")
+    with_reason = plan_run(config, paths(config, "b"), max_rows=None, created_at=without.created_at, because="so")
+    assert without.plan_id != replace(without, reattest="so").plan_id
+    assert (with_reason.reattest, read_plan(paths(config, "b"), config)) == ("so", with_reason)
+    assert "reattest" not in without.as_json(), "as in every plan that was made before one could ask for it"
+    with pytest.raises(StateError, match="was planned with no --reattest, this command has --reattest --because 'so'"):
+        plan_run(config, paths(config), max_rows=None, created_at=without.created_at, because="so")
+    with pytest.raises(StateError, match="use a new --run-id"):
+        plan_run(config, paths(config, "b"), max_rows=None, created_at=without.created_at, because="other")
+
+
+def test_a_log_that_cannot_keep_the_reason_refuses_it(store: Any, settings: Any, run: Any, paths: Any) -> None:
+    made = store(lambda schema: schema.drop_column("am_fact_attestation_log", "notes"))
+    made.add_facts([{"id": 1, "source_url": OLD}])
+    config = settings(made)
+    with pytest.raises(DriftError, match="ALTER TABLE am_fact_attestation_log ADD COLUMN notes TEXT"):
+        plan_run(config, paths(config), max_rows=None, created_at="2026-11-22T00:00:00.000Z", because="so")
+
+
+@pytest.mark.parametrize(
+    ("reattest", "because", "message"),
+    [
+        (True, None, "--reattest: needs --because TEXT beside it"),
+        (False, "so", "--because: needs --reattest beside it"),
+        (True, " \u3000", "--because: expected a reason"),
+        (True, "a\nb", "--because: expected a reason"),
+        (True, "a\u202eb", "--because: expected a reason"),
+        (True, "x" * 501, "--because: expected a reason"),
+    ],
+)
+def test_a_reason_is_given_with_the_wish_and_says_something(reattest: bool, because: str | None, message: str) -> None:
+    with pytest.raises(ParameterError, match=f"^{message}.*Nothing was written"):
+        reason_to_reattest(reattest, because)
+    assert reason_to_reattest(False, None) is None
+    assert reason_to_reattest(True, "x" * 500) == "x" * 500
+
+
+def test_the_command_line_takes_the_reason_to_every_chunk(
+    store: Any, settings: Any, run: Any, luigi: Any, signing_key: str
+) -> None:
+    made = store()
+    made.add_facts([{"id": key, "source_url": OLD} for key in range(1, 25)])
+    config = settings(made, small=True)
+    run(config, "first")
+    made.execute("DELETE FROM am_fact_metadata")
+    alone = luigi("Report", "--reattest", "true", settings=config, key=signing_key)
+    assert alone.code == 30 and "--reattest: needs --because TEXT beside it" in alone.output
+    asked = ("--reattest", "true", "--because", "the table was lost")
+    assert luigi("Report", *asked, settings=config, key=signing_key).code == 0
+    assert made.count("am_fact_metadata") == 24
+    assert luigi("Report", *asked, settings=config, key=signing_key).code == 0, "done is done"
+    assert made.count("am_fact_attestation_log") == 48
+    other = luigi("Report", settings=config, key=signing_key)
+    assert other.code == 30 and "was planned with --reattest" in other.output
+    made.execute("DELETE FROM am_fact_metadata")
+    assert luigi("PlanChunks", *asked, settings=config, key=signing_key, run_id="run-2").code == 0
+    planted = luigi("BackfillChunk", "--chunk", "1", settings=config, key=signing_key, run_id="run-2")
+    assert planted.code == 30, "a plan is a file: it does not speak for an operator"
+    assert made.count("am_fact_metadata") == 0
