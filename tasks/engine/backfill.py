@@ -29,12 +29,10 @@ from tasks.attestation.payload import encoder
 from tasks.attestation.signing import PLACEHOLDER, Signer
 from tasks.engine import markers, points
 from tasks.engine.derivation import (
-    KEY_NOT_TEXT_OR_INTEGER,
     Derivation,
     Memo,
     Record,
     Reject,
-    Rules,
     derive_batch,
     now_iso,
     refused_fact,
@@ -136,7 +134,7 @@ def _write_next_batch(session: Session, preparation: _Preparation, row: LedgerRo
     """Steps 2 and 3 for one batch of residual facts."""
     run, size = preparation.run, preparation.size
     read = session.read_batch if run.signer or size.is_narrow else partial(session.stage_batch, rules=preparation.rules)
-    batch = read(after=row.cursor, through=run.chunk.through, limit=size.limit, with_null_keys=run.plan.null_keys > 0)
+    batch = read(after=row.cursor, through=run.chunk.through, limit=size.limit, with_set_aside=run.plan.set_aside > 0)
     write = preparation.prepare(row, batch, mark)
     try:
         log_rows = session.write_batch(write)
@@ -307,8 +305,7 @@ class _Preparation:
     def __init__(self, run: ChunkRun, witness: Witness) -> None:
         self.run = run
         self._witness = witness
-        width = run.settings.derivation.confidence_width
-        self.rules = Rules(confidence_width=width, default_extracted_at=run.plan.created_at)
+        self.rules = run.settings.derivation.rules(run.plan.created_at)
         self.size = _BatchSize(run.settings.pacing.batch_rows)
         self._memo = Memo(self.rules)
         self._sign = _signing(run)
@@ -342,7 +339,7 @@ class _Preparation:
             updates=self._sign(derivation.updates),
             plain=batch.plain,
             rejects=derivation.rejects,
-            null_keys=batch.null_keys,
+            set_aside=batch.set_aside,
             counts=_count(batch, derivation, signed=run.signer is not None),
             expected_cursor=row.cursor,
             cursor=batch.last,
@@ -372,8 +369,8 @@ def _count(batch: BatchRead, derivation: Derivation, *, signed: bool) -> Counts:
     """What the batch comes to. Facts of its range that are not residual are the unchanged ones."""
     inserted = len(derivation.inserts) + batch.plain.inserted
     updated = len(derivation.updates) + batch.plain.updated
-    rejected = len(derivation.rejects) + batch.null_keys
-    eligible = batch.eligible + batch.null_keys
+    rejected = len(derivation.rejects) + batch.set_aside.total
+    eligible = batch.eligible + batch.set_aside.total
     return Counts(
         eligible=eligible,
         inserted=inserted,
@@ -441,14 +438,13 @@ def _rehearse(session: Session, run: ChunkRun, preparation: _Preparation) -> Non
         refuse_orphan(parent_is_gone)
         session.check_schema()
         batch = read(
-            after=cursor, through=run.chunk.through, limit=limit, with_null_keys=run.plan.null_keys > 0,
+            after=cursor, through=run.chunk.through, limit=limit, with_set_aside=run.plan.set_aside > 0,
         )  # fmt: skip
         read, limit = session.read_batch if session.own_rules else session.tally_batch, run.settings.pacing.batch_rows
         derivation = preparation.foresee(session, batch)
         totals += _count(batch, derivation, signed=run.signer is not None)
         reasons.update(reject.reason for reject in derivation.rejects)
-        if batch.null_keys:
-            reasons[KEY_NOT_TEXT_OR_INTEGER] += batch.null_keys
+        reasons.update(batch.set_aside.reasons())
         if len(sample) < SAMPLE_ROWS:
             sample += _sample(session, run, derivation, SAMPLE_ROWS - len(sample))
         cursor, exhausted = batch.last, batch.exhausted

@@ -17,6 +17,9 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from typing import Final, NamedTuple, TypeAlias
 
+from tasks.engine.blank import BLANK, is_blank
+
+TOO_LONG: Final = "too_long"
 KEY_NOT_TEXT_OR_INTEGER: Final = "key_not_text_or_integer"
 NOT_UTF8: Final = "not_utf8"
 SOURCE_NOT_TEXT: Final = "source_not_text"
@@ -25,6 +28,7 @@ CONFIDENCE_OUT_OF_RANGE: Final = "confidence_out_of_range"
 REFUSED_BY_DATABASE: Final = "refused_by_database"
 
 REASONS: Final = (
+    TOO_LONG,
     KEY_NOT_TEXT_OR_INTEGER,
     NOT_UTF8,
     SOURCE_NOT_TEXT,
@@ -33,14 +37,8 @@ REASONS: Final = (
 )
 """Every reason that a fact's own values can give. Of several that hold, the first in this order is given."""
 
-WHITESPACE: Final = (
-    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005"
-    "\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
-)
-"""Exactly the characters that `str.strip()` removes, so that SQL's `trim(x, WHITESPACE)` agrees."""
-
-Value: TypeAlias = "int | float | str | bytes | None"
-"""One value as SQLite gives it. Text that is not UTF-8 comes as NotUtf8."""
+Value: TypeAlias = "int | float | str | bytes | TooLong | None"
+"""One value as SQLite gives it. Text that is not UTF-8 comes as NotUtf8, and what must not be read as TooLong."""
 
 FactRow: TypeAlias = tuple[Value, Value, Value, Value, Value, int]
 """The fields of a Fact, as a plain tuple in the same order."""
@@ -68,6 +66,13 @@ _NUMBER = re.compile(
 
 class NotUtf8(bytes):
     """The bytes of a value that the database calls text but that is not UTF-8."""
+
+
+@dataclass(frozen=True)
+class TooLong:
+    """Stands for text or a BLOB of so many bytes: the store did not read it, because it is longer than it may be."""
+
+    length: int
 
 
 class Fact(NamedTuple):
@@ -107,7 +112,7 @@ class Reject(NamedTuple):
 class UnreadableFact(NamedTuple):
     """A residual fact whose values the database cannot give, or whose row it would not take: rejected as it is."""
 
-    key: Value
+    key: int | float | str | bytes | None
     reject: Reject
 
 
@@ -120,11 +125,14 @@ class Rules:
     """What the derivation needs to know besides the fact.
 
     `confidence_width` is half the width of the band, in [0, 1]. `default_extracted_at` stands in
-    for a missing `created_at`; it is used verbatim, so it is ISO-8601 UTC with milliseconds.
+    for a missing `created_at`; it is used verbatim, so it is ISO-8601 UTC with milliseconds. A source may have
+    `longest_source` bytes, a key, `created_at` or confidence `longest_value`: the store sees to that as it reads.
     """
 
     confidence_width: float
     default_extracted_at: str
+    longest_source: int = 65_536
+    longest_value: int = 1_024
 
 
 @dataclass
@@ -161,11 +169,6 @@ def now_iso(now: datetime) -> str:
     return now.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def is_blank(text: str) -> bool:
-    """Whether nothing is left of `text` without WHITESPACE."""
-    return not text or text.isspace()
-
-
 def stays_unchanged(fact: Fact) -> bool:
     """Whether nothing is to be written: there is a metadata row, and no source to add to it."""
     return bool(fact.has_metadata & 1) and _source(fact) is None
@@ -180,14 +183,14 @@ def derive(fact: Fact, rules: Rules) -> Record | Reject:
     extracted_at = _extracted_at(fact.created_at, rules)
     band = _band(_number(fact.confidence), rules.confidence_width)
 
+    named = {"key": fact.key, "source": source, "created_at": fact.created_at, "confidence": fact.confidence}
+    for name, value in named.items():
+        if isinstance(value, TooLong):
+            most = rules.longest_source if name == "source" else rules.longest_value
+            return Reject(_readable_key(fact.key), TOO_LONG, f"{name}: {value.length} bytes, at most {most}")
     if not isinstance(fact.key, (int, str, NotUtf8)):
         return _reject(fact, KEY_NOT_TEXT_OR_INTEGER, "key", fact.key)
-    for name, value in (
-        ("key", fact.key),
-        ("source", source),
-        ("created_at", fact.created_at),
-        ("confidence", fact.confidence),
-    ):
+    for name, value in named.items():
         if isinstance(value, NotUtf8):
             return _reject(fact, NOT_UTF8, name, value)
     if source is not None and not isinstance(source, str):
@@ -231,7 +234,7 @@ def derive_batch(facts: Iterable[FactRow], rules: Rules, memo: Memo | None = Non
             and has_metadata < ATTESTED
             and (type(key) is int or type(key) is str)
             and (
-                (type(source_doc) is str and source_doc and not source_doc.isspace())
+                (type(source_doc) is str and source_doc and source_doc[0] not in BLANK)
                 or (source_doc is None and not has_metadata)
             )
         ):

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
-from tasks.engine.derivation import NotUtf8
+from tasks.engine.derivation import NotUtf8, TooLong, Value
 
 Key: TypeAlias = int | float | str | bytes | NotUtf8 | None
 
@@ -93,3 +93,12 @@ def decoded(is_text: int, value: Any) -> Key:
         return bytes(value).decode("utf-8")
     except UnicodeDecodeError:
         return NotUtf8(value)
+
+
+IS_TOO_LONG = 2
+"""What is said in the place of `is_text` of a value that is too long to be read; its length comes in its place."""
+
+
+def decoded_value(kind: int, value: Any) -> Value:
+    """The same for any value of a fact, which may be too long to be read."""
+    return TooLong(int(value)) if kind == IS_TOO_LONG else decoded(kind, value)

@@ -111,17 +111,17 @@ def make_plan(
     """Plan a run over everything residual, or over the first `max_rows` residual facts.
 
     A fact that would be rejected again, for the reason of an earlier run, is not counted against a budget, so that
-    such facts cannot use it up every day; once it is mended it counts. Facts whose key is NULL are left to runs without
-    a budget. Raises ParameterError for a budget below 1. Reads only.
+    such facts cannot use it up every day; once it is mended it counts. Facts whose key is NULL or too long to be read
+    are left to runs without a budget. Raises ParameterError for a budget below 1. Reads only.
     """
     if max_rows is not None and max_rows < 1:
         raise ParameterError(f"--max-rows {max_rows}: expected 1 or more. Nothing was written.")
     started = time.monotonic()
     with session.counting_snapshot():
-        null_keys = session.count_null_keys() if max_rows is None else 0
-        cuts, first, stop_reason = _cut(session, settings, max_rows, created_at, because)
-        chunks = _chunks(session, cuts, first, null_keys)
-        outside = 0 if max_rows is not None else _count_outside(session, chunks, null_keys)
+        set_aside = session.count_set_aside().total if max_rows is None else 0
+        cuts, first, stop_reason = _cut(session, settings, max_rows, created_at, because, set_aside)
+        chunks = _chunks(session, cuts, first, set_aside)
+        outside = 0 if max_rows is not None else _count_outside(session, chunks, set_aside)
     plan = Plan(
         run_id=run_id,
         created_at=created_at,
@@ -132,7 +132,7 @@ def make_plan(
         max_rows=max_rows,
         stop_reason=stop_reason,
         unchanged_outside=outside,
-        null_keys=null_keys,
+        set_aside=set_aside,
         chunks=chunks,
         reattest=because or "",
     )
@@ -140,19 +140,19 @@ def make_plan(
 
 
 def _cut(
-    session: Session, settings: Settings, max_rows: int | None, created_at: str, because: str | None
+    session: Session, settings: Settings, max_rows: int | None, created_at: str, because: str | None, set_aside: int
 ) -> tuple[Cuts, Key, StopReason]:
     """Cut the residual keys, all of them or as many as the budget allows. Also: the first of them, and why it ends."""
     cuts = Cuts(settings.pacing.chunk_rows)
     if max_rows is None:
         try:
-            return *_cut_everything(session, settings), "complete"
+            return *_cut_everything(session, settings, set_aside), "complete"
         except RowRefusedError:  # a fact of which the database cannot say whether it is residual
             keys = (fact[0] for fact in session.residual_facts())
             first = tuple(islice(keys, 1))
             cuts.take(streamed(chain(first, keys)))
             return cuts, first[0] if first else None, "complete"
-    rules = Rules(confidence_width=settings.derivation.confidence_width, default_extracted_at=created_at)
+    rules = settings.derivation.rules(created_at)
     with Witness(session, settings, signer_of(settings), because=because) as witness:
         return _cut_budget(cuts, max_rows, _countable_keys(session, rules, witness))
 
@@ -164,12 +164,12 @@ def _cut_budget(cuts: Cuts, max_rows: int, counted: Iterator[Key]) -> tuple[Cuts
     return cuts, first[0] if first else None, stop_reason
 
 
-def _cut_everything(session: Session, settings: Settings) -> tuple[Cuts, Key]:
+def _cut_everything(session: Session, settings: Settings, set_aside: int) -> tuple[Cuts, Key]:
     """Cut all residual keys, most of them unseen. Also: the first of them."""
     cuts = Cuts(settings.pacing.chunk_rows)
-    with_null_keys = session.count_residual()
-    residual = with_null_keys - session.count_null_keys()
-    key_at = session.fact_key if with_null_keys == session.count_facts() else session.residual_key
+    all_residual = session.count_residual()
+    residual = all_residual - set_aside
+    key_at = session.fact_key if all_residual == session.count_facts() else session.residual_key
     first_key = key_at(after=None, skip=0) if residual else None
     cuts.take(_stored(key_at, first_key, residual))
     return cuts, first_key
@@ -232,21 +232,21 @@ def _countable_keys(session: Session, rules: Rules, witness: Witness) -> Iterato
             yield fact[0]
 
 
-def _chunks(session: Session, cuts: Cuts, first_key: Key, null_keys: int) -> tuple[PlannedChunk, ...]:
-    """The cuts as chunks; facts without a key go with the first, which then begins at the very start."""
+def _chunks(session: Session, cuts: Cuts, first_key: Key, set_aside: int) -> tuple[PlannedChunk, ...]:
+    """The cuts as chunks; facts without a usable key go with the first, which then begins at the very start."""
     if not cuts.count:
-        return (PlannedChunk(1, None, None, null_keys),) if null_keys else ()
-    after = None if null_keys else session.key_before(first_key)
+        return (PlannedChunk(1, None, None, set_aside),) if set_aside else ()
+    after = None if set_aside else session.key_before(first_key)
     first, *rest = cuts.chunks(after)
-    return (PlannedChunk(1, after, first.through, first.residual + null_keys), *rest)
+    return (PlannedChunk(1, after, first.through, first.residual + set_aside), *rest)
 
 
-def _count_outside(session: Session, chunks: tuple[PlannedChunk, ...], null_keys: int) -> int:
+def _count_outside(session: Session, chunks: tuple[PlannedChunk, ...], set_aside: int) -> int:
     """Facts before the first chunk and after the last one."""
     if not chunks:
         return session.count_facts()
     if chunks[-1].through is None:
-        return session.count_facts() - null_keys
+        return session.count_facts() - set_aside
     before = session.count_through(chunks[0].after) if chunks[0].after is not None else 0
     return before + session.count_beyond(chunks[-1].through)
 

@@ -55,7 +55,7 @@ _MOST_CHUNKS = 10_000  # far more than any plan has, few enough to be read
 class PlannedChunk:
     """A key range `(after, through]` with `residual` facts at planning time. Chunks are numbered from 1.
 
-    `after` None is the very start, NULL keys included; `through` None only where nothing but NULL keys is left.
+    `after` None is the very start, facts set aside included; `through` None only where nothing but those is left.
     """
 
     chunk: Annotated[int, Field(ge=1)]
@@ -73,7 +73,7 @@ class Plan:
 
     `reattest` is an operator's reason to write over what is not as it was logged, empty if that was not asked for.
     `unchanged_outside` counts the facts outside all chunks, all of them unchanged; with a row budget the scope of the
-    run is its chunks alone and it is 0. `null_keys` facts have no key and go with chunk 1.
+    run is its chunks alone and it is 0. `set_aside` facts have no usable key and go with chunk 1.
     """
 
     run_id: Annotated[str, StringConstraints(pattern=f"^{RUN_ID.pattern}$")]
@@ -85,7 +85,7 @@ class Plan:
     max_rows: Annotated[int, Field(ge=1)] | None
     stop_reason: StopReason
     unchanged_outside: Count
-    null_keys: Count
+    set_aside: Count
     chunks: Annotated[tuple[PlannedChunk, ...], Field(max_length=_MOST_CHUNKS)]
     planning_seconds: Seconds = 0.0
     reattest: Reason = ""

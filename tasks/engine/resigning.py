@@ -40,7 +40,7 @@ from tasks.attestation.supersession import Supersession
 from tasks.engine.backfill import ChunkRun, Progress, work_through
 from tasks.engine.chunk_runs import patiently, read_marker, require_plan
 from tasks.engine.clock import now_text, utc_now
-from tasks.engine.derivation import Fact, Reject, Rules, derive
+from tasks.engine.derivation import Fact, Reject, derive
 from tasks.engine.errors import SealError, SigningKeyError
 from tasks.engine.keys import describe
 from tasks.engine.paths import PartPaths
@@ -54,9 +54,9 @@ from tasks.engine.plans import (
     with_seconds,
 )
 from tasks.engine.sealed_digests import SealedDigests
-from tasks.engine.settings import Settings
+from tasks.engine.settings import DerivationSettings, Settings
 from tasks.engine.verification import signer_of
-from tasks.stores.base import BatchWrite, Counts, LedgerRow
+from tasks.stores.base import BatchWrite, Counts, LedgerRow, SetAside
 from tasks.stores.resigning import PendingRow, ResigningSession, SignatureWrite
 from tasks.stores.sqlite_log import open_log_session
 from tasks.stores.sqlite_resigning import open_resigning_session
@@ -111,7 +111,7 @@ def _make_plan(session: ResigningSession, settings: Settings, run_id: str) -> Pl
         max_rows=None,
         stop_reason="complete",
         unchanged_outside=0,
-        null_keys=0,
+        set_aside=0,
         chunks=tuple(cuts.chunks(None)) if cuts.count else (),
     )
     return with_seconds(plan, time.monotonic() - started)
@@ -137,7 +137,7 @@ def _attempt(settings: Settings, paths: PartPaths, number: int, progress: Callab
 def sign_chunk(session: ResigningSession, run: ChunkRun, sealed: SealedDigests) -> None:
     """Bring one chunk to its end. Raises as `backfill_chunk` does."""
     judge = Judge(KeyRegistry(()), first_id_of_leaf=lambda _: None, logged_before=lambda *_: None)
-    bar = _Bar(session, sealed, judge, run.settings.derivation.confidence_width)
+    bar = _Bar(session, sealed, judge, run.settings.derivation)
     work_through(session, run, lambda row, mark: _write_next_batch(session, run, bar, row, mark))
 
 
@@ -162,7 +162,7 @@ def _write_next_batch(session: ResigningSession, run: ChunkRun, bar: _Bar, row: 
         inserts=(),
         updates=(),
         rejects=refused,
-        null_keys=0,
+        set_aside=SetAside(),
         counts=Counts(eligible=len(batch.rows), updated=len(signatures), rejected=len(refused), signed=len(signatures)),
         expected_cursor=row.cursor,
         cursor=batch.last,
@@ -184,7 +184,7 @@ class _Bar:
     session: ResigningSession
     sealed: SealedDigests
     judge: Judge
-    confidence_width: float
+    derivation: DerivationSettings
 
     def payload(self, row: PendingRow) -> bytes | Reject:
         """The payload to sign, or why the row is refused."""
@@ -215,7 +215,7 @@ class _Bar:
         return None
 
     def _refuse_if_other(self, row: PendingRow) -> Reject | None:
-        return _refuse_if_other(self.session.fact(row.fact_id), row, self.confidence_width)
+        return _refuse_if_other(self.session.fact(row.fact_id), row, self.derivation)
 
 
 def _refuse_if_changed(row: PendingRow) -> Reject | None:
@@ -226,13 +226,13 @@ def _refuse_if_changed(row: PendingRow) -> Reject | None:
     return None
 
 
-def _refuse_if_other(fact: tuple[Any, ...] | None, row: PendingRow, width: float) -> Reject | None:
+def _refuse_if_other(fact: tuple[Any, ...] | None, row: PendingRow, derivation: DerivationSettings) -> Reject | None:
     """A row may say less than its fact does, by having no band, and nothing else. Time is not compared if the fact has
     none.
     """
     if fact is None:
         return _refuse(row, "fact_missing", "there is no fact of this id")
-    record = derive(Fact._make(fact), Rules(confidence_width=width, default_extracted_at=row.extracted_at))
+    record = derive(Fact._make(fact), derivation.rules(row.extracted_at))
     if isinstance(record, Reject):
         return _refuse(row, "differs_from_fact", f"the fact is rejected: {record.reason}")
     band = (row.confidence_lower, row.confidence_upper)

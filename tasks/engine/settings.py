@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tasks.engine.derivation import Rules
 from tasks.engine.errors import JobFileError
 from tasks.engine.files import read_bounded
 
@@ -105,10 +106,24 @@ class Tables(_Model):
 
 
 class DerivationSettings(_Model):
-    """What goes into every record. `confidence_width` is half the width of the band, in [0, 1]."""
+    """What goes into every record. `confidence_width` is half the width of the band, in [0, 1].
+
+    A fact whose source, or whose key, created_at or confidence, has more bytes than these is rejected, unread.
+    """
 
     attester: Annotated[str, Field(min_length=1, max_length=200)] = "etl_prov_backfill_v2"
     confidence_width: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=False)] = 0.05
+    longest_source_bytes: Annotated[int, Field(ge=1_000, le=1_000_000)] = 65_536
+    longest_value_bytes: Annotated[int, Field(ge=1_000, le=1_000_000)] = 1_024
+
+    def rules(self, default_extracted_at: str) -> Rules:
+        """What a fact without a `created_at` of its own was extracted at goes with the run, all else is said here."""
+        return Rules(
+            confidence_width=self.confidence_width,
+            default_extracted_at=default_extracted_at,
+            longest_source=self.longest_source_bytes,
+            longest_value=self.longest_value_bytes,
+        )
 
 
 class Pacing(_Model):

@@ -86,7 +86,7 @@ def plan_verification(
             max_rows=None,
             stop_reason="complete",
             unchanged_outside=0,
-            null_keys=null_keys,
+            set_aside=null_keys,
             chunks=chunks,
             planning_seconds=round(time.monotonic() - started, 3),
         )

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from tasks.engine.binding import Binding
-from tasks.engine.derivation import Record, Reject, Rules
+from tasks.engine.derivation import KEY_NOT_TEXT_OR_INTEGER, TOO_LONG, Record, Reject, Rules
 from tasks.engine.documents import Digest, Moment
 from tasks.engine.keys import Key
 
@@ -72,20 +72,41 @@ class PlainCounts:
 
 
 @dataclass(frozen=True)
+class SetAside:
+    """Facts whose key can be no bound of a range: it is NULL, or too long to be read. All of them are rejected."""
+
+    null_keys: int = 0
+    long_keys: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.null_keys + self.long_keys
+
+    def __bool__(self) -> bool:
+        return self.total > 0
+
+    def reasons(self) -> dict[str, int]:
+        """Why they are rejected: {reason: count}."""
+        found = {KEY_NOT_TEXT_OR_INTEGER: self.null_keys, TOO_LONG: self.long_keys}
+        return {reason: count for reason, count in found.items() if count}
+
+
+@dataclass(frozen=True)
 class BatchRead:
     """The residual facts of `(after, last]` as one snapshot shows them.
 
     `facts` are tuples in the order of derivation.Fact; those counted in `plain` are not among them. `eligible` counts
     all facts of the range, residual or not; `last` is None only if the chunk holds nothing but NULL keys; `exhausted`
-    means the chunk ends here. `null_keys` counts the facts without a key, where the range begins at the very start and
-    they were asked for. `rejects` are residual facts that the store itself turns away; they are not among `facts`.
+    means the chunk ends here. `set_aside` counts the facts without a usable key, where the range begins at the very
+    start and they were asked for. `rejects` are residual facts that the store itself turns away; they are not among
+    `facts`.
     """
 
     facts: Sequence[tuple[Any, ...]]
     last: Key
     eligible: int
     exhausted: bool
-    null_keys: int = 0
+    set_aside: SetAside = SetAside()
     plain: PlainCounts = PlainCounts()
     rejects: Sequence[Reject] = ()
 
@@ -131,7 +152,7 @@ class BatchWrite:
     """One transaction: the rows, and the step of the ledger that commits with them.
 
     `plain` counts the rows that `stage_batch` has staged besides `inserts` and `updates`. `expected_cursor` is where
-    the ledger must stand for the batch to count; `null_keys` asks to reject the facts whose key is NULL as well.
+    the ledger must stand for the batch to count; `set_aside` asks to reject the facts without a usable key as well.
     `superseded` has what the log knew of a fact before, for those of which it did, by fact id.
     """
 
@@ -143,7 +164,7 @@ class BatchWrite:
     inserts: Sequence[Attested]
     updates: Sequence[Attested]
     rejects: Sequence[Reject]
-    null_keys: int
+    set_aside: SetAside
     counts: Counts
     expected_cursor: Key
     cursor: Key
@@ -181,7 +202,7 @@ class Session(Protocol):
         """Raise SchemaChangedError if the schema is no longer the verified one. Costs one small read."""
 
     def residual_key(self, *, after: Key, skip: int) -> Key:
-        """The residual key that lies `skip` residual keys beyond the next one after `after`, NULL keys left out.
+        """The residual key that lies `skip` residual keys beyond the next one after `after`, facts set aside left out.
 
         Raises DatabaseError if there are not so many.
         """
@@ -190,7 +211,7 @@ class Session(Protocol):
         """The same among all facts, residual or not, in half the time."""
 
     def residual_facts(self) -> Iterator[tuple[Any, ...]]:
-        """All residual facts but those with a NULL key, in key order, as tuples like derivation.Fact. Streams.
+        """All residual facts but those set aside, in key order, as tuples like derivation.Fact. Streams.
 
         One that the database cannot read comes as an UnreadableFact.
         """
@@ -198,7 +219,7 @@ class Session(Protocol):
     def was_rejected(self, fact_id: str, reason: str) -> bool:
         """True if some run has rejected this fact for this reason."""
 
-    def count_null_keys(self) -> int: ...
+    def count_set_aside(self) -> SetAside: ...
 
     def key_before(self, key: Key) -> Key: ...
 
@@ -209,7 +230,7 @@ class Session(Protocol):
     def count_beyond(self, key: Key) -> int: ...
 
     def count_residual(self) -> int:
-        """How many facts are residual, NULL keys included: counted afresh, as one snapshot shows them."""
+        """How many facts are residual, those set aside included: counted afresh, as one snapshot shows them."""
 
     def closing_counts(self) -> tuple[int, list[tuple[str, int]]]:
         """`count_residual`, and the ten sources that most facts are attested with, of the same moment.
@@ -223,21 +244,21 @@ class Session(Protocol):
     def counting_snapshot(self) -> AbstractContextManager[None]:
         """The same, prepared for counting: it may use a second core."""
 
-    def read_batch(self, *, after: Key, through: Key, limit: int, with_null_keys: bool) -> BatchRead:
+    def read_batch(self, *, after: Key, through: Key, limit: int, with_set_aside: bool) -> BatchRead:
         """Read at most `limit` residual facts of `(after, through]`, in key order, as one snapshot.
 
         Fewer where the values are long: those after the one that makes them 8 million characters wait for the next
         batch.
-        `with_null_keys` counts the facts without a key too; it has no effect unless `after` is None.
+        `with_set_aside` counts the facts without a usable key too; it has no effect unless `after` is None.
         """
 
-    def tally_batch(self, *, after: Key, through: Key, limit: int, with_null_keys: bool) -> BatchRead:
+    def tally_batch(self, *, after: Key, through: Key, limit: int, with_set_aside: bool) -> BatchRead:
         """Like `read_batch`, but plain facts are counted instead of read: all that a dry run needs, and much faster.
 
         A fact may be read although it is plain, but none is counted that `derive` would reject.
         """
 
-    def stage_batch(self, *, after: Key, through: Key, limit: int, with_null_keys: bool, rules: Rules) -> BatchRead:
+    def stage_batch(self, *, after: Key, through: Key, limit: int, with_set_aside: bool, rules: Rules) -> BatchRead:
         """Like `tally_batch`, and the plain facts are staged as `rules` say, with placeholders for signatures.
 
         They wait for the `write_batch` that comes next on this session and counts them in `plain`.

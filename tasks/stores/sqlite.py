@@ -16,6 +16,7 @@ from tasks.engine import points
 from tasks.engine.binding import Binding
 from tasks.engine.derivation import (
     KEY_NOT_TEXT_OR_INTEGER,
+    TOO_LONG,
     NotUtf8,
     Record,
     Reject,
@@ -25,9 +26,10 @@ from tasks.engine.derivation import (
 )
 from tasks.engine.documents import typed
 from tasks.engine.errors import DatabaseError, RowRefusedError, SchemaChangedError, StateError
-from tasks.engine.keys import Key, decoded, describe
+from tasks.engine.keys import Key, decoded, decoded_value, describe
 from tasks.engine.settings import Settings
-from tasks.stores.base import BatchRead, BatchWrite, Counts, LedgerRow, PlainCounts, RunRow, Superseded
+from tasks.stores.base import BatchRead, BatchWrite, Counts, LedgerRow, PlainCounts, RunRow, SetAside, Superseded
+from tasks.stores.sqlite_bounds_sql import value_parameters
 from tasks.stores.sqlite_guard import Guard
 from tasks.stores.sqlite_open import StoreConnection, close_quietly, connected, open_connection, translated
 from tasks.stores.sqlite_refusals import RowRehearsal, first_unreadable
@@ -67,6 +69,7 @@ class SqliteSession:
         self._settings = settings
         self._verification = verification
         self._sql = {c.statement.name: c.statement.sql for c in verification.compiled}
+        self._rules = value_parameters(settings.derivation)
         self._helper: apsw.Connection | None = None  # shares the snapshot that is open, if there is one
         self._read_at: list[Any] | None = None  # the data_version of the batch that is to be written
         self._fitting: int | None = None  # so many facts went into the last batch, if it was cut short
@@ -91,11 +94,11 @@ class SqliteSession:
 
     def _run_on(self, connection: apsw.Connection, name: str, **parameters: Any) -> list[Any]:
         with self._translated(name):
-            return connection.execute(self._sql[name], parameters).fetchall()
+            return connection.execute(self._sql[name], {**self._rules, **parameters}).fetchall()
 
     def _stream(self, name: str, **parameters: Any) -> Iterator[Any]:
         with self._translated(name):
-            yield from self._connection.execute(self._sql[name], parameters)
+            yield from self._connection.execute(self._sql[name], {**self._rules, **parameters})
 
     def _run_bounded(self, name: str, **parameters: Any) -> tuple[list[Any], bool]:
         """The rows of a statement up to the one that makes them `_MOST_BATCH_TEXT`, and whether these are all."""
@@ -108,7 +111,8 @@ class SqliteSession:
         """The same; third, what SQLite said if it could not read the next row: then these are the rows before it."""
         rows, size = list[Any](), 0
         try:
-            with self._translated(name), closing(self._connection.execute(self._sql[name], parameters)) as found:
+            values = {**self._rules, **parameters}
+            with self._translated(name), closing(self._connection.execute(self._sql[name], values)) as found:
                 for row in found:
                     rows.append(row)
                     size += _text_in(row)
@@ -202,8 +206,12 @@ class SqliteSession:
     def was_rejected(self, fact_id: str, reason: str) -> bool:
         return bool(self._run("was_rejected", fact_id=fact_id, reason=reason))
 
-    def count_null_keys(self) -> int:
-        return self._count("count_null_keys") if self.binding.facts.key_may_be_null else 0
+    def count_set_aside(self) -> SetAside:
+        """Costs a walk over the keys unless they are rowids: their lengths are looked at."""
+        if self.binding.facts.key_is_rowid:
+            return SetAside()
+        both, long_keys = self._run("count_set_aside")[0]
+        return SetAside(null_keys=both - long_keys, long_keys=long_keys)
 
     def key_before(self, key: Key) -> Key:
         rows = self._run("key_before", **bound("through", key))
@@ -235,7 +243,7 @@ class SqliteSession:
 
     def _count_one_by_one(self) -> int:
         """The residual facts, where one of them cannot be read; that one counts."""
-        return self.count_null_keys() + sum(1 for _ in self.residual_facts())
+        return self.count_set_aside().total + sum(1 for _ in self.residual_facts())
 
     def _counting(self) -> AbstractContextManager[None]:
         return nullcontext() if self._connection.in_transaction else self.counting_snapshot()
@@ -302,15 +310,15 @@ class SqliteSession:
             self._helper = None
             close_quietly(helper)
 
-    def read_batch(self, *, after: Key, through: Key, limit: int, with_null_keys: bool) -> BatchRead:
+    def read_batch(self, *, after: Key, through: Key, limit: int, with_set_aside: bool) -> BatchRead:
         with self.snapshot():
             self._read_at = self._run("data_version")
             facts, rejects, last = self._read_facts(after, through, limit)
             exhausted = last is None
             if exhausted:
                 last = through
-            eligible, null_keys = self._count_range(after, last, with_null_keys=with_null_keys)
-        return BatchRead(facts, last, eligible, exhausted, null_keys, rejects=rejects)
+            eligible, set_aside = self._count_range(after, last, with_set_aside=with_set_aside)
+        return BatchRead(facts, last, eligible, exhausted, set_aside, rejects=rejects)
 
     def _read_facts(self, after: Key, through: Key, limit: int) -> tuple[list[Any], list[Reject], Key]:
         """At most `limit` residual facts of a range, those that cannot be read, and the last key; None at the end."""
@@ -337,15 +345,15 @@ class SqliteSession:
             raw, is_whole, error = self._run_while_readable(f"read_batch{first}_raw", limit=limit, **bounds)
             return [_decode_raw(row) for row in raw], is_whole, error
 
-    def tally_batch(self, *, after: Key, through: Key, limit: int, with_null_keys: bool) -> BatchRead:
+    def tally_batch(self, *, after: Key, through: Key, limit: int, with_set_aside: bool) -> BatchRead:
         first, bounds = _range(after, through)
         limit = self._likely_to_fit(limit)
         with self.snapshot():
             tally = self._readable(f"tally_batch{first}", limit=limit, **bounds)
-            batch = self._of_tally(tally, after, through, limit, with_null_keys=with_null_keys)
-        return batch or self.read_batch(after=after, through=through, limit=limit, with_null_keys=with_null_keys)
+            batch = self._of_tally(tally, after, through, limit, with_set_aside=with_set_aside)
+        return batch or self.read_batch(after=after, through=through, limit=limit, with_set_aside=with_set_aside)
 
-    def stage_batch(self, *, after: Key, through: Key, limit: int, with_null_keys: bool, rules: Rules) -> BatchRead:
+    def stage_batch(self, *, after: Key, through: Key, limit: int, with_set_aside: bool, rules: Rules) -> BatchRead:
         first, bounds = _range(after, through)
         values = {"default_extracted_at": rules.default_extracted_at, "confidence_width": rules.confidence_width}
         limit = self._likely_to_fit(limit)
@@ -356,12 +364,12 @@ class SqliteSession:
             with suppress(RowRefusedError):
                 self._run(f"stage_batch{first}", limit=limit, **values, **bounds)
                 tally = self._readable("look_at_staging")
-            batch = self._of_tally(tally, after, through, limit, with_null_keys=with_null_keys)
+            batch = self._of_tally(tally, after, through, limit, with_set_aside=with_set_aside)
             if batch is None:
                 self._run("clear_staging")
             elif batch.facts:
                 self._run("drop_odd_rows")
-        return batch or self.read_batch(after=after, through=through, limit=limit, with_null_keys=with_null_keys)
+        return batch or self.read_batch(after=after, through=through, limit=limit, with_set_aside=with_set_aside)
 
     def _likely_to_fit(self, limit: int) -> int:
         """How many facts to try: where values are long, not many more than there was room for the last time."""
@@ -377,7 +385,7 @@ class SqliteSession:
         except (UnicodeDecodeError, RowRefusedError):
             return None
 
-    def _of_tally(self, tally: Any, after: Key, through: Key, most: int, *, with_null_keys: bool) -> BatchRead | None:
+    def _of_tally(self, tally: Any, after: Key, through: Key, most: int, *, with_set_aside: bool) -> BatchRead | None:
         """The batch of at most `most` facts that was tallied, with those of its facts that are not plain.
 
         None if it has to be read instead: there is no tally, or its last key is too long for it, or not as many facts
@@ -396,15 +404,15 @@ class SqliteSession:
         )
         if not is_whole or len(odd) != residual - plain:
             return None
-        eligible, null_keys = self._count_range(after, last, with_null_keys=with_null_keys)
+        eligible, set_aside = self._count_range(after, last, with_set_aside=with_set_aside)
         counts = PlainCounts(int(plain - updated), int(updated), int(timeless))
-        return BatchRead([_decode_raw(row) for row in odd], last, eligible, exhausted, null_keys, counts)
+        return BatchRead([_decode_raw(row) for row in odd], last, eligible, exhausted, set_aside, counts)
 
-    def _count_range(self, after: Key, through: Key, *, with_null_keys: bool) -> tuple[int, int]:
-        """The facts of `(after, through]`, residual or not, and those without a key where they go with it."""
+    def _count_range(self, after: Key, through: Key, *, with_set_aside: bool) -> tuple[int, SetAside]:
+        """The facts of `(after, through]`, residual or not, and those set aside where they go with it."""
         first, bounds = _range(after, through)
-        null_keys = self.count_null_keys() if with_null_keys and after is None else 0
-        return self._count(f"count_batch{first}", **bounds), null_keys
+        set_aside = self.count_set_aside() if with_set_aside and after is None else SetAside()
+        return self._count(f"count_batch{first}", **bounds), set_aside
 
     def old_metadata(self, fact_id: str) -> Record | None:
         try:
@@ -556,10 +564,10 @@ class SqliteSession:
         of_batch = {"run_id": batch.run_id, "chunk": batch.chunk, "now": batch.now}
         for reject in batch.rejects:
             self._run("reject_fact", **of_batch, **reject._asdict())
-        if batch.null_keys:
+        if batch.set_aside:
             self._expect(
-                batch.null_keys, "reject_null_keys", **of_batch,
-                reason=KEY_NOT_TEXT_OR_INTEGER, detail=NULL_KEY_DETAIL,
+                batch.set_aside.total, "reject_set_aside", **of_batch,
+                no_key=KEY_NOT_TEXT_OR_INTEGER, no_key_detail=NULL_KEY_DETAIL, too_long=TOO_LONG,
             )  # fmt: skip
         counts = dict(zip(Counts.__dataclass_fields__, batch.counts.values(), strict=True))
         self._expect(
@@ -642,9 +650,9 @@ def _even_ranges(lowest: int | None, highest: int | None) -> Iterator[tuple[int,
 
 
 def _decode_raw(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """(is text, value) pairs and a last plain column, back to the columns of a fact."""
+    """(kind, value) pairs and a last plain column, back to the columns of a fact."""
     pairs = zip(row[0:-1:2], row[1:-1:2], strict=True)
-    return (*(decoded(is_text, value) for is_text, value in pairs), row[-1])
+    return (*(decoded_value(kind, value) for kind, value in pairs), row[-1])
 
 
 def _ledger_row(row: tuple[Any, ...]) -> LedgerRow:

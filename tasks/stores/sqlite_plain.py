@@ -5,6 +5,9 @@ integer or text, a source that begins with a visible ASCII character, a time to 
 spellings, a number for a confidence. Whether its texts are UTF-8 is the one thing that SQL cannot say; the
 reader of these expressions has to decode them. Everything else, right or wrong, is for engine.derivation to judge.
 
+A value, other than a key, that is longer than a plain one may be reaches these expressions as a BLOB
+(sqlite_bounds_sql), and is not plain for that.
+
 Every `…_is_plain` is true only if it is sure; it may be false or NULL for a fact that is all right. Every
 `…_of_plain` gives to the bit what `derive` gives for a plain fact, and anything for another. Both are held against
 `derive` by tests/stores/test_sqlite_plain.py.
@@ -14,8 +17,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from tasks.stores.sqlite_bounds_sql import LONGEST_PLAIN
+
 _DATE_AND_TIME: Final = 19  # YYYY-MM-DD HH:MM:SS
-_LONGEST_TEXT: Final = 1000  # bytes: those of a batch are put together to be decoded, which has its limits
 _FIRST_DAY: Final = "0001-01-01"  # the calendar of derivation has no year 0
 
 _FRACTIONS: Final = {
@@ -31,20 +35,17 @@ _FRACTIONS: Final = {
 
 
 def key_is_plain(key: str) -> str:
-    return f"(typeof({key}) = 'integer' OR (typeof({key}) = 'text' AND octet_length({key}) <= {_LONGEST_TEXT}))"
+    return f"(typeof({key}) = 'integer' OR (typeof({key}) = 'text' AND octet_length({key}) <= {LONGEST_PLAIN}))"
+
+
+def key_if_plain(key: str) -> str:
+    """A key as it is; NULL for one that is too long to be plain, so that it is not staged."""
+    return f"CASE WHEN octet_length({key}) <= {LONGEST_PLAIN} THEN {key} END"
 
 
 def source_is_plain(source: str) -> str:
     """For text that begins visibly, and for no source at all. Numbers sort before text, BLOBs after it."""
-    return (
-        f"(coalesce({source}, '!') COLLATE BINARY BETWEEN '!' AND '~' "
-        f"AND octet_length(coalesce({source}, '!')) <= {_LONGEST_TEXT})"
-    )
-
-
-def unless_long(value: str) -> str:
-    """A value as it is; NULL for one that is too long to be plain, so that it is not staged."""
-    return f"CASE WHEN octet_length({value}) <= {_LONGEST_TEXT} THEN {value} END"
+    return f"coalesce({source}, '!') COLLATE BINARY BETWEEN '!' AND '~'"
 
 
 def time_is_plain(created_at: str) -> str:

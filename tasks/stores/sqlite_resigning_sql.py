@@ -51,7 +51,7 @@ class _Builder(AttestationSql):
         return (
             Statement(
                 "fact_of_key",
-                f"SELECT {', '.join(map(raw_value, self.run.fact_values))}, 1 FROM {self.run.facts} AS f "
+                f"SELECT {self.run.fact_values_raw}, 1 FROM {self.run.facts} AS f "
                 f"WHERE {self.run.key} = :key LIMIT 1", "batch",
             ),
         )  # fmt: skip

@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from tasks.attestation.signing import PLACEHOLDER, PLACEHOLDER_HEX
 from tasks.engine.binding import AttestationBinding, Binding
 from tasks.stores.sqlite_attestations_sql import AttestationSql
+from tasks.stores.sqlite_bounds_sql import number_if_plain, value_if_plain
 from tasks.stores.sqlite_plain import (
     confidence_is_plain,
     extracted_at_of_plain,
+    key_if_plain,
     key_is_plain,
     lower_of_plain,
     source_is_plain,
     time_is_plain,
-    unless_long,
     upper_of_plain,
 )
 from tasks.stores.sqlite_sql import STAGING, TRANSACTION, FactSql, Statement, key_value, quoted, raw_value
@@ -54,21 +55,22 @@ class RunSql(FactSql):
 
     def planning(self) -> tuple[Statement, ...]:
         key = raw_value(self.key)
-        residual = f"WHERE {self.key} IS NOT NULL AND {self.residual} ORDER BY {self.key}"
+        keyed, beyond = f"{self.key} IS NOT NULL{self.not_set_aside}", f"{self.key} > {self.after}{self.not_set_aside}"
+        residual = f"WHERE {keyed} AND {self.residual} ORDER BY {self.key}"
         walk = f"FROM {self.joined} {residual}"
-        onwards = f"FROM {self.joined} WHERE {self.key} > {self.after} AND {self.residual} ORDER BY {self.key}"
+        onwards = f"FROM {self.joined} WHERE {beyond} AND {self.residual} ORDER BY {self.key}"
         return (
             Statement("data_version", "PRAGMA data_version", "batch"),
             Statement("residual_key_first", f"SELECT {key} {walk} LIMIT 1 OFFSET :skip", "once"),
             Statement("residual_key", f"SELECT {key} {onwards} LIMIT 1 OFFSET :skip", "once"),
             Statement(
                 "fact_key_first",
-                f"SELECT {key} FROM {self.facts} AS f WHERE {self.key} IS NOT NULL ORDER BY {self.key} "
+                f"SELECT {key} FROM {self.facts} AS f WHERE {keyed} ORDER BY {self.key} "
                 "LIMIT 1 OFFSET :skip", "once",
             ),
             Statement(
                 "fact_key",
-                f"SELECT {key} FROM {self.facts} AS f WHERE {self.key} > {self.after} ORDER BY {self.key} "
+                f"SELECT {key} FROM {self.facts} AS f WHERE {beyond} ORDER BY {self.key} "
                 "LIMIT 1 OFFSET :skip", "once",
             ),
             Statement(
@@ -77,7 +79,7 @@ class RunSql(FactSql):
             ),
             Statement(
                 "residual_facts_after",
-                f"SELECT {self.fact_columns_raw} FROM {self.joined}{self._witnessed} WHERE {self.key} > {self.after} "
+                f"SELECT {self.fact_columns_raw} FROM {self.joined}{self._witnessed} WHERE {beyond} "
                 f"AND {self.residual} ORDER BY {self.key}", "once",
             ),
             Statement(
@@ -85,29 +87,34 @@ class RunSql(FactSql):
                 f"SELECT 1 FROM {quoted(self.b.ledger.reject)} WHERE fact_id = :fact_id AND reason = :reason LIMIT 1",
                 "once",
             ),
-            Statement("count_null_keys", f"SELECT count(*) FROM {self.facts} AS f WHERE {self.key} IS NULL", "once"),
+            Statement(
+                "count_set_aside",
+                f"SELECT count(*), count(*) FILTER (WHERE typeof({self.key}) <> 'null') FROM {self.facts} AS f "
+                f"WHERE {self.set_aside}", "once",
+            ),
             Statement("count_facts", f"SELECT count(*) FROM {self.facts}", "once"),
             Statement(
                 "key_before",
-                f"SELECT {raw_value(self.key)} FROM {self.facts} AS f WHERE {self.key} < {self.through} "
+                f"SELECT {key} FROM {self.facts} AS f WHERE {self.key} < {self.through}{self.not_set_aside} "
                 f"ORDER BY {self.key} DESC LIMIT 1", "batch",
             ),
             Statement(
                 "count_through",
-                f"SELECT count(*) FROM {self.facts} AS f WHERE {self.key} <= {self.through}", "once",
+                f"SELECT count(*) FROM {self.facts} AS f WHERE {self.key} <= {self.through}{self.not_set_aside}",
+                "once",
             ),
             Statement(
                 "count_beyond",
-                f"SELECT count(*) FROM {self.facts} AS f WHERE {self.key} > {self.after}", "once",
+                f"SELECT count(*) FROM {self.facts} AS f WHERE {beyond}", "once",
             ),
         )  # fmt: skip
 
     # -- reading a batch -----------------------------------------------------------------------------
 
     def reading(self) -> tuple[Statement, ...]:
-        from_start = f"{self.key} <= {self.through}"
-        onwards = f"{self.key} > {self.after} AND {self.key} <= {self.through}"
-        plain, raw = ", ".join([*self.fact_values, self._standing]), self.fact_columns_raw
+        from_start = f"{self.key} <= {self.through}{self.not_set_aside}"
+        onwards = f"{self.key} > {self.after} AND {from_start}"
+        plain, raw = self.fact_columns, self.fact_columns_raw
         old = ", ".join(
             f"m.{quoted(name)}"
             for name in (self.b.metadata.source_doc, self.b.metadata.extracted_at, self.b.metadata.verified_by,
@@ -159,17 +166,17 @@ class RunSql(FactSql):
         fact is judged 1 if it has metadata and 0 if not; only in a CASE does SQLite stop at the first test that fails.
         The texts are put together to be decoded: whoever reads them learns whether they are UTF-8.
         """
-        own = self._fact_column(self.b.facts.source_url)
-        created_at = self._fact_column(self.b.facts.created_at)
-        confidence = self._fact_column(self.b.facts.confidence)
-        source_url, join = self._cheap_source_lookup
+        own = value_if_plain(self._fact_column(self.b.facts.source_url), "longest_source")
+        created_at = value_if_plain(self._fact_column(self.b.facts.created_at), "longest_value")
+        confidence = number_if_plain(self._fact_column(self.b.facts.confidence))
+        source_url, join = self._of_source_cheaply(value_if_plain)
         residual = f"WHERE {where} AND {self.residual} "
         values = (
             f"SELECT {self.key} AS key, coalesce({own}, {source_url}) AS source, {created_at} AS created_at, "
             f"{confidence} AS confidence, {self._has_metadata} AS has_metadata, {self._is_attested} AS is_attested "
             f"FROM {self.joined}{join}{self._witnessed} {residual}ORDER BY {self.key} LIMIT :limit"
         )
-        key = unless_long("key") if self.odd_keys else "key"
+        key = key_if_plain("key") if self.odd_keys else "key"
         plain_update = (
             f"CASE WHEN {_all_plain('is_attested', 'key', 'source', 'created_at', 'confidence')} THEN has_metadata END"
         )
@@ -177,7 +184,7 @@ class RunSql(FactSql):
             f"SELECT key, source, created_at IS NULL AS is_timeless, {plain_update} AS plain_update "
             f"FROM ({values}) LIMIT -1"
         )
-        source = f"coalesce({own}, {self.source_lookup})"
+        source = f"coalesce({own}, {self._of_source(value_if_plain)})"
         of_plain = "FILTER (WHERE plain_update IS NOT NULL)"
         keys = f", group_concat(key, char(10)) {of_plain}" if self.odd_keys else ""
         yield Statement(
@@ -189,7 +196,7 @@ class RunSql(FactSql):
         yield Statement(
             f"stage_batch{suffix}",
             f"INSERT INTO temp.{STAGING} ({_STAGED}, is_update, is_timeless, key) SELECT CAST({key} AS TEXT), "
-            f"{unless_long('source')}, {extracted_at_of_plain('created_at')}, "
+            f"source, {extracted_at_of_plain('created_at')}, "
             f"{lower_of_plain('confidence')}, {upper_of_plain('confidence')}, "
             f"{plain_update}, created_at IS NULL, {key} FROM ({values})", "batch", writes=True,
         )  # fmt: skip
@@ -300,10 +307,10 @@ class RunSql(FactSql):
                 "VALUES (:run_id, :chunk, :fact_id, :reason, :detail, :now)", "batch", writes=True,
             ),
             Statement(
-                "reject_null_keys",
+                "reject_set_aside",
                 f"INSERT INTO {reject} (run_id, chunk, fact_id, reason, detail, rejected_at) "
-                f"SELECT :run_id, :chunk, 'NULL', :reason, :detail, :now FROM {self.facts} AS f "
-                f"WHERE {self.key} IS NULL",
+                f"SELECT :run_id, :chunk, {self._in_place_of_a_key}, :now FROM {self.facts} AS f "
+                f"WHERE {self.set_aside}",
                 "once", writes=True,
             ),
         )  # fmt: skip
@@ -316,6 +323,18 @@ class RunSql(FactSql):
             f"ON l.{quoted(log.fact_id)} = b.fact_id "
             f"WHERE b.supersedes IS NULL OR l.{quoted(log.attestation_id)} > b.supersedes LIMIT 1"
         )
+
+    @property
+    def _in_place_of_a_key(self) -> str:
+        """What a reject says of a fact that is set aside: fact_id, reason, detail. A long key is not read for that."""
+        if not self.odd_keys:
+            return "'NULL', :no_key, :no_key_detail"
+        said = (
+            ("'NULL'", f"'(a key of ' || octet_length({self.key}) || ' bytes)'"),
+            (":no_key", ":too_long"),
+            (":no_key_detail", f"'key: ' || octet_length({self.key}) || ' bytes, at most ' || :longest_value"),
+        )
+        return ", ".join(f"CASE typeof({self.key}) WHEN 'null' THEN {no_key} ELSE {long} END" for no_key, long in said)
 
     def _insert_metadata(self) -> str:
         m = self.b.metadata

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tasks.engine.binding import Binding
-from tasks.engine.derivation import ATTESTED, WHITESPACE
+from tasks.engine.derivation import ATTESTED
+from tasks.stores.sqlite_bounds_sql import Reading, shows, value, value_bytes, value_kind
 
 Scale = Literal["once", "chunk", "batch"]
 STAGING = "backfill_batch"
@@ -114,6 +115,9 @@ class FactSql:
         self.facts = quoted(binding.facts.table)
         self.key = f"f.{quoted(binding.facts.key)}"
         self.odd_keys = not binding.facts.key_is_rowid
+        long = f"(typeof({self.key}) <> 'integer' AND octet_length({self.key}) > :longest_value)"
+        self.set_aside = f"(typeof({self.key}) = 'null' OR {long})" if self.odd_keys else f"{self.key} IS NULL"
+        self.not_set_aside = f" AND NOT {long}" if self.odd_keys else ""
         self.metadata = quoted(binding.metadata.table)
         self.after = key_value("after", odd_keys=self.odd_keys)
         self.through = key_value("through", odd_keys=self.odd_keys)
@@ -121,49 +125,49 @@ class FactSql:
     def _fact_column(self, name: str | None) -> str:
         return f"f.{quoted(name)}" if name else "NULL"
 
-    @property
-    def source_lookup(self) -> str:
-        """The URL of the fact's source row, as a scalar; NULL where there is none."""
+    def _of_source(self, reading: Reading) -> str:
+        """What is asked of the URL in the fact's source row, as a scalar; NULL where there is none."""
         source, source_id = self.b.source, self.b.facts.source_id
         if source is None or source_id is None:
             return "NULL"
-        return (
-            f"(SELECT s.{quoted(source.source_url)} FROM {quoted(source.table)} AS s "
-            f"WHERE s.{quoted(source.key)} = f.{quoted(source_id)})"
-        )
+        asked = reading(f"s.{quoted(source.source_url)}", "longest_source")
+        return f"(SELECT {asked} FROM {quoted(source.table)} AS s WHERE s.{quoted(source.key)} = f.{quoted(source_id)})"
 
-    @property
-    def _cheap_source_lookup(self) -> tuple[str, str]:
+    def _of_source_cheaply(self, reading: Reading) -> tuple[str, str]:
         """The same, and what must be joined for it: a subquery opens its table anew for every fact, a join once.
 
         Joined only where that cannot double a fact.
         """
         source, source_id = self.b.source, self.b.facts.source_id
         if source is None or source_id is None or not source.key_is_rowid:
-            return self.source_lookup, ""
+            return self._of_source(reading), ""
         join = f" LEFT JOIN {quoted(source.table)} AS s ON s.{quoted(source.key)} = f.{quoted(source_id)}"
-        return f"s.{quoted(source.source_url)}", join
+        return reading(f"s.{quoted(source.source_url)}", "longest_source"), join
 
     @property
     def derivable(self) -> str:
-        """True if there is a source, right or wrong: one of the two is there and no blank text."""
-        blank = "char(" + ", ".join(str(ord(c)) for c in WHITESPACE) + ")"
-        tests = [f"coalesce(trim({part}, {blank}), '') <> '' OR typeof({part}) = 'blob'" for part in self._sources]
+        """1 if there is a source, right or wrong: one of the two is there and no blank text. Never NULL."""
+        own = self.b.facts.source_url
+        tests = [shows(self._fact_column(own))] if own else []
+        linked = self._of_source(lambda column, _: shows(column))
+        tests += [f"coalesce({linked}, 0)"] if linked != "NULL" else []
         return f"({' OR '.join(tests)})" if tests else "0"
 
-    @property
-    def _sources(self) -> list[str]:
-        """Where a source can come from, the first before the second, as far as this store has them."""
-        return [part for part in (self._fact_column(self.b.facts.source_url), self.source_lookup) if part != "NULL"]
+    def _fact_values(self, *readings: Reading) -> list[str]:
+        """The values of derivation.Fact but for the first and the last, each read in all these ways."""
+        f = self.b.facts
+        own, created_at, confidence = map(self._fact_column, (f.source_url, f.created_at, f.confidence))
+        return [
+            *(reading(own, "longest_source") for reading in readings),
+            *(self._of_source(reading) for reading in readings),
+            *(reading(created_at, "longest_value") for reading in readings),
+            *(reading(confidence, "longest_value") for reading in readings),
+        ]
 
     @property
-    def fact_values(self) -> list[str]:
-        """The values of derivation.Fact, but for the last."""
-        f = self.b.facts
-        return [
-            self.key, self._fact_column(f.source_url), self.source_lookup,
-            self._fact_column(f.created_at), self._fact_column(f.confidence),
-        ]  # fmt: skip
+    def fact_columns(self) -> str:
+        """The columns of derivation.Fact; a text among them may be none."""
+        return ", ".join([self.key, *self._fact_values(value), self._standing])
 
     @property
     def _has_metadata(self) -> str:
@@ -182,7 +186,12 @@ class FactSql:
     @property
     def fact_columns_raw(self) -> str:
         """The columns of derivation.Fact in a form that no text can break. Read from facts that are `_witnessed`."""
-        return ", ".join([*map(raw_value, self.fact_values), self._standing])
+        return f"{self.fact_values_raw}, {self._standing}"
+
+    @property
+    def fact_values_raw(self) -> str:
+        """The same without the last."""
+        return ", ".join([raw_value(self.key), *self._fact_values(value_kind, value_bytes)])
 
     @property
     def joined(self) -> str:
@@ -204,9 +213,12 @@ class FactSql:
         )
 
     def _is_of_fact(self, column: str) -> str:
-        """True if a column of the sidecar holds the id of the fact. Other kinds of keys have none."""
-        typed = f" AND typeof({self.key}) IN ('integer', 'text')" if self.odd_keys else ""
-        return f"{column} = CAST({self.key} AS TEXT){typed}"
+        """True if a column of the sidecar holds the id of the fact. Other kinds of keys, and long ones, have none."""
+        key = f"CAST({self.key} AS TEXT)"
+        if self.odd_keys:
+            usable = f"typeof({self.key}) IN ('integer', 'text'){self.not_set_aside}"
+            key = f"CASE WHEN {usable} THEN {key} END"
+        return f"{column} = {key}"
 
     @property
     def residual(self) -> str:

@@ -61,8 +61,8 @@ WRONG: dict[str, Any] = {
     "a date alone": lambda p: {"created_at": "2026-11-22"},
     "other digits": lambda p: {"created_at": "２026-11-22T00:00:00.000Z"},
     "no time": lambda p: {"created_at": None},
-    "text for a number": lambda p: {"null_keys": "0"},
-    "a float for a number": lambda p: {"null_keys": 0.0},
+    "text for a number": lambda p: {"set_aside": "0"},
+    "a float for a number": lambda p: {"set_aside": 0.0},
     "true for a number": lambda p: {"unchanged_outside": True},
     "less than nothing": lambda p: {"unchanged_outside": -1},
     "65 bits": lambda p: {"unchanged_outside": 2**64},
@@ -109,9 +109,9 @@ def test_a_file_that_is_no_plan_is_replaced_with_a_word(
     planned: Any, run: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     made, config, where, plan = planned
-    where.plan.write_text(json.dumps(forged(plan, null_keys="0")), encoding="utf-8")
+    where.plan.write_text(json.dumps(forged(plan, set_aside="0")), encoding="utf-8")
     report = run(config)
-    assert "plan.json: no plan that could be followed (null_keys: " in caplog.text
+    assert "plan.json: no plan that could be followed (set_aside: " in caplog.text
     assert report["rows"]["inserted"] == 25
     assert {row["extracted_at"][:4] for row in made.metadata().values()} == {now_text()[:4]}
 

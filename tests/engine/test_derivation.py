@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
-import apsw
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -19,17 +17,17 @@ from tasks.engine.derivation import (
     NOT_UTF8,
     REASONS,
     SOURCE_NOT_TEXT,
-    WHITESPACE,
+    TOO_LONG,
     Derivation,
     Fact,
     NotUtf8,
     Record,
     Reject,
     Rules,
+    TooLong,
     Value,
     derive,
     derive_batch,
-    is_blank,
     now_iso,
     parse_created_at,
     stays_unchanged,
@@ -109,7 +107,11 @@ def test_any_other_key_is_rejected_under_a_readable_name(key: Value, fact_id: st
         (None, None, None),
         (None, "", None),
         ("\u2028", "\xa0", None),
-        ("\x00", "source", "\x00"),
+        ("\x00", "source", "source"),
+        ("\x00x", "source", "\x00x"),
+        ("\u200b", "source", "source"),
+        ("\ufeff\u2060", "\u3164", None),
+        ("\u200b出典\ufe0f", "source", "\u200b出典\ufe0f"),
         ("own", b"\xff", "own"),
         ("own", BROKEN, "own"),
     ],
@@ -123,16 +125,6 @@ def test_the_source_is_the_first_that_is_not_blank_verbatim(
 @pytest.mark.parametrize(("own_url", "source_url"), [(b"x", "s"), (0, "s"), (1.5, "s"), (None, b""), (" ", 7)])
 def test_a_source_that_is_not_text_is_rejected(own_url: Value, source_url: Value) -> None:
     assert reject_of(own_url=own_url, source_url=source_url).reason == SOURCE_NOT_TEXT
-
-
-def test_whitespace_is_exactly_what_strip_removes() -> None:
-    assert sorted(WHITESPACE) == [c for c in map(chr, range(sys.maxunicode + 1)) if not c.strip()]
-
-
-@given(st.text(st.sampled_from(WHITESPACE + "x\x00\u200b")))
-def test_blank_means_the_same_to_strip_and_to_sql(text: str) -> None:
-    [(of_sql,)] = apsw.Connection(":memory:").execute("SELECT trim(?, ?) = ''", (text, WHITESPACE))
-    assert is_blank(text) == (text.strip() == "") == bool(of_sql)
 
 
 # --- extracted_at ----------------------------------------------------------------------------------
@@ -338,13 +330,33 @@ def test_text_that_is_not_utf8_is_rejected_wherever_the_record_comes_from(change
     assert reject_of(**changes).reason == NOT_UTF8
 
 
+@pytest.mark.parametrize(
+    ("changes", "detail"),
+    [
+        ({"own_url": TooLong(65_537)}, "source: 65537 bytes, at most 65536"),
+        ({"own_url": " ", "source_url": TooLong(70_000)}, "source: 70000 bytes, at most 65536"),
+        ({"created_at": TooLong(1_025)}, "created_at: 1025 bytes, at most 1024"),
+        ({"confidence": TooLong(2**31)}, "confidence: 2147483648 bytes, at most 1024"),
+        ({"created_at": TooLong(1_025), "key": None}, "created_at: 1025 bytes, at most 1024"),
+    ],
+)
+def test_a_value_that_is_too_long_is_rejected_by_its_length_alone(changes: dict[str, Any], detail: str) -> None:
+    reject = reject_of(**changes)
+    assert (reject.reason, reject.detail) == (TOO_LONG, detail)
+
+
+def test_a_source_that_is_not_used_may_be_too_long() -> None:
+    assert record_of(own_url="own", source_url=TooLong(70_000)).source_doc == "own"
+
+
 def test_a_key_that_is_not_utf8_stays_readable() -> None:
     assert reject_of(key=BROKEN) == Reject("caf\\xe9", NOT_UTF8, "key: b'caf\\xe9'")
 
 
 def test_the_first_reason_in_order_is_given() -> None:
-    fact = PLAIN._replace(key=None, own_url=b"", created_at="soon", confidence=2)
+    fact = PLAIN._replace(key=None, own_url=b"", created_at=TooLong(2000), confidence=2)
     mends: list[tuple[str, dict[str, Any]]] = [
+        (TOO_LONG, {"created_at": "soon"}),
         (KEY_NOT_TEXT_OR_INTEGER, {"key": BROKEN}),
         (NOT_UTF8, {"key": 1}),
         (SOURCE_NOT_TEXT, {"own_url": None}),
@@ -392,6 +404,8 @@ anything = (
     | st.text(max_size=8)
     | st.binary(max_size=3)
     | st.builds(NotUtf8, st.sampled_from([b"\xff", b"caf\xe9"]))
+    | st.builds(TooLong, st.just(70_000))
+    | st.text("\u200b\x00\ufe0fx", max_size=3)
     | st.sampled_from([b"\xff", "", " ", "\u3000", 0, 0.0, -0.0, 1, 1.0])
 )
 changes = st.fixed_dictionaries(

@@ -163,7 +163,7 @@ def test_facts_without_a_key_go_with_the_first_chunk(store: Any, plan: Any, kind
     made.add_facts([{"id": None}, *({"id": key} for key in range(12)), {"id": None}])
     planned = plan(made)
     assert [(c.after, c.residual) for c in planned.chunks] == [(None, 12), (planned.chunks[0].through, 2)]
-    assert (planned.null_keys, planned.residual) == (2, 14)
+    assert (planned.set_aside, planned.residual) == (2, 14)
 
 
 def test_a_store_with_nothing_but_facts_without_a_key_has_one_chunk(store: Any, plan: Any) -> None:

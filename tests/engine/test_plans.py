@@ -46,7 +46,7 @@ def some_plan(*chunks: PlannedChunk) -> Plan:
         "chunks": chunks,
         "planning_seconds": 0.5,
     }
-    given |= {"created_at": CREATED_AT, "unchanged_outside": 0, "null_keys": 0}
+    given |= {"created_at": CREATED_AT, "unchanged_outside": 0, "set_aside": 0}
     return Plan(**{f.name: given.get(f.name, "a" * 64) for f in fields(Plan)})
 
 
@@ -127,7 +127,7 @@ def test_a_torn_or_foreign_file_counts_as_no_plan_and_is_replaced(made: Any, con
         lambda c: c.update(max_rows=7),
         lambda c: c.update(created_at="2030-01-01T00:00:00.000Z"),
         lambda c: c.update(plan_id="0" * 64),
-        lambda c: c.pop("null_keys"),
+        lambda c: c.pop("set_aside"),
         lambda c: c.update(chunks={"a": 1}),
         lambda c: c.update(chunks=[7]),
     ],

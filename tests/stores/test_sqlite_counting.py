@@ -146,7 +146,7 @@ def test_a_fact_is_tallied_once_however_many_sources_equal_its_reference(store: 
         made.add_source(key, f"https://{key}.test/")
     made.add_facts({"id": key, "source_id": "a", "created_at": "2026-05-11 12:36:49"} for key in range(1, 11))
     with open_session(settings(made), write=False) as opened:
-        batch = opened.tally_batch(after=None, through=10, limit=100, with_null_keys=False)
+        batch = opened.tally_batch(after=None, through=10, limit=100, with_set_aside=False)
     assert (batch.facts, batch.eligible, batch.plain) == ([], 10, PlainCounts(inserted=10))
 
 

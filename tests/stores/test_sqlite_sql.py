@@ -17,7 +17,6 @@ from typing import Any
 import apsw
 import pytest
 
-from tasks.engine.derivation import WHITESPACE
 from tasks.stores.sqlite import open_session
 from tasks.stores.sqlite_run_sql import build_statements
 from tasks.stores.sqlite_sql import CATALOGUE_STATEMENTS, Statement, quoted, setup_statements
@@ -104,16 +103,3 @@ def test_a_quoted_identifier_is_read_back_as_the_very_name(name: str) -> None:
     connection.execute(f"CREATE TABLE {quoted(name)} ({quoted(name)})")
     assert connection.execute("SELECT name FROM sqlite_schema").get == name
     assert connection.execute("SELECT name FROM pragma_table_info(?)", (name,)).get == name
-
-
-def test_sql_and_python_agree_on_what_is_blank(store: Any, settings: Any) -> None:
-    made = store()
-    blanks = [*WHITESPACE, WHITESPACE, ""]
-    made.add_facts({"id": 2 * n, "source_url": blank} for n, blank in enumerate(blanks))
-    made.add_facts({"id": 2 * n + 1, "source_url": f"{blank}x{blank}"} for n, blank in enumerate(blanks))
-    for fact_id in range(2 * len(blanks)):
-        made.add_metadata(str(fact_id))
-    with open_session(settings(made), write=False) as session:
-        assert session.count_residual() == len(blanks)
-        found = [session.residual_key(after=None, skip=n) for n in range(len(blanks))]
-        assert found == [2 * n + 1 for n in range(len(blanks))]

@@ -59,7 +59,7 @@ def test_staged_and_odd_facts_together_are_those_that_are_read(store: Any, setti
     plain = odd = 0
     with open_session(settings(made), write=True) as session:
         last = keys[-1] if "INTEGER" in key else "~"
-        asked: dict[str, Any] = {"after": None, "through": last, "limit": limit, "with_null_keys": False}
+        asked: dict[str, Any] = {"after": None, "through": last, "limit": limit, "with_set_aside": False}
         exhausted = False
         while not exhausted:
             staged = session.stage_batch(**asked, rules=RULES)
@@ -85,7 +85,7 @@ def test_a_batch_with_text_that_is_not_utf_8_is_read_and_not_staged(store: Any, 
     made.add_facts({"id": f"k{n}", "source_url": "https://a.test/"} for n in range(9))
     made.execute(f"UPDATE am_entity_facts SET {broken} = CAST(x'68ff' AS TEXT) WHERE id = 'k4'")
     with open_session(settings(made), write=True) as session:
-        batch = session.stage_batch(after=None, through="~", limit=100, with_null_keys=False, rules=RULES)
+        batch = session.stage_batch(after=None, through="~", limit=100, with_set_aside=False, rules=RULES)
         assert len(batch.facts) == 9
         assert not staged_in(session)
 
@@ -97,7 +97,7 @@ def test_a_fact_that_is_neither_counted_nor_found_odd_is_not_lost(store: Any, se
     with open_session(settings(made), write=batch == "stage_batch") as session:
         session._sql["read_odd_facts_first"] += " LIMIT 3"
         rules = {"rules": RULES} if batch == "stage_batch" else {}
-        found = getattr(session, batch)(after=None, through=8, limit=100, with_null_keys=False, **rules)
+        found = getattr(session, batch)(after=None, through=8, limit=100, with_set_aside=False, **rules)
         assert len(found.facts) == 8
 
 
@@ -107,10 +107,11 @@ def test_long_texts_are_read_and_not_put_together(store: Any, settings: Any, lon
     """SQLite makes no text beyond a limit, 10^9 bytes unless it is lowered."""
     made = store(lambda schema: schema.change_column("am_entity_facts", "id", "id TEXT PRIMARY KEY"))
     made.add_facts({"id": f"k{n}", "source_url": "https://a.test/", long: f"k{n:03}" + "x" * 9000} for n in range(20))
-    with open_session(settings(made), write=batch == "stage_batch") as session:
+    config = settings(made, derivation={"longest_value_bytes": 10_000})
+    with open_session(config, write=batch == "stage_batch") as session:
         session._connection.limit(apsw.SQLITE_LIMIT_LENGTH, 50_000)
         rules = {"rules": RULES} if batch == "stage_batch" else {}
-        found = getattr(session, batch)(after=None, through="~", limit=100, with_null_keys=False, **rules)
+        found = getattr(session, batch)(after=None, through="~", limit=100, with_set_aside=False, **rules)
         assert len(found.facts) == 20
         assert found.exhausted
 
