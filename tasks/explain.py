@@ -2,45 +2,67 @@
 
     from tasks.explain import attach
 
-    return attach({"results": [{"fact_id": "17", "value": 42}]})
+    return attach({"results": [{"fact_id": "17", "value": 42}]}, connection=connection)
 
-Both functions only read: the database is opened so that nothing can be written. They ask it once, however many facts
-there are. If it is missing, or its tables are, nothing is known, and that is no error.
+`connection` is the application's own connection to the database, a `sqlite3.Connection` or an `apsw.Connection`: one
+query runs on it, and nothing else is done to it. Always hand it over where the process has the database open: a second
+SQLite library in one process takes away the locks of the first, and with them what it is about to commit.
+Source: https://sqlite.org/howtocorrupt.html, 2.2 and 2.2.1.
+
+Without it, a process of its own is started for the question, which takes some tenths of a second; this process opens no
+file of the database. If the database is missing, nothing is known, and that is no error. If it is not what the job file
+says, nothing is known either, and the log says once what is missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tasks.engine.errors import DriftError
-from tasks.engine.explaining import envelope, ids_in_order, lookup_facts
+from tasks.engine.explaining import envelope, envelope_fact, ids_in_order
 from tasks.engine.settings import Settings, load_settings
-from tasks.stores.sqlite_attestations import open_attestations
+from tasks.stores.lookup_process import look_up_apart
+from tasks.stores.sqlite_lookup import look_up
 
 __all__ = ["attach", "lookup"]
 
+logger = logging.getLogger(__name__)
+
 _JOB = Path("config/backfill.yaml")
+_told: set[str] = set()
 
 
 def lookup(
-    fact_ids: Iterable[str], *, database: str | Path | None = None, job: str | Path = _JOB
+    fact_ids: Iterable[str],
+    *,
+    connection: Any = None,
+    database: str | Path | None = None,
+    job: str | Path = _JOB,
 ) -> list[dict[str, Any]]:
     """What is known of these facts: those that are known, in the order asked for, without duplicates.
 
-    `database` goes before the one that the job file names; without a job file, the canonical names are taken. Gives
-    an empty list if the database, the metadata or the log is missing. Never writes. Raises JobFileError if the job
-    file is there but wrong, DatabaseError if the database is there but cannot be read.
+    Asks `connection`, within whatever transaction is open on it; it is never closed, committed or set to anything, and
+    what its own library raises (a lock, a wrong thread) is raised as it is. The job file gives the names of tables and
+    columns; where there is none, they are the canonical ones.
+
+    Without `connection`, a process of its own reads `database`, or the one that the job file names, and raises
+    DatabaseError where it is there but cannot be read. Gives an empty list if the database is missing, and, with a
+    warning in the log, if its tables are not what the job file says. Never writes. Raises JobFileError if the job file
+    is there but wrong.
     """
     wanted = ids_in_order(fact_ids)
-    settings = _settings(database, Path(job))
-    if not wanted or settings is None or not settings.database_path.is_file():
+    settings = _settings(database, Path(job), connection)
+    if not wanted or settings is None:
         return []
     try:
-        with open_attestations(settings) as reader:
-            return lookup_facts(reader, wanted)
-    except DriftError:
+        if connection is None:
+            return look_up_apart(settings, wanted) if settings.database_path.is_file() else []
+        return _known(look_up(connection, settings, wanted), wanted)
+    except DriftError as error:
+        _tell_once(str(error))
         return []
 
 
@@ -48,6 +70,7 @@ def attach(
     payload: Mapping[str, Any],
     fact_ids: Iterable[str] | None = None,
     *,
+    connection: Any = None,
     database: str | Path | None = None,
     job: str | Path = _JOB,
 ) -> dict[str, Any]:
@@ -57,8 +80,18 @@ def attach(
     of them the payload comes back as it was, without the new member. The argument itself is never changed.
     """
     wanted = _ids_of(payload) if fact_ids is None else fact_ids
-    facts = lookup(wanted, database=database, job=job)
+    facts = lookup(wanted, connection=connection, database=database, job=job)
     return {**payload, "provenance": envelope(facts)} if facts else dict(payload)
+
+
+def _known(found: Mapping[str, Any], fact_ids: Sequence[str]) -> list[dict[str, Any]]:
+    return [envelope_fact(found[fact_id]) for fact_id in fact_ids if fact_id in found]
+
+
+def _tell_once(why: str) -> None:
+    if why not in _told:
+        _told.add(why)
+        logger.warning("no provenance is attached: %s", why)
 
 
 def _ids_of(payload: Mapping[str, Any]) -> Iterator[Any]:
@@ -71,9 +104,11 @@ def _ids_of(payload: Mapping[str, Any]) -> Iterator[Any]:
         yield from (result.get("fact_id") for result in results if isinstance(result, Mapping))
 
 
-def _settings(database: str | Path | None, job: Path) -> Settings | None:
-    """The job file with another database, if one is given; None if there is neither."""
+def _settings(database: str | Path | None, job: Path, connection: Any) -> Settings | None:
+    """The job file with another database, if one is given; None if there is nothing to read from."""
     if job.is_file():
         settings = load_settings(job)
         return settings if database is None else settings.model_copy(update={"database": str(database)})
-    return None if database is None else Settings(database=str(database), state_dir="var/runs")
+    if database is None and connection is None:
+        return None
+    return Settings(database=str(database or "the application's"), state_dir="var/runs")

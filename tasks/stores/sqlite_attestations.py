@@ -156,9 +156,13 @@ class SqliteAttestations:
         return [LogRow._make(decode_pairs(row)) for row in self._run("chain", fact_id=fact_id)]
 
     def provenance(self, fact_ids: Sequence[str]) -> dict[str, Provenance]:
-        rows = self._run("provenance", fact_ids=json.dumps(fact_ids))
-        found = (Provenance._make((*decode_pairs(row[:14]), row[14], *decode_pairs(row[15:]))) for row in rows)
-        return {one.fact_id: one for one in found}
+        return decode_provenance(self._run("provenance", fact_ids=json.dumps(fact_ids)))
+
+
+def decode_provenance(rows: Sequence[Sequence[Any]]) -> dict[str, Provenance]:
+    """The rows of the statement `provenance`, by fact id."""
+    found = (Provenance._make((*decode_pairs(row[:14]), row[14], *decode_pairs(row[15:]))) for row in rows)
+    return {one.fact_id: one for one in found}
 
 
 def decode_pairs(row: Sequence[Any]) -> tuple[Any, ...]:

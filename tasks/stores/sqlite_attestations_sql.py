@@ -161,19 +161,28 @@ class AttestationSql:
             self.of_log(name) if name else "NULL"
             for name in (log.attestation_id, log.signed_at, log.attester, log.signature_hex, log.notes)
         ]
-        of_fact = f"FROM {self.log} AS l WHERE {self.of_log(log.fact_id)}"
-        count = f"(SELECT count(*) {of_fact} = {self.fact_id})"
-        latest = f"(SELECT max({self.of_log(log.signed_at)}) {of_fact} = {self.fact_id})" if log.signed_at else "NULL"
-        values = ", ".join([*map(raw_value, self.fields), count, raw_value(latest)])
         return (
             Statement(
                 "chain",
-                f"SELECT {', '.join(map(raw_value, columns))} {of_fact} = :fact_id "
+                f"SELECT {', '.join(map(raw_value, columns))} {self._of_fact} = :fact_id "
                 f"ORDER BY {self.of_log(log.attestation_id)}", "once",
             ),
-            Statement(
-                "provenance",
-                f"SELECT {values} FROM json_each(:fact_ids) AS ids CROSS JOIN {self.metadata} AS m "
-                f"ON {self.fact_id} = ids.value", "once",
-            ),
+            self.provenance,
+        )  # fmt: skip
+
+    @property
+    def _of_fact(self) -> str:
+        return f"FROM {self.log} AS l WHERE {self.of_log(self.b.log.fact_id)}"
+
+    @property
+    def provenance(self) -> Statement:
+        """What an API attaches, for any number of facts."""
+        signed_at = self.b.log.signed_at
+        count = f"(SELECT count(*) {self._of_fact} = {self.fact_id})"
+        latest = f"(SELECT max({self.of_log(signed_at)}) {self._of_fact} = {self.fact_id})" if signed_at else "NULL"
+        values = ", ".join([*map(raw_value, self.fields), count, raw_value(latest)])
+        return Statement(
+            "provenance",
+            f"SELECT {values} FROM json_each(:fact_ids) AS ids CROSS JOIN {self.metadata} AS m "
+            f"ON {self.fact_id} = ids.value", "once",
         )  # fmt: skip

@@ -267,7 +267,7 @@ def _compile(
     except apsw.SQLError as error:
         mend = "Compare the table with config/schema/sqlite.sql."
         return [Drift(tables.subject(statement), f"{statement.name} does not compile: {error}", "", mend)]
-    problems = _expensive(plan, tables.names) if statement.scale == "batch" else []
+    problems = plan_problems(plan, tables.names) if statement.scale == "batch" else []
     if problems:
         mend = "Add an index on the column that is looked up, with the type of the column it is compared to."
         return [
@@ -296,12 +296,12 @@ _SMALL = (f"temp.{STAGING}", STAGING, "b", "CONSTANT", "(subquery-")
 """What may be scanned: the staged batch, and the rows of a subquery, whose own scans have lines of their own."""
 
 
-def _expensive(plan: tuple[str, ...], names: dict[str, str]) -> list[str]:
-    """What this plan does that grows with the size of the store, in words."""
+def plan_problems(plan: Iterable[str], names: dict[str, str], *, small: tuple[str, ...] = _SMALL) -> list[str]:
+    """What this plan does that grows with the size of the store, in words. `small` may be scanned."""
     found = []
     for line in plan:
         words = line.split()
-        if words[0] == "SCAN" and not words[1].startswith(_SMALL):
+        if words[0] == "SCAN" and not words[1].startswith(small):
             found.append(f"scan {names.get(words[1], words[1])} from end to end")
         elif "AUTOMATIC" in words:
             found.append(f"build an index over {names.get(words[1], words[1])}")

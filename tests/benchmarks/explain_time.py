@@ -35,7 +35,8 @@ def measure(database: str, vkey: str, count: int) -> dict[str, float]:
         explained.append(time.perf_counter() - started)
         assert found is not None and found.finding is None, fact_id
         started = time.perf_counter()
-        known = lookup([fact_id], database=database)
+        with closing(apsw.Connection(database, flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+            known = lookup([fact_id], connection=connection)
         looked_up.append(time.perf_counter() - started)
         assert [fact["fact_id"] for fact in known] == [fact_id]
     explained.sort()
