@@ -62,7 +62,7 @@ def test_a_rehearsal_then_the_run_then_nothing_more_to_do(facts: Any, settings: 
     again = luigi("Report", settings=config, run_id="run-2")
     assert (again.code, again.report("run-2")["rows"]["inserted"]) == (0, 0)
     changed = {table for table, rows in dump(facts.path).items() if rows != after[table]}
-    assert changed <= {"am_backfill_run", "am_backfill_chunk", "am_backfill_reject"}
+    assert changed <= {"am_backfill_run", "am_backfill_chunk", "am_backfill_batch", "am_backfill_reject"}
 
 
 def test_one_chunk_alone_and_then_the_rest_with_two_workers(facts: Any, settings: Any, luigi: Any) -> None:

@@ -33,7 +33,10 @@ KEY = bytes(range(1, 33)).hex()
 # Three chunks of three batches each.
 STEPS = {"chunk_rows": 100, "batch_rows": 40, "cache_mib": 1}
 CREATED_AT = f"{now_text()[:10]}T00:00:00.000Z"
-WRITABLE = {"am_fact_metadata", "am_fact_attestation_log", "am_backfill_run", "am_backfill_chunk", "am_backfill_reject"}
+WRITABLE = {
+    "am_fact_metadata", "am_fact_attestation_log",
+    "am_backfill_run", "am_backfill_chunk", "am_backfill_batch", "am_backfill_reject",
+}  # fmt: skip
 UPDATABLE = {"am_fact_metadata", "am_backfill_run", "am_backfill_chunk"}
 
 

@@ -17,17 +17,21 @@ TABLES = {
     "am_fact_metadata": """fact_id source_doc extracted_at verified_by confidence_lower confidence_upper
         ed25519_sig notes created_at updated_at""",
     "am_fact_attestation_log": "attestation_id fact_id attester signed_at signature_hex notes",
-    "am_backfill_run": "run_id plan_id plan started_at finished_at attester key_id host pid",
+    "am_backfill_run": """run_id plan_id plan kind state stop_reason started_at finished_at attester key_id
+        host pid""",
     "am_backfill_chunk": """run_id chunk plan_id after_key through_key cursor eligible inserted updated
-        unchanged rejected signed placeholder created_at_missing confidence_not_numeric state attempts host
-        pid started_at updated_at finished_at seconds""",
+        unchanged rejected signed placeholder created_at_missing confidence_not_numeric stale state attempts
+        host pid started_at updated_at finished_at seconds last_error""",
+    "am_backfill_batch": """run_id chunk batch after_key through_key eligible inserted updated unchanged
+        rejected signed placeholder first_attestation_id last_attestation_id key_id host pid began_at
+        committed_at reading_seconds deriving_seconds signing_seconds waiting_seconds locked_seconds""",
     "am_backfill_reject": "reject_id run_id chunk fact_id reason detail rejected_at",
     "v_am_fact_attestation_latest": "fact_id latest_signed_at attestation_count",
     "v_am_fact_explainability": """fact_id source_doc extracted_at verified_by confidence_lower
         confidence_upper ed25519_sig latest_signed_at attestation_count""",
 }
 SIDECAR = ("am_fact_metadata", "am_fact_attestation_log", "am_fact_signature", "am_backfill_run",
-           "am_backfill_chunk", "am_backfill_reject")  # fmt: skip
+           "am_backfill_chunk", "am_backfill_batch", "am_backfill_reject")  # fmt: skip
 
 
 @pytest.fixture
@@ -65,13 +69,16 @@ def test_every_index_is_named_after_its_table_so_that_a_renamed_copy_can_stand_b
 def test_every_object_has_a_comment_right_above_it() -> None:
     lines = SCHEMA.splitlines()
     creates = [number for number, line in enumerate(lines) if line.startswith("CREATE")]
-    assert len(creates) == 21
+    assert len(creates) == 22
     assert all(lines[number - 1].startswith("-- ") for number in creates)
 
 
 def test_no_literal_holds_an_identifier() -> None:
     code = "\n".join(line for line in SCHEMA.splitlines() if not line.startswith("--"))
-    assert set(re.findall(r"'([^']*)'", code)) == {"%Y-%m-%dT%H:%M:%fZ", "now", "running", "done"}
+    assert set(re.findall(r"'([^']*)'", code)) == {
+        "%Y-%m-%dT%H:%M:%fZ", "now", "running", "done", "planned", "paused", "stopped", "undone",
+        "backfill", "sign", "undo",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("table", SIDECAR)
@@ -94,6 +101,14 @@ CHUNK: dict[str, Any] = {
     "rejected": 1, "signed": 5, "placeholder": 2, "state": "running", "host": "h", "pid": 1,
     "started_at": "t", "updated_at": "t",
 }  # fmt: skip
+RUN: dict[str, Any] = {
+    "run_id": "r", "plan_id": "p", "plan": "{}", "started_at": "t", "attester": "a", "host": "h", "pid": 1,
+}  # fmt: skip
+BATCH: dict[str, Any] = {
+    "run_id": "r", "chunk": 1, "batch": 1, "eligible": 10, "inserted": 4, "updated": 3, "unchanged": 2, "rejected": 1,
+    "signed": 5, "placeholder": 2, "key_id": "k", "host": "h", "pid": 1, "began_at": "t", "committed_at": "t",
+    **{f"{name}_seconds": 0.0 for name in ("reading", "deriving", "signing", "waiting", "locked")},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -107,6 +122,10 @@ CHUNK: dict[str, Any] = {
         ("am_fact_attestation_log", LOG | {"signature_hex": "f" * 256}),
         ("am_backfill_chunk", CHUNK),
         ("am_backfill_chunk", CHUNK | {"state": "done"}),
+        ("am_backfill_run", RUN),
+        ("am_backfill_run", RUN | {"kind": "sign", "state": "done"}),
+        ("am_backfill_batch", BATCH),
+        ("am_backfill_batch", BATCH | {"signed": 0, "placeholder": 7, "key_id": None}),
     ],
 )
 def test_a_sound_row_is_taken(connection: apsw.Connection, table: str, row: dict[str, Any]) -> None:
@@ -131,6 +150,12 @@ def test_a_sound_row_is_taken(connection: apsw.Connection, table: str, row: dict
         ("am_backfill_chunk", CHUNK | {"signed": 6}),
         ("am_backfill_chunk", CHUNK | {"placeholder": 1}),
         ("am_backfill_chunk", CHUNK | {"state": "failed"}),
+        ("am_backfill_run", RUN | {"kind": "other"}),
+        ("am_backfill_run", RUN | {"state": "failed"}),
+        ("am_backfill_batch", BATCH | {"eligible": 11}),
+        ("am_backfill_batch", BATCH | {"placeholder": 1}),
+        ("am_backfill_batch", BATCH | {"key_id": None}),
+        ("am_backfill_batch", BATCH | {"signed": 0, "placeholder": 7}),
     ],
 )
 def test_an_unsound_row_is_kept_out(connection: apsw.Connection, table: str, row: dict[str, Any]) -> None:
@@ -139,7 +164,7 @@ def test_an_unsound_row_is_kept_out(connection: apsw.Connection, table: str, row
 
 
 def test_a_fact_has_one_metadata_row_and_a_chunk_one_ledger_row(connection: apsw.Connection) -> None:
-    for table, row in (("am_fact_metadata", METADATA), ("am_backfill_chunk", CHUNK)):
+    for table, row in (("am_fact_metadata", METADATA), ("am_backfill_chunk", CHUNK), ("am_backfill_batch", BATCH)):
         insert(connection, table, row)
         with pytest.raises(apsw.ConstraintError):
             insert(connection, table, row)

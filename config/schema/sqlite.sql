@@ -134,11 +134,15 @@ SELECT m.fact_id,
 -- ---------------------------------------------------------------------------------------------
 
 -- One row per live run. plan is the frozen plan as JSON, so that a lost state directory can be written
--- again. key_id is NULL where the run had no signing key.
+-- again. key_id is the key that the run began with, NULL where it had none; which key signed what is in
+-- the batches. stop_reason is told when the run ends.
 CREATE TABLE am_backfill_run (
     run_id       TEXT PRIMARY KEY,
     plan_id      TEXT NOT NULL,
     plan         TEXT NOT NULL,
+    kind         TEXT NOT NULL DEFAULT 'backfill' CHECK (kind IN ('backfill', 'sign', 'undo')),
+    state        TEXT NOT NULL DEFAULT 'running' CHECK (state IN ('planned', 'running', 'paused', 'done', 'stopped', 'undone')),
+    stop_reason  TEXT,
     started_at   TEXT NOT NULL,
     finished_at  TEXT,
     attester     TEXT NOT NULL,
@@ -149,7 +153,9 @@ CREATE TABLE am_backfill_run (
 
 -- One row per chunk: the truth about how far it is. after_key, through_key and cursor have no declared
 -- type, so that a key keeps its storage class. Both sums are checked: every eligible fact has one
--- outcome, and every row written is either signed or holds a placeholder.
+-- outcome, and every row written is either signed or holds a placeholder. stale counts facts that are
+-- no longer what was attested. last_error is what the last failed attempt said; it stays when a later
+-- one succeeds.
 CREATE TABLE am_backfill_chunk (
     run_id                  TEXT NOT NULL,
     chunk                   INTEGER NOT NULL,
@@ -166,6 +172,7 @@ CREATE TABLE am_backfill_chunk (
     placeholder             INTEGER NOT NULL DEFAULT 0,
     created_at_missing      INTEGER NOT NULL DEFAULT 0,
     confidence_not_numeric  INTEGER NOT NULL DEFAULT 0,
+    stale                   INTEGER NOT NULL DEFAULT 0,
     state                   TEXT NOT NULL CHECK (state IN ('running', 'done')),
     attempts                INTEGER NOT NULL DEFAULT 0,
     host                    TEXT NOT NULL,
@@ -174,9 +181,46 @@ CREATE TABLE am_backfill_chunk (
     updated_at              TEXT NOT NULL,
     finished_at             TEXT,
     seconds                 REAL NOT NULL DEFAULT 0,
+    last_error              TEXT,
     PRIMARY KEY (run_id, chunk),
     CHECK (eligible = inserted + updated + unchanged + rejected),
     CHECK (inserted + updated = signed + placeholder)
+);
+
+-- One row per transaction of a chunk, committed with the rows that it counts: the counts of a chunk are
+-- the sums over its batches. The log rows of a batch follow each other, first to last; NULL where it
+-- wrote none. key_id is the key that signed them. began_at is when its reading began, committed_at the
+-- time just before the commit. waiting_seconds is the wait for the write lock, locked_seconds the time
+-- from then until just before the commit: how long the commit itself took is not known inside it.
+CREATE TABLE am_backfill_batch (
+    run_id                TEXT NOT NULL,
+    chunk                 INTEGER NOT NULL,
+    batch                 INTEGER NOT NULL,
+    after_key,
+    through_key,
+    eligible              INTEGER NOT NULL,
+    inserted              INTEGER NOT NULL,
+    updated               INTEGER NOT NULL,
+    unchanged             INTEGER NOT NULL,
+    rejected              INTEGER NOT NULL,
+    signed                INTEGER NOT NULL,
+    placeholder           INTEGER NOT NULL,
+    first_attestation_id  INTEGER,
+    last_attestation_id   INTEGER,
+    key_id                TEXT,
+    host                  TEXT NOT NULL,
+    pid                   INTEGER NOT NULL,
+    began_at              TEXT NOT NULL,
+    committed_at          TEXT NOT NULL,
+    reading_seconds       REAL NOT NULL,
+    deriving_seconds      REAL NOT NULL,
+    signing_seconds       REAL NOT NULL,
+    waiting_seconds       REAL NOT NULL,
+    locked_seconds        REAL NOT NULL,
+    PRIMARY KEY (run_id, chunk, batch),
+    CHECK (eligible = inserted + updated + unchanged + rejected),
+    CHECK (inserted + updated = signed + placeholder),
+    CHECK ((signed > 0) = (key_id IS NOT NULL))
 );
 
 -- One row per fact that could not be attested honestly, with the reason.

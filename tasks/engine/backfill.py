@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from tasks.attestation.batch_hashing import hash_each, split_hashes
 from tasks.attestation.payload import encoder
@@ -56,6 +56,7 @@ from tasks.engine.settings import Settings
 from tasks.stores.base import (
     Attested,
     BatchRead,
+    BatchTimes,
     BatchWrite,
     Counts,
     LedgerRow,
@@ -124,7 +125,12 @@ WriteBatch = Callable[[LedgerRow, float], bool]
 
 def work_through(session: Session, run: ChunkRun, write_next_batch: WriteBatch) -> None:
     """Steps 1 to 4, whatever a batch is. What `write_next_batch` commits must advance the ledger with it."""
-    row = _run_batches(session, run, _claim(session, run), write_next_batch)
+    claimed = _claim(session, run)
+    try:
+        row = _run_batches(session, run, claimed, write_next_batch)
+    except ProvenanceError as error:
+        session.note_failure(run_id=run.plan.run_id, chunk=run.chunk.chunk, error=str(error), now=run.now())
+        raise
     points.reach("after the last commit, before the marker")
     marker = {**live_marker(run.plan, row, run.key_id), "mode": run.paths.mode}
     markers.write_durably(run.paths.marker(run.chunk.chunk), markers.to_text(marker), root=run.paths.state_dir)
@@ -133,9 +139,11 @@ def work_through(session: Session, run: ChunkRun, write_next_batch: WriteBatch) 
 def _write_next_batch(session: Session, preparation: _Preparation, row: LedgerRow, mark: float) -> bool:
     """Steps 2 and 3 for one batch of residual facts."""
     run, size = preparation.run, preparation.size
+    stopwatch = Stopwatch(run.now)
     read = session.read_batch if run.signer or size.is_narrow else partial(session.stage_batch, rules=preparation.rules)
     batch = read(after=row.cursor, through=run.chunk.through, limit=size.limit, with_set_aside=run.plan.set_aside > 0)
-    write = preparation.prepare(row, batch, mark)
+    stopwatch.lap("reading")
+    write = preparation.prepare(row, batch, mark, stopwatch)
     try:
         log_rows = session.write_batch(write)
     except RowRefusedError as refusal:
@@ -144,7 +152,8 @@ def _write_next_batch(session: Session, preparation: _Preparation, row: LedgerRo
             return _write_next_batch(session, preparation, row, mark)
         [(record, *_)] = write.in_order
         batch = _turned_away(batch, [refused_fact(record.fact_id, refusal.words)])
-        write = preparation.prepare(row, batch, mark)
+        stopwatch.skip()
+        write = preparation.prepare(row, batch, mark, stopwatch)
         log_rows = session.write_batch(write)
         size.found()
     if log_rows is not None:
@@ -189,6 +198,27 @@ def _turned_away(batch: BatchRead, rejects: Sequence[Reject]) -> BatchRead:
     fact_ids = {reject.fact_id for reject in rejects}
     facts = [fact for fact in batch.facts if not (isinstance(fact[0], (int, str)) and str(fact[0]) in fact_ids)]
     return replace(batch, facts=facts, rejects=[*batch.rejects, *rejects])
+
+
+class Stopwatch:
+    """Where the time of one batch goes, before it is written."""
+
+    def __init__(self, now: Callable[[], str]) -> None:
+        self._began_at, self._since = now(), time.monotonic()
+        self._seconds = dict.fromkeys(("reading", "deriving", "signing"), 0.0)
+
+    def lap(self, name: Literal["reading", "deriving", "signing"]) -> None:
+        """What passed since the last lap went to `name`."""
+        now = time.monotonic()
+        self._seconds[name] += now - self._since
+        self._since = now
+
+    def skip(self) -> None:
+        """What passed since the last lap went to a write that came to nothing."""
+        self._since = time.monotonic()
+
+    def times(self) -> BatchTimes:
+        return BatchTimes(began_at=self._began_at, **self._seconds)
 
 
 def _claim(session: Session, run: ChunkRun) -> LedgerRow:
@@ -325,18 +355,21 @@ class _Preparation:
         refused = session.foresee_refusals(records, signed=self.run.signer is not None)
         return self.derive(_turned_away(batch, refused))[0] if refused else derivation
 
-    def prepare(self, row: LedgerRow, batch: BatchRead, mark: float) -> BatchWrite:
+    def prepare(self, row: LedgerRow, batch: BatchRead, mark: float, stopwatch: Stopwatch) -> BatchWrite:
         """What is to be committed; its seconds count from `mark`."""
         run = self.run
         derivation, superseded = self.derive(batch)
+        stopwatch.lap("deriving")
+        inserts, updates = self._sign(derivation.inserts), self._sign(derivation.updates)
+        stopwatch.lap("signing")
         return BatchWrite(
             run_id=run.plan.run_id,
             plan_id=run.plan.plan_id,
             chunk=run.chunk.chunk,
             attester=run.settings.derivation.attester,
             now=run.now(),
-            inserts=self._sign(derivation.inserts),
-            updates=self._sign(derivation.updates),
+            inserts=inserts,
+            updates=updates,
             plain=batch.plain,
             rejects=derivation.rejects,
             set_aside=batch.set_aside,
@@ -346,6 +379,9 @@ class _Preparation:
             state="done" if batch.exhausted else "running",
             seconds=max(0.0, time.monotonic() - mark),
             superseded=superseded,
+            key_id=run.key_id,
+            times=stopwatch.times(),
+            clock=run.now,
         )
 
 

@@ -69,6 +69,7 @@ class LogBinding:
 class LedgerBinding:
     run: str
     chunk: str
+    batch: str
     reject: str
     tile: str
     checkpoint: str
@@ -119,7 +120,8 @@ class Binding:
     @property
     def writable(self) -> tuple[str, ...]:
         """The only tables that a chunk may ever write to."""
-        return (self.metadata.table, self.log.table, self.ledger.run, self.ledger.chunk, self.ledger.reject)
+        ledger = self.ledger
+        return (self.metadata.table, self.log.table, ledger.run, ledger.chunk, ledger.batch, ledger.reject)
 
 
 @dataclass(frozen=True)

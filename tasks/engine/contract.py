@@ -26,10 +26,11 @@ from tasks.engine.binding import (
 )
 from tasks.engine.catalogue import Catalogue, Table
 from tasks.engine.mends import mend_column, similar_column
-from tasks.engine.settings import FactsTable, MetadataTable, Settings
+from tasks.engine.settings import FactsTable, LedgerTables, MetadataTable, Settings
 
 _OTHER_JOBS_TABLE = "am_fact_signature"  # belongs to another job: never written, so never suggested
 _NO_TABLE = "no such table"
+_OLDER = "is of an older release of this job, and lacks"
 APPLY_SCHEMA = "luigi --module tasks ApplySchema --local-scheduler"
 
 
@@ -47,6 +48,20 @@ class Drift:
         return f"{self.table}: {self.problem}{where}. {self.mend}"
 
 
+@dataclass(frozen=True)
+class LedgerColumn:
+    """A column that a table of the job must have. `declaration` is None where an older table cannot be given it."""
+
+    name: str
+    declaration: str | None
+
+
+LedgerColumns = dict[str, tuple[LedgerColumn, ...]]
+"""The columns of the job's own tables by role: its schema file says which."""
+
+_OF_SEALED_LOG = ("tile", "checkpoint")
+
+
 @dataclass
 class _Findings:
     """What `resolve` collects on its way."""
@@ -60,14 +75,8 @@ class _Findings:
         return f"{key}, {self.settings.where(key)}"
 
 
-def resolve(
-    settings: Settings, catalogue: Catalogue, ledger_columns: dict[str, tuple[str, ...]]
-) -> Binding | list[Drift]:
-    """Resolve the contract. Returns the binding, or all drift (never an empty list).
-
-    `ledger_columns` maps the roles of the job's own tables to the columns they must have: its schema file
-    says which.
-    """
+def resolve(settings: Settings, catalogue: Catalogue, ledger_columns: LedgerColumns) -> Binding | list[Drift]:
+    """Resolve the contract. Returns the binding, or all drift (never an empty list)."""
     found = _Findings(settings, catalogue)
     tables = settings.tables
     _refuse_shared_names(found)
@@ -86,16 +95,21 @@ def resolve(
 
 
 def resolve_sidecar(
-    settings: Settings, catalogue: Catalogue, ledger_columns: dict[str, tuple[str, ...]]
+    settings: Settings, catalogue: Catalogue, ledger_columns: LedgerColumns
 ) -> SidecarBinding | list[Drift]:
-    """Like `resolve`, without the facts and their sources: a copy of the sidecar alone can be audited."""
+    """Like `resolve`, without the facts and their sources: a copy of the sidecar alone can be audited.
+
+    Of the ledger, only the sealed log has to be there, so a copy with an older ledger can be audited too.
+    """
     found = _Findings(settings, catalogue)
     _refuse_shared_names(found)
     metadata, log = _metadata(found, settings.tables.metadata), _log(found)
-    ledger = _ledger(found, ledger_columns)
+    sealed = {role: _ledger_table(found, ledger_columns, role) for role in _OF_SEALED_LOG}
     if found.drift:
         return found.drift
-    assert metadata and log and ledger  # each missing one has left its drift
+    assert metadata and log  # each missing one has left its drift
+    names: dict[str, str] = settings.tables.ledger.model_dump()
+    ledger = LedgerBinding(**names | {role: table.name for role, table in sealed.items() if table})
     return SidecarBinding(metadata, log, ledger, tuple(found.absences))
 
 
@@ -111,17 +125,22 @@ def resolve_attestations(settings: Settings, catalogue: Catalogue) -> Attestatio
     return AttestationBinding(metadata, log, sealed.name if sealed else None)
 
 
-def sidecar_drift(settings: Settings, catalogue: Catalogue, ledger_columns: dict[str, tuple[str, ...]]) -> list[Drift]:
-    """What is wrong with those of the job's own tables that exist; a missing one is no drift here."""
+def sidecar_drift(settings: Settings, catalogue: Catalogue, ledger_columns: LedgerColumns) -> list[Drift]:
+    """What is wrong with those of the job's own tables that exist; what `apply_schema` can add is no drift here."""
     found = _Findings(settings, catalogue)
     _refuse_shared_names(found)
     _metadata(found, settings.tables.metadata)
     _log(found)
     _ledger(found, ledger_columns)
-    return [drift for drift in found.drift if drift.problem != _NO_TABLE]
+    return [drift for drift in found.drift if drift.problem != _NO_TABLE and not drift.problem.startswith(_OLDER)]
 
 
-def sidecar_binding(settings: Settings, catalogue: Catalogue, ledger_columns: dict[str, tuple[str, ...]]) -> Binding:
+def lacking_columns(table: Table, columns: tuple[LedgerColumn, ...]) -> list[LedgerColumn]:
+    """The columns that a table of the job's should have and has not."""
+    return [column for column in columns if table.column(column.name) is None]
+
+
+def sidecar_binding(settings: Settings, catalogue: Catalogue, ledger_columns: LedgerColumns) -> Binding:
     """The job's own tables bound, where `sidecar_drift` found nothing; the facts are a stand-in nobody reads."""
     found = _Findings(settings, catalogue)
     metadata = _metadata(found, settings.tables.metadata)
@@ -229,25 +248,26 @@ def _require_index(found: _Findings, log: LogBinding) -> None:
     found.drift.append(Drift(log.table, problem, found.where(role), mend))
 
 
-def _ledger(found: _Findings, ledger_columns: dict[str, tuple[str, ...]]) -> LedgerBinding | None:
-    names: dict[str, str] = found.settings.tables.ledger.model_dump()
-    bound = {}
-    for role, name in names.items():
-        table = _table(found, f"ledger.{role}", name, mend=f"Create it with: {APPLY_SCHEMA}.")
-        if table is None:
-            continue
-        missing = [column for column in ledger_columns[role] if table.column(column) is None]
-        if missing:
-            found.drift.append(
-                Drift(
-                    table.name,
-                    f"the job's own table lacks {', '.join(missing)}",
-                    found.where(f"tables.ledger.{role}"),
-                    f"Set tables.ledger.{role} to a name that is free, then run: {APPLY_SCHEMA}.",
-                )
-            )
-        bound[role] = table.name
-    return LedgerBinding(**bound) if len(bound) == len(names) else None
+def _ledger(found: _Findings, ledger_columns: LedgerColumns) -> LedgerBinding | None:
+    tables = {role: _ledger_table(found, ledger_columns, role) for role in LedgerTables.model_fields}
+    bound = {role: table.name for role, table in tables.items() if table}
+    return LedgerBinding(**bound) if len(bound) == len(tables) else None
+
+
+def _ledger_table(found: _Findings, ledger_columns: LedgerColumns, role: str) -> Table | None:
+    """One of the job's own tables, with the columns it lacks noted as drift."""
+    name: str = getattr(found.settings.tables.ledger, role)
+    table = _table(found, f"ledger.{role}", name, mend=f"Create it with: {APPLY_SCHEMA}.")
+    lacking = lacking_columns(table, ledger_columns[role]) if table else []
+    if table and lacking:
+        can_be_added = all(column.declaration for column in lacking)
+        problem = _OLDER if can_be_added else "the job's own table lacks"
+        mend = f"Add what it lacks with: {APPLY_SCHEMA}."
+        if not can_be_added:
+            mend = f"Set tables.ledger.{role} to a name that is free, then run: {APPLY_SCHEMA}."
+        problem = f"{problem} {', '.join(column.name for column in lacking)}"
+        found.drift.append(Drift(table.name, problem, found.where(f"tables.ledger.{role}"), mend))
+    return table
 
 
 def _refuse_shared_names(found: _Findings) -> None:

@@ -37,7 +37,7 @@ from tasks.attestation.leaves import NO_DIGEST
 from tasks.attestation.signing import Signer, signature_hex
 from tasks.attestation.states import AttestedRow, Judge
 from tasks.attestation.supersession import Supersession
-from tasks.engine.backfill import ChunkRun, Progress, work_through
+from tasks.engine.backfill import ChunkRun, Progress, Stopwatch, work_through
 from tasks.engine.chunk_runs import patiently, read_marker, require_plan
 from tasks.engine.clock import now_text, utc_now
 from tasks.engine.derivation import Fact, Reject, derive
@@ -143,7 +143,9 @@ def sign_chunk(session: ResigningSession, run: ChunkRun, sealed: SealedDigests) 
 
 def _write_next_batch(session: ResigningSession, run: ChunkRun, bar: _Bar, row: LedgerRow, mark: float) -> bool:
     assert run.signer is not None  # require_signer has seen to it
+    stopwatch = Stopwatch(run.now)
     batch = session.read_pending(after=row.cursor, through=run.chunk.through, limit=run.settings.pacing.batch_rows)
+    stopwatch.lap("reading")
     passed, payloads, refused = list[PendingRow](), list[bytes](), list[Reject]()
     for pending in batch.rows:
         payload_or_refusal = bar.payload(pending)
@@ -152,7 +154,9 @@ def _write_next_batch(session: ResigningSession, run: ChunkRun, bar: _Bar, row: 
         else:
             passed.append(pending)
             payloads.append(payload_or_refusal)
+    stopwatch.lap("deriving")
     signatures = [_signature(row, blob) for row, blob in zip(passed, run.signer.blobs(payloads), strict=True)]
+    stopwatch.lap("signing")
     write = BatchWrite(
         run_id=run.plan.run_id,
         plan_id=run.plan.plan_id,
@@ -168,6 +172,9 @@ def _write_next_batch(session: ResigningSession, run: ChunkRun, bar: _Bar, row: 
         cursor=batch.last,
         state="done" if batch.exhausted else "running",
         seconds=time.monotonic() - mark,
+        key_id=run.key_id,
+        times=stopwatch.times(),
+        clock=run.now,
     )
     return session.write_signatures(write, signatures)
 

@@ -90,6 +90,7 @@ class LedgerTables(_Model):
 
     run: Name = "am_backfill_run"
     chunk: Name = "am_backfill_chunk"
+    batch: Name = "am_backfill_batch"
     reject: Name = "am_backfill_reject"
     tile: Name = "am_attestation_tile"
     checkpoint: Name = "am_attestation_checkpoint"

@@ -6,7 +6,7 @@ crosses a fork. Every method may raise DatabaseError, LockedError or SchemaChang
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +18,7 @@ from tasks.engine.documents import Digest, Moment
 from tasks.engine.keys import Key
 
 ChunkState = Literal["running", "done"]
+RunKind = Literal["backfill", "sign"]
 
 Attested: TypeAlias = "tuple[Record, bytes, bytes | None]"
 """A record, its signature column, and the digest of the payload that was signed, None if nobody asked for it."""
@@ -148,12 +149,23 @@ class RunRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BatchTimes:
+    """How a batch came about before it was written: when its reading began, and what took how many seconds."""
+
+    began_at: str
+    reading: float
+    deriving: float
+    signing: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class BatchWrite:
     """One transaction: the rows, and the step of the ledger that commits with them.
 
     `plain` counts the rows that `stage_batch` has staged besides `inserts` and `updates`. `expected_cursor` is where
     the ledger must stand for the batch to count; `set_aside` asks to reject the facts without a usable key as well.
     `superseded` has what the log knew of a fact before, for those of which it did, by fact id.
+    `key_id` is the key that signed, None where nothing is signed. `clock` is asked for the time of the commit.
     """
 
     run_id: str
@@ -170,6 +182,9 @@ class BatchWrite:
     cursor: Key
     state: ChunkState
     seconds: float
+    key_id: str | None
+    times: BatchTimes
+    clock: Callable[[], str]
     plain: PlainCounts = PlainCounts()
     superseded: Mapping[str, Superseded] = field(default_factory=dict)
 
@@ -287,7 +302,7 @@ class Session(Protocol):
     def open_run(self, *, run_id: str, plan_id: str, plan: str, now: str, attester: str, key_id: str | None) -> None:
         """Enter the run in the ledger, unless it is there."""
 
-    def finish_run(self, *, run_id: str, now: str) -> None: ...
+    def finish_run(self, *, run_id: str, now: str, stop_reason: str) -> None: ...
 
     def read_chunk(self, run_id: str, chunk: int) -> LedgerRow | None: ...
 
@@ -295,6 +310,9 @@ class Session(Protocol):
 
     def claim_chunk(self, *, run_id: str, plan_id: str, chunk: int, after: Key, through: Key, now: str) -> LedgerRow:
         """Enter the chunk in the ledger, or count one more attempt; a finished chunk is returned untouched."""
+
+    def note_failure(self, *, run_id: str, chunk: int, error: str, now: str) -> None:
+        """Leave in the ledger what an attempt at the chunk failed of, if that can be had at once; else do nothing."""
 
     def write_batch(self, batch: BatchWrite) -> range | None:
         """Commit one batch durably, all of it or nothing.

@@ -8,16 +8,20 @@ from pathlib import Path
 
 import apsw
 
+from tasks.engine.contract import LedgerColumn
 from tasks.engine.errors import DatabaseError
 
 SCHEMA_FILE = Path(__file__).parents[2] / "config" / "schema" / "sqlite.sql"
 LEDGER_TABLES = {
     "run": "am_backfill_run",
     "chunk": "am_backfill_chunk",
+    "batch": "am_backfill_batch",
     "reject": "am_backfill_reject",
     "tile": "am_attestation_tile",
     "checkpoint": "am_attestation_checkpoint",
 }
+# Columns of a table, and whether an older one can be given them: https://sqlite.org/lang_altertable.html#altertabaddcol
+_COLUMNS = """SELECT name, NOT pk AND (NOT "notnull" OR dflt_value IS NOT NULL) FROM pragma_table_info(?)"""
 _CREATES = re.compile(r"\s*CREATE\s+(?:UNIQUE\s+)?(TABLE|INDEX|VIEW)\s+(\w+)(?:\s+ON\s+(\w+))?", re.IGNORECASE)
 
 
@@ -45,24 +49,30 @@ def canonical_statements() -> tuple[tuple[str, str, str, str], ...]:
 
 
 @lru_cache(maxsize=1)
-def _ledger_columns() -> dict[str, tuple[str, ...]]:
+def ledger_columns() -> dict[str, tuple[LedgerColumn, ...]]:
+    """The columns that the job's own tables have, by role."""
     connection = apsw.Connection(":memory:")
     try:
+        declarations = {}
         for kind, name, _, text in canonical_statements():
             if kind == "table" and name in LEDGER_TABLES.values():
                 connection.execute(text)
-        query = "SELECT name FROM pragma_table_info(?)"
+                declarations[name] = text
         return {
-            role: tuple(str(row[0]) for row in connection.execute(query, (name,)).fetchall())
+            role: tuple(
+                LedgerColumn(str(column), _declaration(declarations[name], str(column)) if can_be_added else None)
+                for column, can_be_added in connection.execute(_COLUMNS, (name,)).fetchall()
+            )
             for role, name in LEDGER_TABLES.items()
         }
     finally:
         connection.close()
 
 
-def ledger_columns() -> dict[str, tuple[str, ...]]:
-    """The columns that the job's own tables have, by role."""
-    return _ledger_columns()
+def _declaration(table: str, column: str) -> str:
+    """How a column is declared, its own CHECKs included: the file has one column a line."""
+    lines = (line.strip().removesuffix(",") for line in table.splitlines())
+    return next(line for line in lines if line.split()[:1] == [column])
 
 
 def _split(text: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from typing import Any
@@ -25,10 +26,20 @@ from tasks.engine.derivation import (
     refused_fact,
 )
 from tasks.engine.documents import typed
-from tasks.engine.errors import DatabaseError, RowRefusedError, SchemaChangedError, StateError
+from tasks.engine.errors import DatabaseError, ProvenanceError, RowRefusedError, SchemaChangedError, StateError
 from tasks.engine.keys import Key, decoded, decoded_value, describe
 from tasks.engine.settings import Settings
-from tasks.stores.base import BatchRead, BatchWrite, Counts, LedgerRow, PlainCounts, RunRow, SetAside, Superseded
+from tasks.stores.base import (
+    BatchRead,
+    BatchWrite,
+    Counts,
+    LedgerRow,
+    PlainCounts,
+    RunKind,
+    RunRow,
+    SetAside,
+    Superseded,
+)
 from tasks.stores.sqlite_bounds_sql import value_parameters
 from tasks.stores.sqlite_guard import Guard
 from tasks.stores.sqlite_open import StoreConnection, close_quietly, connected, open_connection, translated
@@ -63,6 +74,8 @@ def open_session(settings: Settings, *, write: bool) -> Iterator[SqliteSession]:
 
 class SqliteSession:
     """One verified connection. See stores.base.Session for what each method promises."""
+
+    _kind: RunKind = "backfill"
 
     def __init__(self, connection: StoreConnection, settings: Settings, verification: Verification) -> None:
         self._connection = connection
@@ -470,13 +483,13 @@ class SqliteSession:
     def open_run(self, *, run_id: str, plan_id: str, plan: str, now: str, attester: str, key_id: str | None) -> None:
         with self._transaction("begin_write"):
             self._run(
-                "open_run", run_id=run_id, plan_id=plan_id, plan=plan, now=now, attester=attester, key_id=key_id,
-                host=socket.gethostname(), pid=os.getpid(),
+                "open_run", run_id=run_id, plan_id=plan_id, plan=plan, kind=self._kind, now=now, attester=attester,
+                key_id=key_id, host=socket.gethostname(), pid=os.getpid(),
             )  # fmt: skip
 
-    def finish_run(self, *, run_id: str, now: str) -> None:
+    def finish_run(self, *, run_id: str, now: str, stop_reason: str) -> None:
         with self._transaction("begin_write"):
-            self._run("finish_run", run_id=run_id, now=now)
+            self._run("finish_run", run_id=run_id, now=now, stop_reason=stop_reason)
 
     def read_chunk(self, run_id: str, chunk: int) -> LedgerRow | None:
         rows = self._run("read_chunk", run_id=run_id, chunk=chunk)
@@ -500,6 +513,19 @@ class SqliteSession:
             )
         return row
 
+    def note_failure(self, *, run_id: str, chunk: int, error: str, now: str) -> None:
+        with suppress(apsw.Error, ProvenanceError), self._without_waiting(), self._transaction("begin_write"):
+            self._run("note_failure", run_id=run_id, chunk=chunk, error=error, now=now)
+
+    @contextmanager
+    def _without_waiting(self) -> Iterator[None]:
+        """A lock that another writer holds is an error at once."""
+        self._connection.set_busy_timeout(0)
+        try:
+            yield
+        finally:
+            self._connection.set_busy_timeout(int(self._settings.pacing.lock_timeout_seconds * 1000))
+
     # -- writing -------------------------------------------------------------------------------------
 
     def write_batch(self, batch: BatchWrite) -> range | None:
@@ -511,13 +537,15 @@ class SqliteSession:
         """
         self._stage(batch)
         points.reach("before the write lock")
+        lock = LockTimes()
         try:
             with self._transaction("begin_write"):
+                lock.taken()
                 self.check_schema()
                 self._refuse_overtaken(batch)
                 ids = self._write_rows(batch)
                 with _of_no_fact():
-                    self._write_ledger(batch)
+                    self._write_ledger(batch, ids, lock)
                 points.reach("before commit")
         except StaleReadError:
             return None
@@ -560,7 +588,7 @@ class SqliteSession:
         end = self._connection.last_insert_rowid() + 1
         return range(end - inserts - updates, end)
 
-    def _write_ledger(self, batch: BatchWrite) -> None:
+    def _write_ledger(self, batch: BatchWrite, ids: range, lock: LockTimes) -> None:
         of_batch = {"run_id": batch.run_id, "chunk": batch.chunk, "now": batch.now}
         for reject in batch.rejects:
             self._run("reject_fact", **of_batch, **reject._asdict())
@@ -573,6 +601,14 @@ class SqliteSession:
         self._expect(
             1, "advance_chunk", **of_batch, **counts, plan_id=batch.plan_id, state=batch.state,
             seconds=batch.seconds, **bound("cursor", batch.cursor), **bound("expected", batch.expected_cursor),
+        )  # fmt: skip
+        self._run(
+            "append_ledger_batch", **of_batch, **counts, **bound("after", batch.expected_cursor),
+            **bound("through", batch.cursor), first_attestation_id=ids[0] if ids else None,
+            last_attestation_id=ids[-1] if ids else None, key_id=batch.key_id if batch.counts.signed else None,
+            host=socket.gethostname(), pid=os.getpid(), began_at=batch.times.began_at, committed_at=batch.clock(),
+            reading_seconds=batch.times.reading, deriving_seconds=batch.times.deriving,
+            signing_seconds=batch.times.signing, waiting_seconds=lock.waited, locked_seconds=lock.held(),
         )  # fmt: skip
 
     def _expect(self, rows: int, name: str, **parameters: Any) -> None:
@@ -604,6 +640,21 @@ def _of_no_fact() -> Iterator[None]:
         yield
     except RowRefusedError as error:
         raise DatabaseError(str(error)) from None
+
+
+class LockTimes:
+    """How long the wait for the write lock was, and how long it has been held since. Seconds."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+        self.waited = 0.0
+
+    def taken(self) -> None:
+        now = time.monotonic()
+        self.waited, self._since = now - self._since, now
+
+    def held(self) -> float:
+        return time.monotonic() - self._since
 
 
 class StaleReadError(Exception):

@@ -2,7 +2,8 @@
 
 1. Refuse existing tables of another shape, before anything is created.
 2. Rewrite the canonical statements to the names of the job file.
-3. Create what is missing in one transaction. Nothing is ever altered, dropped or filled.
+3. Create what is missing in one transaction; an older ledger gets the columns that it lacks. Nothing else is ever
+   altered, dropped or filled.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from dataclasses import dataclass
 
 import apsw
 
-from tasks.engine.catalogue import Catalogue
-from tasks.engine.contract import Drift, sidecar_binding, sidecar_drift
+from tasks.engine.catalogue import Catalogue, Table
+from tasks.engine.contract import Drift, lacking_columns, sidecar_binding, sidecar_drift
 from tasks.engine.settings import Settings
 from tasks.stores.schema_file import LEDGER_TABLES, canonical_statements, ledger_columns
 from tasks.stores.sqlite_catalogue import read_catalogue
+from tasks.stores.sqlite_guard import Guard
 from tasks.stores.sqlite_open import connected, translated
 from tasks.stores.sqlite_rehearsal import rehearse
 from tasks.stores.sqlite_sql import quoted
@@ -30,8 +32,14 @@ _CREATES = frozenset(
     {
         apsw.SQLITE_CREATE_TABLE, apsw.SQLITE_CREATE_INDEX, apsw.SQLITE_CREATE_VIEW, apsw.SQLITE_SELECT,
         apsw.SQLITE_READ, apsw.SQLITE_FUNCTION, apsw.SQLITE_TRANSACTION, apsw.SQLITE_REINDEX, apsw.SQLITE_PRAGMA,
+        apsw.SQLITE_ALTER_TABLE,
     }
 )  # fmt: skip
+_KNOWN_OF_OLDER_RUNS = {
+    ("run", "kind"): "UPDATE {table} SET kind = 'sign' WHERE run_id GLOB 'sign-pending:*'",
+    ("run", "state"): "UPDATE {table} SET state = 'done' WHERE finished_at IS NOT NULL",
+}
+"""What a column's default gets wrong of the rows that are there, and what they themselves say."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +52,13 @@ class Applied:
 
 @dataclass(frozen=True)
 class _Missing:
-    """One object to create: what it is, its name here, its statement here."""
+    """One object to create: what it is, its name here, its statements here; `of` is the table that gains a column."""
 
     kind: str
     name: str
     sql: str
+    of: Table | None = None
+    then: str = ""
 
 
 def apply_schema(settings: Settings) -> Applied:
@@ -82,6 +92,11 @@ def _create(connection: apsw.Connection, missing: list[_Missing]) -> None:
     with connection:
         for item in missing:
             connection.execute(item.sql).fetchall()
+        connection.authorizer = Guard(update=[item.of.name for item in missing if item.of])
+        for item in missing:
+            if item.then:
+                connection.execute(item.then).fetchall()
+        connection.authorizer = _may_create
 
 
 def _may_create(
@@ -114,7 +129,9 @@ def _missing_objects(connection: apsw.Connection, settings: Settings) -> tuple[l
             present = catalogue.table(names.tables[canonical_table])
             if present is None:
                 missing.append(item)
-            elif kind == "index":
+            elif kind == "table":
+                missing += _lacking_columns(present, canonical_table)
+            else:
                 problem = _index_problem(catalogue, names, canonical_table, item.sql)
                 skipped += [f"index {item.name}: {problem}"] if problem else []
                 missing += [] if problem is not None else [item]
@@ -123,20 +140,36 @@ def _missing_objects(connection: apsw.Connection, settings: Settings) -> tuple[l
         for item in missing
         if item.name.lower() in taken
     ]
-    drift = drift or _rehearse_with(catalogue, settings, [item.sql for item in missing if item.kind == "table"])
+    drift = drift or _rehearse_with(catalogue, settings, missing)
     if drift:
         raise drift_error(drift)
     return missing, skipped
 
 
-def _rehearse_with(catalogue: Catalogue, settings: Settings, created: list[str]) -> list[Drift]:
-    """What the gate would refuse of the existing tables together with those to be created."""
+def _lacking_columns(table: Table, canonical_table: str) -> Iterator[_Missing]:
+    """What an older ledger's table gains. The other tables belong to others or have optional columns: nothing."""
+    roles = [role for role, canonical in LEDGER_TABLES.items() if canonical == canonical_table]
+    for role in roles:
+        for column in lacking_columns(table, ledger_columns()[role]):
+            add = f"ALTER TABLE {quoted(table.name)} ADD COLUMN {column.declaration}"
+            then = _KNOWN_OF_OLDER_RUNS.get((role, column.name), "").format(table=quoted(table.name))
+            yield _Missing("column", f"{table.name}.{column.name}", add, table, then)
+
+
+def _rehearse_with(catalogue: Catalogue, settings: Settings, missing: list[_Missing]) -> list[Drift]:
+    """What the gate would refuse of the existing tables together with what is to be created."""
+    altered = {item.of.name: item.of for item in missing if item.of}
     with closing(apsw.Connection(":memory:")) as copy:
         names = configured_names(settings)
-        for sql in created:
-            copy.execute(sql).fetchall()
+        for table in altered.values():
+            for sql in table.sql:
+                copy.execute(sql).fetchall()
+        for item in missing:
+            if item.kind in ("table", "column"):
+                copy.execute(item.sql).fetchall()
         added = read_catalogue(copy, names)
-    together = Catalogue((*(t for t in catalogue.tables if t.columns), *added.tables))
+    kept = (table for table in catalogue.tables if table.columns and table.name not in altered)
+    together = Catalogue((*kept, *added.tables))
     binding = sidecar_binding(settings, together, ledger_columns())
     return rehearse(binding, together, live_guard(binding))
 

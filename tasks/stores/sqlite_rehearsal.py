@@ -41,6 +41,10 @@ _CHECKPOINT: dict[str, Any] = {
     "note": "法令\n3\n\n— a b\n", "run_id": None, "now": _NOW,
 }  # fmt: skip
 _CHUNK = {"run_id": "rehearsal", "chunk": 1, "plan_id": "rehearsal", "now": _NOW, "host": "localhost", "pid": 1}
+_BATCH = {
+    "first_attestation_id": 1, "last_attestation_id": 2**62, "began_at": _NOW, "committed_at": _NOW,
+    **{f"{name}_seconds": 0.1 for name in ("reading", "deriving", "signing", "waiting", "locked")},
+}  # fmt: skip
 _MEND = "Compare the table with config/schema/sqlite.sql."
 
 # Every shape of a row, and two that differ in nothing but the fact: the store has millions of those.
@@ -120,7 +124,7 @@ def _steps(binding: Binding) -> list[_Step]:
 
 
 def _open_steps(binding: Binding) -> Iterator[_Step]:
-    run = {**_CHUNK, "plan": "{}", "attester": _ATTESTER, "key_id": None}
+    run = {**_CHUNK, "plan": "{}", "kind": "backfill", "attester": _ATTESTER, "key_id": None}
     yield binding.ledger.run, "open_run", run, 1
     for chunk in (1, 2):
         bounds = {**_bounds("after", None), **_bounds("through", 9)}
@@ -128,12 +132,17 @@ def _open_steps(binding: Binding) -> Iterator[_Step]:
 
 
 def _close_steps(binding: Binding) -> Iterator[_Step]:
+    yield binding.ledger.chunk, "note_failure", {**_CHUNK, "error": "法令"}, 1
     for _ in range(2):
         yield binding.ledger.reject, "reject_fact", {**_CHUNK, "fact_id": "1.5", "reason": "r", "detail": ""}, 1
     counts = dict.fromkeys(Counts.__dataclass_fields__, 0)
     bounds = {**_bounds("cursor", 9), **_bounds("expected", None)}
     yield binding.ledger.chunk, "advance_chunk", {**_CHUNK, **counts, **bounds, "state": "done", "seconds": 0.1}, 1
-    yield binding.ledger.run, "finish_run", _CHUNK, 1
+    batch = {**_CHUNK, **counts, **_BATCH, **_bounds("after", None), **_bounds("through", 9)}
+    for key_id, signed in (("0123456789abcdef", 1), (None, 0)):
+        of_key = {"key_id": key_id, "signed": signed, "inserted": signed, "eligible": signed}
+        yield binding.ledger.batch, "append_ledger_batch", {**batch, **of_key}, 1
+    yield binding.ledger.run, "finish_run", {**_CHUNK, "stop_reason": "complete"}, 1
 
 
 def _bounds(name: str, value: int | None) -> dict[str, Any]:

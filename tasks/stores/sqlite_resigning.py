@@ -12,7 +12,7 @@ from tasks.engine.keys import Key, decoded
 from tasks.engine.settings import Settings
 from tasks.stores.base import BatchWrite
 from tasks.stores.resigning import PendingRead, PendingRow, SignatureWrite
-from tasks.stores.sqlite import SqliteSession, StaleReadError, bound
+from tasks.stores.sqlite import LockTimes, SqliteSession, StaleReadError, bound
 from tasks.stores.sqlite_attestations import decode_row
 from tasks.stores.sqlite_open import connected, translated
 from tasks.stores.sqlite_resigning_sql import resigning_statements
@@ -39,6 +39,8 @@ def open_resigning_session(settings: Settings, *, write: bool) -> Iterator[Sqlit
 
 class SqliteResigningSession(SqliteSession):
     """See stores.resigning.ResigningSession for what each method promises."""
+
+    _kind = "sign"
 
     def _run(self, name: str, **parameters: Any) -> list[Any]:
         """In the ledger, a signing is a run of its own beside the backfill of the same run id."""
@@ -76,19 +78,24 @@ class SqliteResigningSession(SqliteSession):
 
     def write_signatures(self, batch: BatchWrite, signatures: Sequence[SignatureWrite]) -> bool:
         points.reach("before the write lock")
+        lock = LockTimes()
         try:
             with self._transaction("begin_write"):
+                lock.taken()
                 self.check_schema()
-                self._write_signatures(signatures, batch.now)
-                self._write_ledger(batch)
+                ids = self._write_signatures(signatures, batch.now)
+                self._write_ledger(batch, ids, lock)
                 points.reach("before commit")
         except StaleReadError:
             return False
         points.reach("after commit")
         return True
 
-    def _write_signatures(self, signatures: Sequence[SignatureWrite], now: str) -> None:
-        """Row by row, each guarded by what was read of it: one that moved since makes the whole batch stale."""
+    def _write_signatures(self, signatures: Sequence[SignatureWrite], now: str) -> range:
+        """Row by row, each guarded by what was read of it: one that moved since makes the whole batch stale.
+
+        Returns the ids of the log rows.
+        """
         values = [{**signature._asdict(), "now": now} for signature in signatures]
         for name in ("sign_row", "append_signature"):
             before = self._connection.total_changes()
@@ -97,3 +104,5 @@ class SqliteResigningSession(SqliteSession):
             changed = self._connection.total_changes() - before
             if changed != len(signatures):
                 raise StaleReadError(f"{name} changed {changed} rows, expected {len(signatures)}")
+        end = self._connection.last_insert_rowid() + 1
+        return range(end - len(signatures), end)

@@ -39,6 +39,10 @@ _COUNTS = (
     "eligible", "inserted", "updated", "unchanged", "rejected",
     "signed", "placeholder", "created_at_missing", "confidence_not_numeric",
 )  # fmt: skip
+_BATCH_VALUES = (
+    *_COUNTS[:7], "first_attestation_id", "last_attestation_id", "key_id", "host", "pid", "began_at", "committed_at",
+    "reading_seconds", "deriving_seconds", "signing_seconds", "waiting_seconds", "locked_seconds",
+)  # fmt: skip
 
 
 def _all_plain(is_attested: str, key: str, source: str, created_at: str, confidence: str) -> str:
@@ -221,13 +225,15 @@ class RunSql(FactSql):
             Statement("read_run", f"SELECT {_RUN_COLUMNS} FROM {run} WHERE run_id = :run_id", "chunk"),
             Statement(
                 "open_run",
-                f"INSERT INTO {run} (run_id, plan_id, plan, started_at, attester, key_id, host, pid) VALUES "
-                "(:run_id, :plan_id, :plan, :now, :attester, :key_id, :host, :pid) ON CONFLICT (run_id) DO NOTHING",
+                f"INSERT INTO {run} (run_id, plan_id, plan, kind, state, started_at, attester, key_id, host, pid) "
+                "VALUES (:run_id, :plan_id, :plan, :kind, 'running', :now, :attester, :key_id, :host, :pid) "
+                "ON CONFLICT (run_id) DO NOTHING",
                 "chunk", writes=True,
             ),
             Statement(
                 "finish_run",
-                f"UPDATE {run} SET finished_at = :now WHERE run_id = :run_id AND finished_at IS NULL",
+                f"UPDATE {run} SET finished_at = :now, state = 'done', stop_reason = :stop_reason "
+                "WHERE run_id = :run_id AND finished_at IS NULL",
                 "chunk", writes=True,
             ),
             Statement("read_chunk", f"SELECT {row} FROM {chunk} WHERE run_id = :run_id AND chunk = :chunk", "batch"),
@@ -250,6 +256,13 @@ class RunSql(FactSql):
                 "batch", writes=True,
             ),
             Statement(
+                "note_failure",
+                f"UPDATE {chunk} SET last_error = :error, updated_at = :now "
+                "WHERE run_id = :run_id AND chunk = :chunk AND state = 'running'",
+                "chunk", writes=True,
+            ),
+            Statement("append_ledger_batch", self._append_batch(), "batch", writes=True),
+            Statement(
                 "reject_reasons",
                 f"SELECT reason, count(*) FROM {quoted(self.b.ledger.reject)} WHERE run_id = :run_id "
                 "GROUP BY reason ORDER BY reason", "once",
@@ -260,6 +273,16 @@ class RunSql(FactSql):
                 "WHERE run_id = :run_id ORDER BY reject_id LIMIT 20", "once",
             ),
         )  # fmt: skip
+
+    def _append_batch(self) -> str:
+        batch = quoted(self.b.ledger.batch)
+        values = {
+            "run_id": ":run_id", "chunk": ":chunk",
+            "batch": f"(SELECT coalesce(max(batch), 0) + 1 FROM {batch} WHERE run_id = :run_id AND chunk = :chunk)",
+            "after_key": key_value("after", odd_keys=True), "through_key": key_value("through", odd_keys=True),
+            **{name: f":{name}" for name in _BATCH_VALUES},
+        }  # fmt: skip
+        return f"INSERT INTO {batch} ({', '.join(values)}) VALUES ({', '.join(values.values())})"
 
     # -- writing a batch -----------------------------------------------------------------------------
 

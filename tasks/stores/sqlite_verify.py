@@ -315,7 +315,8 @@ def _subject(statement: Statement, binding: Binding) -> str:
     ledger = binding.ledger
     by_word = {
         "metadata": binding.metadata.table, "sources": binding.metadata.table, "log": binding.log.table,
-        "run": ledger.run, "chunk": ledger.chunk, "chunks": ledger.chunk,
+        "run": ledger.run, "chunk": ledger.chunk, "chunks": ledger.chunk, "failure": ledger.chunk,
+        "ledger": ledger.batch,
         "reject": ledger.reject, "rejected": ledger.reject,
     }  # fmt: skip
     return next((by_word[word] for word in statement.name.split("_") if word in by_word), binding.facts.table)

@@ -230,7 +230,8 @@ def test_two_roles_in_one_column_are_refused(
 @pytest.mark.parametrize(
     ("table", "role"),
     [("am_fact_metadata", "metadata.name"), ("am_fact_attestation_log", "attestation_log.name"),
-     ("am_backfill_run", "ledger.run"), ("am_backfill_chunk", "ledger.chunk"), ("am_backfill_reject", "ledger.reject")],
+     ("am_backfill_run", "ledger.run"), ("am_backfill_chunk", "ledger.chunk"),
+     ("am_backfill_batch", "ledger.batch"), ("am_backfill_reject", "ledger.reject")],
 )  # fmt: skip
 def test_a_missing_table_of_the_jobs_own_points_to_apply_schema(
     store: Any, settings: Any, drift: Any, table: str, role: str
@@ -288,6 +289,20 @@ def test_a_ledger_table_of_another_shape_is_refused_with_what_it_lacks(store: An
     message = drift(settings(made))
     assert "am_backfill_chunk: the job's own table lacks cursor, pid (contract: tables.ledger.chunk" in message
     assert "Set tables.ledger.chunk to a name that is free" in message
+
+
+def test_a_ledger_of_an_older_release_is_refused_with_the_command_that_mends_it(
+    store: Any, settings: Any, drift: Any
+) -> None:
+    made = store(
+        lambda schema: schema.drop_column("am_backfill_run", "kind"),
+        lambda schema: schema.drop_column("am_backfill_run", "state"),
+        lambda schema: schema.drop_column("am_backfill_chunk", "last_error"),
+    )
+    message = drift(settings(made))
+    assert "am_backfill_run: is of an older release of this job, and lacks kind, state (contract: tables.led" in message
+    assert "am_backfill_chunk: is of an older release of this job, and lacks last_error" in message
+    assert "Add what it lacks with: luigi --module tasks ApplySchema" in message
 
 
 # -- names ---------------------------------------------------------------------------------------------

@@ -119,7 +119,7 @@ def test_something_that_only_looks_like_a_variable_is_refused_with_its_line(load
         (
             "tables:\n  ledger:\n    zzz: x\n",
             5,
-            'unknown key "tables.ledger.zzz" (known here: run, chunk, reject, tile, checkpoint)',
+            'unknown key "tables.ledger.zzz" (known here: run, chunk, batch, reject, tile, checkpoint)',
         ),
         ("job_file: x\n", 3, 'unknown key "job_file"'),
         ("key_lines: {}\n", 3, 'unknown key "key_lines"'),

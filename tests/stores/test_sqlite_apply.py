@@ -16,7 +16,8 @@ EVERYTHING = {
     "table am_fact_metadata", "index ix_am_fact_metadata_extracted_at", "index ix_am_fact_metadata_verified_by",
     "index ix_am_fact_metadata_source_doc", "table am_fact_attestation_log", "index ix_am_fact_attestation_log_fact_id",
     "index ix_am_fact_attestation_log_attester", "view v_am_fact_attestation_latest", "view v_am_fact_explainability",
-    "table am_backfill_run", "table am_backfill_chunk", "table am_backfill_reject",
+    "table am_backfill_run", "table am_backfill_chunk", "table am_backfill_batch",
+    "table am_backfill_reject",
     "table am_attestation_tile", "table am_attestation_checkpoint",
     "index ix_am_backfill_reject_run_id_chunk", "index ix_am_backfill_reject_fact_id",
 }  # fmt: skip
@@ -121,7 +122,7 @@ def test_the_names_of_the_job_file_are_used_for_tables_columns_and_indexes(store
     tables = {
         "metadata": {"name": "出所 of facts", "fact_id": "fact", "ed25519_sig": "sig", "source_doc": "created by"},
         "attestation_log": {"name": "select", "attester": "who", "signed_at": "order"},
-        "ledger": {"run": "job run", "chunk": 'job "chunk"', "reject": "rejected"},
+        "ledger": {"run": "job run", "chunk": 'job "chunk"', "batch": "batches", "reject": "rejected"},
     }
     config = settings(made, tables=tables)
     created = set(apply_schema(config).created)
@@ -153,6 +154,66 @@ def test_two_names_that_are_exchanged_do_not_get_mixed_up(store: Any, settings: 
     apply_schema(config)
     assert run(config)["rows"]["inserted"] == 1
     assert made.count(METADATA) == made.count(LOG) == 1
+
+
+RUN, CHUNK, BATCH = "am_backfill_run", "am_backfill_chunk", "am_backfill_batch"
+LATER = {RUN: ("kind", "state", "stop_reason"), CHUNK: ("stale", "last_error")}
+
+
+def older(store: Any, **options: Any) -> Any:
+    """A store with the ledger of the first release: no batches, no kinds or states of a run."""
+    fewer = [
+        lambda schema, t=table, c=column: schema.drop_column(t, c) for table in LATER for column in LATER[table]
+    ]  # fmt: skip
+    return store(*fewer, lambda schema: schema.drop(BATCH), **options)
+
+
+def enter_old_runs(made: Any) -> None:
+    columns = {"plan_id": "p", "plan": "{}", "started_at": "t", "attester": "a", "host": "h", "pid": 1}
+    for run_id, finished_at in (("r1", "t"), ("r2", None), ("sign-pending:r1", "t")):
+        made.insert(RUN, [{"run_id": run_id, "finished_at": finished_at, **columns}])
+    made.insert(CHUNK, [{"run_id": "r1", "chunk": 1, "plan_id": "p", "state": "done", "host": "h", "pid": 1,
+                         "started_at": "t", "updated_at": "t"}])  # fmt: skip
+
+
+def test_an_older_ledger_gains_what_it_lacks_and_its_rows_say_what_is_known(
+    store: Any, settings: Any, run: Any
+) -> None:
+    made = older(store)
+    made.add_fact(1)
+    enter_old_runs(made)
+    config = settings(made)
+    assert is_applied(config) is False
+    applied = apply_schema(config)
+    added = {f"column {table}.{column}" for table, columns in LATER.items() for column in columns}
+    assert set(applied.created) == {*added, f"table {BATCH}"}
+    assert f"{made.path}: created column {RUN}.kind" in list(describe(applied, config))
+    assert made.rows(f"SELECT run_id, kind, state, stop_reason FROM {RUN} ORDER BY run_id") == [
+        ("r1", "backfill", "done", None), ("r2", "backfill", "running", None),
+        ("sign-pending:r1", "sign", "done", None),
+    ]  # fmt: skip
+    assert made.rows(f"SELECT stale, last_error FROM {CHUNK}") == [(0, None)]
+    assert is_applied(config) is True
+    assert run(config)["rows"]["inserted"] == 1
+    with pytest.raises(apsw.ConstraintError):
+        made.execute(f"UPDATE {RUN} SET state = 'failed'")
+
+
+def test_an_older_ledger_under_names_of_its_own_gains_columns_too(store: Any, settings: Any) -> None:
+    made = older(store)
+    made.execute(f'ALTER TABLE {RUN} RENAME TO "job ""run"""')
+    config = settings(made, tables={"ledger": {"run": 'job "run"'}})
+    assert 'column job "run".state' in apply_schema(config).created
+    assert is_applied(config) is True
+
+
+def test_a_ledger_that_cannot_be_mended_gains_nothing(store: Any, settings: Any) -> None:
+    made = older(store)
+    made.execute(f"ALTER TABLE {RUN} RENAME COLUMN pid TO process")
+    before = objects(made)
+    with pytest.raises(DriftError, match=r"own table lacks .*pid"):
+        apply_schema(settings(made))
+    assert objects(made) == before
 
 
 def test_an_index_on_the_same_columns_is_enough_whatever_its_name(store: Any, settings: Any) -> None:

@@ -15,7 +15,7 @@ from tasks.stores.sqlite_sql import STAGING, setup_statements
 from tasks.stores.sqlite_verify import live_guard, verify
 
 FACTS, METADATA, LOG = "am_entity_facts", "am_fact_metadata", "am_fact_attestation_log"
-LEDGER = ("am_backfill_run", "am_backfill_chunk", "am_backfill_reject")
+LEDGER = ("am_backfill_run", "am_backfill_chunk", "am_backfill_batch", "am_backfill_reject")
 
 OUTSIDE = [
     f"INSERT INTO {FACTS} (entity_id, field_name) VALUES ('x', 'y')",

@@ -292,7 +292,9 @@ def test_a_trigger_that_writes_is_refused_by_its_name(
     assert f"{METADATA}: " in message
 
 
-@pytest.mark.parametrize("table", [LOG, "am_backfill_chunk", "am_backfill_reject", "am_backfill_run"])
+@pytest.mark.parametrize(
+    "table", [LOG, "am_backfill_chunk", "am_backfill_batch", "am_backfill_reject", "am_backfill_run"]
+)
 def test_a_trigger_that_writes_is_found_on_every_table_of_the_job(
     store: Any, settings: Any, drift: Any, table: str
 ) -> None:

@@ -101,10 +101,10 @@ SELECT m."source_doc", m."extracted_at", m."verified_by", m."confidence_lower", 
 SELECT plan_id, plan, started_at, finished_at, attester, key_id FROM "am_backfill_run" WHERE run_id = :run_id;
 
 -- open_run (chunk, writes)
-INSERT INTO "am_backfill_run" (run_id, plan_id, plan, started_at, attester, key_id, host, pid) VALUES (:run_id, :plan_id, :plan, :now, :attester, :key_id, :host, :pid) ON CONFLICT (run_id) DO NOTHING;
+INSERT INTO "am_backfill_run" (run_id, plan_id, plan, kind, state, started_at, attester, key_id, host, pid) VALUES (:run_id, :plan_id, :plan, :kind, 'running', :now, :attester, :key_id, :host, :pid) ON CONFLICT (run_id) DO NOTHING;
 
 -- finish_run (chunk, writes)
-UPDATE "am_backfill_run" SET finished_at = :now WHERE run_id = :run_id AND finished_at IS NULL;
+UPDATE "am_backfill_run" SET finished_at = :now, state = 'done', stop_reason = :stop_reason WHERE run_id = :run_id AND finished_at IS NULL;
 
 -- read_chunk (batch)
 SELECT chunk, plan_id, typeof(after_key) = 'text', CASE typeof(after_key) WHEN 'text' THEN CAST(after_key AS BLOB) ELSE after_key END, typeof(through_key) = 'text', CASE typeof(through_key) WHEN 'text' THEN CAST(through_key AS BLOB) ELSE through_key END, typeof(cursor) = 'text', CASE typeof(cursor) WHEN 'text' THEN CAST(cursor AS BLOB) ELSE cursor END, eligible, inserted, updated, unchanged, rejected, signed, placeholder, created_at_missing, confidence_not_numeric, state, attempts, host, pid, started_at, finished_at, seconds FROM "am_backfill_chunk" WHERE run_id = :run_id AND chunk = :chunk;
@@ -117,6 +117,12 @@ INSERT INTO "am_backfill_chunk" (run_id, chunk, plan_id, after_key, through_key,
 
 -- advance_chunk (batch, writes)
 UPDATE "am_backfill_chunk" SET cursor = (CASE WHEN :cursor_is_text THEN CAST(:cursor AS TEXT) ELSE :cursor END), eligible = eligible + :eligible, inserted = inserted + :inserted, updated = updated + :updated, unchanged = unchanged + :unchanged, rejected = rejected + :rejected, signed = signed + :signed, placeholder = placeholder + :placeholder, created_at_missing = created_at_missing + :created_at_missing, confidence_not_numeric = confidence_not_numeric + :confidence_not_numeric, state = :state, updated_at = :now, finished_at = CASE :state WHEN 'done' THEN :now END, seconds = seconds + :seconds WHERE run_id = :run_id AND chunk = :chunk AND plan_id = :plan_id AND state = 'running' AND cursor IS (CASE WHEN :expected_is_text THEN CAST(:expected AS TEXT) ELSE :expected END);
+
+-- note_failure (chunk, writes)
+UPDATE "am_backfill_chunk" SET last_error = :error, updated_at = :now WHERE run_id = :run_id AND chunk = :chunk AND state = 'running';
+
+-- append_ledger_batch (batch, writes)
+INSERT INTO "am_backfill_batch" (run_id, chunk, batch, after_key, through_key, eligible, inserted, updated, unchanged, rejected, signed, placeholder, first_attestation_id, last_attestation_id, key_id, host, pid, began_at, committed_at, reading_seconds, deriving_seconds, signing_seconds, waiting_seconds, locked_seconds) VALUES (:run_id, :chunk, (SELECT coalesce(max(batch), 0) + 1 FROM "am_backfill_batch" WHERE run_id = :run_id AND chunk = :chunk), (CASE WHEN :after_is_text THEN CAST(:after AS TEXT) ELSE :after END), (CASE WHEN :through_is_text THEN CAST(:through AS TEXT) ELSE :through END), :eligible, :inserted, :updated, :unchanged, :rejected, :signed, :placeholder, :first_attestation_id, :last_attestation_id, :key_id, :host, :pid, :began_at, :committed_at, :reading_seconds, :deriving_seconds, :signing_seconds, :waiting_seconds, :locked_seconds);
 
 -- reject_reasons (once)
 SELECT reason, count(*) FROM "am_backfill_reject" WHERE run_id = :run_id GROUP BY reason ORDER BY reason;
