@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, count, islice
 from typing import Any, Protocol
 
@@ -63,9 +64,10 @@ Walk = Callable[[int], tuple[int, Key]]
 
 @dataclass
 class Cuts:
-    """The cuts of a walk over residual keys, however long it turns out to be. Memory: at most MAX_CHUNKS keys."""
+    """The cuts of a walk over residual keys, however long it turns out to be. Memory: at most `most` keys."""
 
     size: int
+    most: int = MAX_CHUNKS
     last: Key = None
     count: int = 0
     bounds: list[Key] = field(default_factory=list)
@@ -82,20 +84,27 @@ class Cuts:
                 return
             self._cut()
 
+    def take_streamed(self, keys: Iterable[Key]) -> Key:
+        """The same over keys that come one by one. Returns the first, None if there is none."""
+        left = iter(keys)
+        first = tuple(islice(left, 1))
+        self.take(streamed(chain(first, left)))
+        return first[0] if first else None
+
     def _cut(self) -> None:
         self.bounds.append(self.last)
-        if len(self.bounds) >= MAX_CHUNKS:
+        if len(self.bounds) >= self.most:
             self.bounds[:] = self.bounds[1::2]
             self.size *= 2
 
-    def chunks(self, after: Key) -> Iterator[PlannedChunk]:
-        """The chunks from `after` to the last key, with no gap between them."""
+    def chunks(self, after: Key, *, number: int = 1) -> Iterator[PlannedChunk]:
+        """The chunks from `after` to the last key, with no gap between them; `number` is that of the first."""
         ends = [*self.bounds]
         if self.count % self.size or not ends:
             ends.append(self.last)
-        for number, through in enumerate(ends, start=1):
-            residual = self.size if number * self.size <= self.count else self.count % self.size
-            yield PlannedChunk(number, after, through, residual)
+        for passed, through in enumerate(ends):
+            residual = min(self.size, self.count - passed * self.size)
+            yield PlannedChunk(number + passed, after, through, residual)
             after = through
 
 
@@ -108,7 +117,10 @@ def make_plan(
     created_at: str,
     because: str | None = None,
 ) -> Plan:
-    """Plan a run over everything residual, or over the first `max_rows` residual facts.
+    """Plan a run over everything residual, or over `max_rows` residual facts whose turn it is.
+
+    Their turn begins behind the key at which the last run with a budget ended, as the ledger has it, and goes round:
+    every key is reached, whatever arrives meanwhile. A plan that goes round has chunks in two stretches.
 
     A fact that would be rejected again, for the reason of an earlier run, is not counted against a budget, so that
     such facts cannot use it up every day; once it is mended it counts. Facts whose key is NULL or too long to be read
@@ -119,9 +131,16 @@ def make_plan(
     started = time.monotonic()
     with session.counting_snapshot():
         set_aside = session.count_set_aside().total if max_rows is None else 0
-        cuts, first, stop_reason = _cut(session, settings, max_rows, created_at, because, set_aside)
-        chunks = _chunks(session, cuts, first, set_aside)
-        outside = 0 if max_rows is not None else _count_outside(session, chunks, set_aside)
+        stop_reason: StopReason = "complete"
+        if max_rows is None:
+            chunks = _chunks(session, *_cut(session, settings, set_aside), set_aside)
+            outside = _count_outside(session, chunks, set_aside)
+        else:
+            rules = settings.derivation.rules(created_at)
+            with Witness(session, settings, signer_of(settings), because=because) as witness:
+                keys = partial(_countable_keys, session, rules, witness)
+                chunks, stop_reason = _take_turns(session, keys, settings.pacing.chunk_rows, max_rows)
+            outside = 0
     plan = Plan(
         run_id=run_id,
         created_at=created_at,
@@ -139,39 +158,46 @@ def make_plan(
     return with_seconds(plan, time.monotonic() - started)
 
 
-def _cut(
-    session: Session, settings: Settings, max_rows: int | None, created_at: str, because: str | None, set_aside: int
-) -> tuple[Cuts, Key, StopReason]:
-    """Cut the residual keys, all of them or as many as the budget allows. Also: the first of them, and why it ends."""
-    cuts = Cuts(settings.pacing.chunk_rows)
-    if max_rows is None:
-        try:
-            return *_cut_everything(session, settings, set_aside), "complete"
-        except RowRefusedError:  # a fact of which the database cannot say whether it is residual
-            keys = (fact[0] for fact in session.residual_facts())
-            first = tuple(islice(keys, 1))
-            cuts.take(streamed(chain(first, keys)))
-            return cuts, first[0] if first else None, "complete"
-    rules = settings.derivation.rules(created_at)
-    with Witness(session, settings, signer_of(settings), because=because) as witness:
-        return _cut_budget(cuts, max_rows, _countable_keys(session, rules, witness))
+Keys = Callable[[Key, Key], Iterator[Key]]
+"""The keys of `(after, through]` that count against a budget, in order. None: from the first, to the last."""
 
 
-def _cut_budget(cuts: Cuts, max_rows: int, counted: Iterator[Key]) -> tuple[Cuts, Key, StopReason]:
-    first = tuple(islice(counted, 1))
-    cuts.take(streamed(chain(first, islice(counted, min(max_rows, sys.maxsize) - 1))))
-    stop_reason: StopReason = "row_budget" if next(counted, None) is not None else "complete"
-    return cuts, first[0] if first else None, stop_reason
+def _take_turns(
+    session: Session, keys: Keys, chunk_rows: int, max_rows: int
+) -> tuple[tuple[PlannedChunk, ...], StopReason]:
+    """As many keys as the budget allows.
+
+    1. Begin behind the key at which the last run with a budget ended.
+    2. Take keys up to the last one.
+    3. Go round: take keys from the first one up to where this began.
+    """
+    end = session.last_budgeted_key()
+    stretches: list[tuple[Key, Key]] = [(None, None)] if end is None else [(end, None), (None, end)]
+    chunks, left = list[PlannedChunk](), min(max_rows, sys.maxsize)
+    for after, through in stretches:
+        found = keys(after, through)
+        cuts = Cuts(chunk_rows, most=MAX_CHUNKS // len(stretches))
+        first_key = cuts.take_streamed(islice(found, left))
+        left -= cuts.count
+        if cuts.count:
+            chunks += cuts.chunks(session.key_before(first_key), number=len(chunks) + 1)
+        if not left and next(found, None) is not None:
+            return tuple(chunks), "row_budget"
+    return tuple(chunks), "complete"
 
 
-def _cut_everything(session: Session, settings: Settings, set_aside: int) -> tuple[Cuts, Key]:
+def _cut(session: Session, settings: Settings, set_aside: int) -> tuple[Cuts, Key]:
     """Cut all residual keys, most of them unseen. Also: the first of them."""
     cuts = Cuts(settings.pacing.chunk_rows)
-    all_residual = session.count_residual()
-    residual = all_residual - set_aside
-    key_at = session.fact_key if all_residual == session.count_facts() else session.residual_key
-    first_key = key_at(after=None, skip=0) if residual else None
-    cuts.take(_stored(key_at, first_key, residual))
+    try:
+        all_residual = session.count_residual()
+        residual = all_residual - set_aside
+        key_at = session.fact_key if all_residual == session.count_facts() else session.residual_key
+        first_key = key_at(after=None, skip=0) if residual else None
+        cuts.take(_stored(key_at, first_key, residual))
+    except RowRefusedError:  # a fact of which the database cannot say whether it is residual
+        cuts = Cuts(settings.pacing.chunk_rows)
+        first_key = cuts.take_streamed(fact[0] for fact in session.residual_facts())
     return cuts, first_key
 
 
@@ -224,9 +250,9 @@ def _outcome(session: Session, fact: tuple[Any, ...], rules: Rules, witness: Wit
     return witness.hear(outcome.fact_id) if fact[-1] & ATTESTED else outcome
 
 
-def _countable_keys(session: Session, rules: Rules, witness: Witness) -> Iterator[Key]:
+def _countable_keys(session: Session, rules: Rules, witness: Witness, after: Key, through: Key) -> Iterator[Key]:
     """Residual keys in key order, without those that would be rejected just as they were before."""
-    for fact in session.residual_facts():
+    for fact in session.residual_facts(after=after, through=through):
         outcome = _outcome(session, fact, rules, witness)
         if not (isinstance(outcome, Reject) and session.was_rejected(outcome.fact_id, outcome.reason)):
             yield fact[0]

@@ -225,8 +225,15 @@ class Session(Protocol):
     def fact_key(self, *, after: Key, skip: int) -> Key:
         """The same among all facts, residual or not, in half the time."""
 
-    def residual_facts(self) -> Iterator[tuple[Any, ...]]:
+    def last_budgeted_key(self) -> Key:
+        """Where the last live run with a row budget ended, by the ledger: how far its first unfinished chunk is, or
+        else the end of its last one. None if there is none.
+        """
+
+    def residual_facts(self, *, after: Key = None, through: Key = None) -> Iterator[tuple[Any, ...]]:
         """All residual facts but those set aside, in key order, as tuples like derivation.Fact. Streams.
+
+        Those of `(after, through]` alone, where these are given.
 
         One that the database cannot read comes as an UnreadableFact.
         """

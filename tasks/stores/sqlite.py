@@ -178,11 +178,19 @@ class SqliteSession:
             )
         return decoded(*rows[0])
 
-    def residual_facts(self) -> Iterator[tuple[Any, ...]]:
-        name, position, bounds = "residual_facts", None, dict[str, Any]()
+    def last_budgeted_key(self) -> Key:
+        rows = self._run("last_budgeted_key")
+        return decoded(*rows[0]) if rows else None
+
+    def residual_facts(self, *, after: Key = None, through: Key = None) -> Iterator[tuple[Any, ...]]:
+        position, end = after, "" if through is None else "_through"
+        ending = {} if through is None else bound("through", through)
         while True:
+            name, begin = (
+                ("residual_facts", {}) if position is None else ("residual_facts_after", bound("after", position))
+            )
             try:
-                for row in map(_decode_raw, self._stream(name, **bounds)):
+                for row in map(_decode_raw, self._stream(f"{name}{end}", **begin, **ending)):
                     position = row[0]
                     yield row
                 return
@@ -190,7 +198,6 @@ class SqliteSession:
                 unreadable = self._unreadable_fact(position, error)
             yield unreadable
             position = unreadable.key
-            name, bounds = "residual_facts_after", bound("after", position)
 
     def _unreadable_fact(self, after: Key, error: RowRefusedError) -> UnreadableFact:
         """The first fact behind `after` that the database cannot read, found by halving the range of keys.

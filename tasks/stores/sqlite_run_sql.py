@@ -60,8 +60,8 @@ class RunSql(FactSql):
     def planning(self) -> tuple[Statement, ...]:
         key = raw_value(self.key)
         keyed, beyond = f"{self.key} IS NOT NULL{self.not_set_aside}", f"{self.key} > {self.after}{self.not_set_aside}"
-        residual = f"WHERE {keyed} AND {self.residual} ORDER BY {self.key}"
-        walk = f"FROM {self.joined} {residual}"
+        walk = f"FROM {self.joined} WHERE {keyed} AND {self.residual} ORDER BY {self.key}"
+        until, ledger = f"{self.key} <= {self.through}", self.b.ledger
         onwards = f"FROM {self.joined} WHERE {beyond} AND {self.residual} ORDER BY {self.key}"
         return (
             Statement("data_version", "PRAGMA data_version", "batch"),
@@ -77,14 +77,23 @@ class RunSql(FactSql):
                 f"SELECT {key} FROM {self.facts} AS f WHERE {beyond} ORDER BY {self.key} "
                 "LIMIT 1 OFFSET :skip", "once",
             ),
-            Statement(
-                "residual_facts",
-                f"SELECT {self.fact_columns_raw} FROM {self.joined}{self._witnessed} {residual}", "once",
+            *(
+                Statement(
+                    f"residual_facts{suffix}",
+                    f"SELECT {self.fact_columns_raw} FROM {self.joined}{self._witnessed} WHERE {where} "
+                    f"AND {self.residual} ORDER BY {self.key}", "once",
+                )
+                for suffix, where in {
+                    "": keyed, "_after": beyond, "_through": f"{keyed} AND {until}",
+                    "_after_through": f"{beyond} AND {until}",
+                }.items()
             ),
             Statement(
-                "residual_facts_after",
-                f"SELECT {self.fact_columns_raw} FROM {self.joined}{self._witnessed} WHERE {beyond} "
-                f"AND {self.residual} ORDER BY {self.key}", "once",
+                "last_budgeted_key",
+                f"SELECT {raw_value('cursor')} FROM {quoted(ledger.chunk)} WHERE cursor IS NOT NULL AND run_id = "
+                f"(SELECT run_id FROM {quoted(ledger.run)} WHERE CASE WHEN json_valid(plan) THEN plan ->> '$.max_rows' "
+                "END IS NOT NULL ORDER BY rowid DESC LIMIT 1) "
+                "ORDER BY state = 'done', CASE state WHEN 'done' THEN -chunk ELSE chunk END LIMIT 1", "once",
             ),
             Statement(
                 "was_rejected",

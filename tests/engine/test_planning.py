@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.engine.chunk_runs import run_chunk
 from tasks.engine.derivation import NotUtf8
 from tasks.engine.errors import ParameterError
-from tasks.engine.planning import MAX_CHUNKS, Cuts, make_plan, streamed
+from tasks.engine.paths import RunPaths
+from tasks.engine.planning import MAX_CHUNKS, Cuts, make_plan, plan_run, streamed
 from tasks.engine.plans import Plan
+from tasks.engine.verification import verify_schema
 from tasks.stores.sqlite import open_session
 
 CREATED_AT = "2026-11-22T00:00:00.000Z"
@@ -280,6 +285,84 @@ def test_facts_without_a_key_do_not_use_up_the_budget_every_day(store: Any, sett
         run(config, f"day-{day}", max_rows=1)
     assert set(made.metadata()) == {"1", "2"}
     assert run(config, "whole")["rows"]["rejected"] == 2
+
+
+# -- whose turn it is ------------------------------------------------------------------------------------
+
+
+def uuid_like(number: int) -> str:
+    """Keys that arrive anywhere among the others."""
+    return f"{random.Random(number).getrandbits(64):016x}"
+
+
+@pytest.mark.parametrize("arrivals", [0, 10, 25])
+def test_every_key_gets_its_turn_whatever_arrives(store: Any, settings: Any, run: Any, arrivals: int) -> None:
+    """Ten facts a day, and ten or more new ones a day: what was there at first is done after one round."""
+    made = store(lambda schema: schema.change_column("am_entity_facts", "id", "id TEXT PRIMARY KEY"))
+    first = {uuid_like(n) for n in range(60)}
+    made.add_facts({"id": key} for key in first)
+    config = settings(made, small=True)
+    number, days = 60, 0
+    while not first <= set(made.metadata()):
+        report = run(config, f"day-{days}", max_rows=10)
+        assert report["rows"]["inserted"] == min(10, 60 + arrivals * days - 10 * days)
+        made.add_facts({"id": uuid_like(number + n)} for n in range(arrivals))
+        number, days = number + arrivals, days + 1
+        assert days < 40, "the high keys never get a turn"
+    assert len(made.log()) == len(made.metadata()) == 10 * days
+
+
+def test_a_plan_that_goes_round_has_chunks_in_two_stretches(store: Any, settings: Any, run: Any, plan: Any) -> None:
+    made = store()
+    made.add_facts({"id": key} for key in range(1, 31))
+    config = settings(made, small=True)
+    run(config, "day-1", max_rows=25)
+    made.add_facts({"id": key} for key in range(-4, 1))
+    made.execute("DELETE FROM am_fact_metadata WHERE fact_id IN ('3', '24', '25')")
+    made.execute("DELETE FROM am_fact_attestation_log WHERE fact_id IN ('3', '24', '25')")
+    planned = plan(made, chunk_rows=4, max_rows=12)
+    assert ranges(planned) == [(25, 29, 4), (29, 30, 1), (None, -1, 4), (-1, 24, 3)]
+    assert planned.stop_reason == "row_budget"
+    report = run(config, "day-2", max_rows=12)
+    assert report["rows"] == {"eligible": 34, "inserted": 12, "updated": 0, "unchanged": 22, "rejected": 0}
+    assert report["remaining"] == 1
+    assert (ranges(plan(made, max_rows=12)), plan(made, max_rows=12).stop_reason) == ([(24, 25, 1)], "complete")
+
+
+def test_a_turn_begins_where_the_ledger_says_whatever_the_files_say(store: Any, settings: Any, run: Any) -> None:
+    made = store()
+    made.add_facts({"id": key} for key in range(1, 31))
+    run(settings(made), "day-1", max_rows=10)
+    run(settings(made), "dry", max_rows=20, dry_run=True)
+    made.add_facts({"id": key} for key in range(-9, 1))
+    run(settings(made, state_dir="elsewhere"), "day-2", max_rows=10)
+    assert sorted(map(int, made.metadata())) == list(range(1, 21))
+
+
+def test_a_budgeted_run_begins_with_what_an_unfinished_one_left(
+    store: Any, settings: Any, plan: Any, created_at: str
+) -> None:
+    made = store()
+    made.add_facts({"id": key} for key in range(1, 31))
+    config = settings(made, small=True)
+    where = RunPaths(Path(config.state_dir), "day-1", False)
+    verify_schema(config, where)
+    plan_run(config, where, max_rows=25, created_at=created_at)
+    for chunk in (1, 3):
+        run_chunk(config, where, chunk, progress=lambda _: None)
+    made.execute("UPDATE am_backfill_chunk SET state = 'running', cursor = 7 WHERE chunk = 1")
+    made.execute("DELETE FROM am_fact_metadata WHERE fact_id BETWEEN '8' AND '9'")
+    assert ranges(plan(made, max_rows=4)) == [(7, 12, 4)]
+
+
+@pytest.mark.parametrize("max_rows", [1, 3, 7, 30])
+def test_a_round_of_budgeted_runs_ends_in_a_converged_store(store: Any, settings: Any, run: Any, max_rows: int) -> None:
+    made = store()
+    made.add_facts({"id": key * 3, "created_at": "no date" if key % 5 == 2 else None} for key in range(-10, 11))
+    config = settings(made, small=True)
+    reports = [run(config, f"day-{day}", max_rows=max_rows) for day in range(21 // max_rows + 2)]
+    assert reports[-1]["stop_reason"] == "complete"
+    assert len(made.metadata()) == sum(key % 5 != 2 for key in range(-10, 11))
 
 
 # -- the digest ----------------------------------------------------------------------------------------
