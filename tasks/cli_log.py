@@ -117,6 +117,12 @@ def _audit_words(report: AuditReport, order: AuditOrder) -> str:
     if not order.root_only:
         states = ", ".join(f"{state} {count:,}" for state, count in report.signatures.items()) or "none"
         lines.append(f"  metadata rows held against their leaf: {report.metadata_rows:,}; signatures: {states}")
+    if report.reattested_count:
+        lines.append(f"  attested anew at an operator's word, which is no damage: {report.reattested_count:,} facts")
+        lines += [
+            f"    leaf {one.leaf}, attestation {one.attestation_id}, fact {one.fact_id}: {one.because}"
+            for one in report.reattested[:_SHOWN]
+        ]
     shown = dict.fromkeys(report.counts, 0)
     for finding in report.findings:
         shown[finding.verdict] += 1

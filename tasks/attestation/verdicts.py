@@ -21,6 +21,8 @@ metadata_replayed               the signature of an earlier row of the log (fact
 metadata_replaced               a signature that the fact's latest leaf does not hold (fact)
 metadata_edited                 the right signature over other fields than were sealed (fact)
 metadata_unlogged               a metadata row without any row in the log (fact)
+content_changed                 a leaf attests something else of its fact than the leaf before it, and does not say why
+                                (leaf)
 rotation_invalid                a key rotation that both keys have not signed (leaf)
 signature_<state>               the row's state by its signature is not valid (fact)
 """
@@ -56,6 +58,7 @@ class Verdict(str, Enum):
     METADATA_REPLACED = "metadata_replaced"
     METADATA_EDITED = "metadata_edited"
     METADATA_UNLOGGED = "metadata_unlogged"
+    CONTENT_CHANGED = "content_changed"
     ROTATION_INVALID = "rotation_invalid"
     SIGNATURE_MALFORMED = "signature_malformed"
     SIGNATURE_UNKNOWN_KEY = "signature_unknown_key"

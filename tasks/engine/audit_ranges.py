@@ -4,7 +4,8 @@
 2. Note rows that are gone and rows that no tile knows.
 3. Hash every leaf from its row and the payload digest that the tile keeps. Where the first bytes are not the tile's
    mark, the leaf is suspect; which of the two was altered is decided later, when the root is known.
-4. Unless it is a root-only audit: hold the metadata row of every fact whose latest row is here against its leaf.
+4. Unless it is a root-only audit: hold the metadata row of every fact whose latest row is here against its leaf, and
+   every other row against the next one about the same fact.
 5. Hand back the roots of the subtrees, cut where a checkpoint ends.
 """
 
@@ -34,6 +35,7 @@ from tasks.attestation.merkle import leaf_hash
 from tasks.attestation.signing import PLACEHOLDER, VERSION
 from tasks.attestation.subtrees import subtree_roots
 from tasks.attestation.verdicts import Finding, Verdict
+from tasks.engine.audit_successions import Reattested, Successions
 from tasks.engine.collector import no_collector
 from tasks.engine.derivation import NotUtf8
 from tasks.engine.settings import Settings
@@ -50,12 +52,16 @@ _SIGNED_BYTES = 80
 
 @dataclass(frozen=True)
 class AuditRange:
-    """Tiles in a row. `behind` is the last id before them; `cuts` are the sizes at which a root is wanted."""
+    """Tiles in a row. `behind` is the last id before them; `cuts` are the sizes at which a root is wanted.
+
+    `noted_from` is the first attestation whose notes would say what it supersedes, None if there is none.
+    """
 
     tiles: tuple[TileHead, ...]
     behind: int | None
     cuts: tuple[int, ...]
     root_only: bool
+    noted_from: int | None
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,16 @@ class Audited:
     counts: Counter[Verdict] = field(default_factory=Counter)
     suspect_count: int = 0
     metadata_rows: int = 0
+    reattested: list[Reattested] = field(default_factory=list)
+    reattested_count: int = 0
+
+    def tell(self, told: Finding | Reattested) -> None:
+        if isinstance(told, Finding):
+            self.add(told)
+            return
+        self.reattested_count += 1
+        if self.reattested_count <= KEPT:
+            self.reattested.append(told)
 
     def add(self, finding: Finding) -> None:
         self.counts[finding.verdict] += 1
@@ -93,13 +109,21 @@ def audit_range(task: tuple[Settings, AuditRange]) -> Audited:
     result = Audited()
     with open_log_session(settings, purpose="read") as session, no_collector():
         first = FIRST_ID if part.behind is None else part.behind + 1
+        successions = Successions(session, part.noted_from) if part.noted_from is not None else None
         for head in part.tiles:
-            _audit_tile(session, head, first, part, result)
+            _audit_tile(session, head, first, part, successions, result)
             first = head.last_id + 1
     return result
 
 
-def _audit_tile(session: SqliteLogSession, head: TileHead, first: int, part: AuditRange, result: Audited) -> None:
+def _audit_tile(
+    session: SqliteLogSession,
+    head: TileHead,
+    first: int,
+    part: AuditRange,
+    successions: Successions | None,
+    result: Audited,
+) -> None:
     tile = session.read_tile(head)
     ids = tile.attestation_ids
     if not all(map(lt, (first - 1, *ids), ids)) or (ids[0], ids[-1]) != (head.first_id, head.last_id):
@@ -118,7 +142,10 @@ def _audit_tile(session: SqliteLogSession, head: TileHead, first: int, part: Aud
     cuts = [cut for cut in part.cuts if tile.first_leaf < cut < tile.end]
     result.pieces += _pieces(tile, hashes, cuts) if cuts else [(tile.end, split_hashes(roots))]
     if not part.root_only:
-        _compare_metadata(session, tile, result)
+        latest = _compare_metadata(session, tile, result)
+        if successions is not None and latest < tile.leaves:
+            for told in successions.judge(tile):
+                result.tell(told)
 
 
 def _pieces(tile: Tile, hashes: bytes, cuts: Sequence[int]) -> Iterator[tuple[int, list[bytes]]]:
@@ -190,7 +217,9 @@ def digest_of(row: PayloadRow) -> bytes:
 # --- step 4 -----------------------------------------------------------------------------------------
 
 
-def _compare_metadata(session: SqliteLogSession, tile: Tile, result: Audited) -> None:
+def _compare_metadata(session: SqliteLogSession, tile: Tile, result: Audited) -> int:
+    """Returns how many leaves are the latest of their fact."""
+    before = result.metadata_rows
     leaves = {attestation_id: leaf for leaf, attestation_id in enumerate(tile.attestation_ids, tile.first_leaf)}
     for values in session.read_latest(tile.attestation_ids[0], tile.attestation_ids[-1]):
         row = LatestRow(*values)
@@ -200,6 +229,7 @@ def _compare_metadata(session: SqliteLogSession, tile: Tile, result: Audited) ->
             finding = compare(session, row, leaf, tile.digest(leaf))
             if finding:
                 result.add(finding)
+    return result.metadata_rows - before
 
 
 def compare(session: SqliteLogSession, row: LatestRow, leaf: int | None, digest: bytes | None) -> Finding | None:

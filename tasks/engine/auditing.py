@@ -14,7 +14,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,6 +29,7 @@ from tasks.attestation.states import STATES, Judge
 from tasks.attestation.subtrees import grow, subtrees
 from tasks.attestation.verdicts import LOG_VERDICTS, Finding, Verdict, in_order
 from tasks.engine.audit_ranges import KEPT, Audited, AuditRange, Suspect, audit_range, compare, words
+from tasks.engine.audit_successions import Reattested, notes_are_written_from
 from tasks.engine.clock import now_text
 from tasks.engine.errors import InvalidSignatureError, NoteError, UnverifiedNoteError
 from tasks.engine.keys import from_json
@@ -66,6 +67,8 @@ class AuditReport:
     leaves: int = 0
     unsealed_rows: int = 0
     metadata_rows: int = 0
+    reattested: list[Reattested] = field(default_factory=list)
+    reattested_count: int = 0
     signatures: dict[str, int] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     counts: Counter[Verdict] = field(default_factory=Counter)
@@ -91,6 +94,7 @@ class AuditReport:
             "verdict": self.verdict, "clean": self.clean, "origin": self.origin, "tree_size": self.tree_size,
             "root": self.root, "since_size": self.since_size, "leaves": self.leaves,
             "unsealed_rows": self.unsealed_rows, "metadata_rows": self.metadata_rows, "signatures": self.signatures,
+            "reattested": {"count": self.reattested_count, "facts": [asdict(fact) for fact in self.reattested]},
             "counts": {verdict.value: self.counts[verdict] for verdict in Verdict if self.counts[verdict]},
             "findings": [finding.as_json() for finding in in_order(self.findings)], "seconds": round(self.seconds, 3),
         }  # fmt: skip
@@ -285,33 +289,40 @@ class _Tree:
 def _rebuild(settings: Settings, order: AuditOrder, log: _Log) -> None:
     cuts = {size for size in log.roots if size}
     tree, frontier, report = _Tree(), Frontier(), log.report
-    parts = list(_ranges(log.heads, sorted(cuts), root_only=order.root_only))
+    noted_from = None if order.root_only else notes_are_written_from(log.session)
+    parts = list(_ranges(log.heads, sorted(cuts), root_only=order.root_only, noted_from=noted_from))
     with hashing(log.size, processes=order.workers) as run:
         for part in run(audit_range, ((settings, part) for part in parts)):
             tree.take(part, frontier, cuts)
             report.metadata_rows += part.metadata_rows
             report.findings += part.findings
             report.counts += part.counts
+            report.reattested += part.reattested[: KEPT - len(report.reattested)]
+            report.reattested_count += part.reattested_count
     report.leaves = frontier.size
     _judge(log, tree, cuts)
 
 
-def _ranges(heads: Sequence[TileHead], cuts: Sequence[int], *, root_only: bool) -> Iterator[AuditRange]:
+def _ranges(
+    heads: Sequence[TileHead], cuts: Sequence[int], *, root_only: bool, noted_from: int | None
+) -> Iterator[AuditRange]:
     """Tiles in groups of about GROUP_LEAVES leaves."""
     group: list[TileHead] = []
     behind: int | None = None
     for head in heads:
         group.append(head)
         if head.end - group[0].first_leaf >= GROUP_LEAVES:
-            yield _range(group, behind, cuts, root_only)
+            yield _range(group, behind, cuts, root_only, noted_from)
             group, behind = [], head.last_id
     if group:
-        yield _range(group, behind, cuts, root_only)
+        yield _range(group, behind, cuts, root_only, noted_from)
 
 
-def _range(group: list[TileHead], behind: int | None, cuts: Sequence[int], root_only: bool) -> AuditRange:
+def _range(
+    group: list[TileHead], behind: int | None, cuts: Sequence[int], root_only: bool, noted_from: int | None
+) -> AuditRange:
     within = tuple(cut for cut in cuts if group[0].first_leaf < cut <= group[-1].end)
-    return AuditRange(tuple(group), behind, within, root_only)
+    return AuditRange(tuple(group), behind, within, root_only, noted_from)
 
 
 def _judge(log: _Log, tree: _Tree, cuts: set[int]) -> None:

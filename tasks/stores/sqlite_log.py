@@ -229,6 +229,24 @@ class SqliteLogSession:
         rows = self._run("read_metadata_raw", fact_id=fact_id)
         return (_values(rows[0][:2])[0], PayloadRow(*_values(rows[0][2:]))) if rows else None
 
+    def read_successions(self, first: int, last: int) -> list[Any]:
+        """The rows from `first` to `last` that are not the latest of their fact, each with the next one about it.
+
+        Tuples of (its id, the next one's id, fact id, notes), of any storage class.
+        """
+        rows = self._run("read_successions", first=first, last=last)
+        return [(*row[:2], *_values(row[2:])) for row in rows]
+
+    def first_batch_attestation(self) -> int | None:
+        """The least attestation id in the ledger of batches, None if no batch has logged anything."""
+        found: int | None = self._run("first_batch_attestation")[0][0]
+        return found
+
+    def rows_that_supersede(self, *, before: int | None) -> Iterator[tuple[int, object]]:
+        """(id, notes) of rows whose notes look as if they named an attestation that they supersede, in order."""
+        for attestation_id, *notes in self._stream("rows_that_supersede", before=before):
+            yield attestation_id, _values(notes)[0]
+
     def unlogged(self) -> Iterator[object]:
         """The facts that have a metadata row and no row in the log."""
         for storage, value in self._stream("read_unlogged"):

@@ -162,6 +162,7 @@ class _Builder:
                 "WHERE first_leaf = :first_leaf", "batch",
             ),
             *self._latest(),
+            *self._successions(),
             Statement(
                 "read_metadata_raw",
                 f"SELECT {_raw(self.blob)}, {metadata_raw} FROM {self.metadata} AS m "
@@ -202,6 +203,32 @@ class _Builder:
             Statement("read_latest", f"SELECT {self.id}, {plain} FROM {source}", "batch"),
             Statement("read_latest_raw", f"SELECT {self.id}, {raw} FROM {source}", "batch"),
         )
+
+    def _successions(self) -> tuple[Statement, ...]:
+        """Rows of one fact that follow each other, and since when a row says which one it supersedes."""
+        log, batch = self.b.log, quoted(self.b.ledger.batch)
+        n_id, n_fact, n_notes = (
+            f"n.{quoted(name)}" if name else "NULL" for name in (log.attestation_id, log.fact_id, log.notes)
+        )
+        next_id = (
+            f"(SELECT min(x.{quoted(log.attestation_id)}) FROM {self.log} AS x WHERE x.{quoted(log.fact_id)} = "
+            f"{self.fact_id} AND x.{quoted(log.attestation_id)} > {self.id})"
+        )
+        notes = self.log_column("notes")
+        is_note = f"typeof({notes}) = 'text' AND {notes} GLOB '{{*\"supersedes\":*'"
+        return (
+            Statement(
+                "read_successions",
+                f"SELECT {self.id}, {n_id}, {_raw(n_fact)}, {_raw(n_notes)} FROM {self.log} AS l "
+                f"CROSS JOIN {self.log} AS n ON {n_id} = {next_id} WHERE {self.range} ORDER BY {self.id}", "batch",
+            ),
+            Statement("first_batch_attestation", f"SELECT min(first_attestation_id) FROM {batch}", "once"),
+            Statement(
+                "rows_that_supersede",
+                f"SELECT {self.id}, {_raw(notes)} FROM {self.log} AS l "
+                f"WHERE (:before IS NULL OR {self.id} < :before) AND {is_note} ORDER BY {self.id}", "once",
+            ),
+        )  # fmt: skip
 
     def appending(self) -> tuple[Statement, ...]:
         log = self.b.log

@@ -17,6 +17,7 @@ import sqlite3
 import struct
 import sys
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +277,8 @@ class Database:
             self.metadata = read(connection, "am_fact_metadata", METADATA)
             self.tiles = read(connection, "am_attestation_tile", TILE)
             self.checkpoints = read(connection, "am_attestation_checkpoint", CHECKPOINT)
+            tables = connection.execute("SELECT name FROM sqlite_schema WHERE name = 'am_backfill_batch'").fetchall()
+            self.batches = read(connection, "am_backfill_batch", "first_attestation_id") if tables else []
         finally:
             connection.close()
         self.by_fact: dict[Any, list[dict[str, Any]]] = {}
@@ -321,6 +324,7 @@ def audit(
         digests = _tree(database, signed, frontiers, found)
     if not root_only:
         _metadata(database, digests, found)
+        _successions(database, digests, found)
         id_of = ids_by_leaf(database) if whole else None
         _rotations(database, keys, id_of, found)
         for row in database.metadata:
@@ -548,6 +552,37 @@ def _metadata_verdict(database: Database, rows: list[dict[str, Any]], digest: by
             return "metadata_downgraded"
         return "metadata_replayed" if any(r["signature_hex"] == signature for r in rows[:-1]) else "metadata_replaced"
     return "metadata_edited" if digest is not None and digest_of(metadata) != digest else None
+
+
+def superseded_by(row: dict[str, Any]) -> int | None:
+    """The attestation whose content a row of the log says it replaces."""
+    notes = row["notes"]
+    if not isinstance(notes, str) or len(notes) > 4000:
+        return None
+    try:
+        record = json.loads(notes)
+        if not isinstance(record, dict) or canonical(record) != notes.encode():
+            return None
+    except (ValueError, RecursionError):
+        return None
+    members = {"update": {"supersedes", "type"}, "reattestation": {"because", "supersedes", "type"}}
+    right = set(record) == members.get(str(record.get("type"))) and type(record.get("because", "")) is str
+    return record["supersedes"] if right and type(record["supersedes"]) is int else None
+
+
+def _successions(database: Database, leaves: dict[int, tuple[int, bytes]], found: Found) -> None:
+    noted = [row["attestation_id"] for row in database.log if superseded_by(row) is not None]
+    noted += [row["first_attestation_id"] for row in database.batches if row["first_attestation_id"] is not None]
+    for fact_id, rows in database.by_fact.items():
+        if not noted or not isinstance(fact_id, str) or fact_id.startswith("key-rotation/"):
+            continue
+        for earlier, later in pairwise(rows):
+            was, now = leaves.get(earlier["attestation_id"]), leaves.get(later["attestation_id"])
+            if was is None or now is None or later["attestation_id"] < min(noted):
+                continue
+            told = superseded_by(later) == earlier["attestation_id"]
+            if not told and was[1] != now[1] and bytes(32) not in (was[1], now[1]):
+                found.add(("content_changed", now[0], fact_id))
 
 
 def _rotations(database: Database, keys: list[Key], id_of: list[int] | None, found: Found) -> None:
