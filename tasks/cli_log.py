@@ -27,12 +27,13 @@ from tasks.cli_common import NO, immutable_option, job_option, json_option, keys
 from tasks.engine import files, markers
 from tasks.engine.auditing import AuditOrder, AuditReport, audit
 from tasks.engine.clock import now_text
+from tasks.engine.commands import keygen_command
 from tasks.engine.errors import KeyRegistryError, ProofError, ProvenanceError, SigningKeyError
 from tasks.engine.proving import check, prove
 from tasks.engine.rotation import Rotation, refuse_unfit, rotate
 from tasks.engine.sealing import seal_log
 from tasks.engine.settings import Settings, load_settings
-from tasks.engine.terminal import printable
+from tasks.engine.terminal import holds_key, printable
 from tasks.engine.verification import log_signer_of, signer_of
 
 _file = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -189,6 +190,11 @@ def rotate_command(
 
     Then put the new key where the job file looks for it.
     """
+    if any(holds_key(str(one)) for one in (new_key_file, new_key_env, new_key_name)):
+        raise SigningKeyError(
+            "rotate: 64 hex digits, which may be a private key, where a name or a path belongs. They are not shown. "
+            "Put the key into a file of mode 0600 or the environment. Nothing was written."
+        )
     settings = load_settings(job)
     old = _configured(settings, use)
     new = load_signer(
@@ -200,7 +206,7 @@ def rotate_command(
     if other is not None and other.public_key == new.public_key:
         raise SigningKeyError(
             "rotate: the new key is the one that is configured for the other use, and a key is for one thing only. "
-            "Make another: provenance keygen. Nothing was written."
+            f"Make another: {keygen_command(new.key_name, use)}. Nothing was written."
         )
     registry = load_registry(keys) if keys.exists() or write else KeyRegistry((), str(keys))
     refuse_unfit(old, new, use, registry)

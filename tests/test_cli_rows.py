@@ -250,3 +250,13 @@ def test_the_console_script_is_declared(tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.stdout.startswith("Usage: provenance ")
     assert "provenance = tasks.cli:main" in (ROOT / "setup.cfg").read_text()
+
+
+@pytest.mark.parametrize("command", [["keygen", "%s.key", "--name", "a"], ["keygen", "a.key", "--name", "%s"],
+    ["rotate", "--new-key-env", "%s"], ["rotate", "--new-key-name", "%s", "--new-key-env", "A"],
+    ["verify", "--key", "%s"], ["verify", "--key", "a+b+%s"]])  # fmt: skip
+def test_a_private_key_put_in_the_place_of_a_name_is_not_shown(command: list[str], tmp_path: Path) -> None:
+    key = "0123456789abcdef" * 4
+    result = CliRunner().invoke(main, [one.replace("%s", key) for one in command])
+    assert result.exit_code == 3
+    assert key not in result.output

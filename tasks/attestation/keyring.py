@@ -24,9 +24,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tasks.attestation.notes import VerifierKey
 from tasks.engine.errors import KeyRegistryError, PublicKeyError
 from tasks.engine.files import read_bounded
+from tasks.engine.terminal import cut, without_keys
+from tasks.engine.yaml_files import LONGEST, UnreadError, compose, construct
 
 DEFAULT_REGISTRY: Final = "config/keys.yaml"
-_LONGEST: Final = 1 << 20  # bytes
 
 Use = Literal["rows", "checkpoints"]
 KeyState = Literal["active", "superseded", "revoked"]
@@ -180,10 +181,10 @@ def _entry(entry: Any) -> RegisteredKey | str:
 def _words(fault: Mapping[str, Any]) -> str:
     name = ".".join(str(part) for part in fault["loc"]) or "the entry"
     if fault["type"] == "extra_forbidden":
-        return f'unknown key "{name}" (known: {", ".join(RegisteredKey.model_fields)})'
+        return f'unknown key "{without_keys(name)}" (known: {", ".join(RegisteredKey.model_fields)})'
     if fault["type"] == "missing":
         return f'the key "{name}" is missing'
-    return f"{name}: {str(fault['msg']).lower()}, found {fault['input']!r}"
+    return f"{name}: {str(fault['msg']).lower()}, found {cut(fault['input'])}"
 
 
 def _contradictions(keys: list[tuple[int, RegisteredKey]]) -> Iterator[str]:
@@ -206,11 +207,11 @@ def _contradictions(keys: list[tuple[int, RegisteredKey]]) -> Iterator[str]:
 def read_registry(path: Path) -> str:
     """The text of a registry. Raises KeyRegistryError if there is none, or it cannot be read."""
     try:
-        return read_bounded(path, root=None, limit=_LONGEST).decode("utf-8")
+        return read_bounded(path, root=None, limit=LONGEST).decode("utf-8")
     except FileNotFoundError:
         raise KeyRegistryError(
-            f"{path}: there is no such registry of keys. Run from the project's top level or give --keys; "
-            f"provenance keygen prints an entry. Nothing was verified."
+            f"{path}: there is no such registry of keys. Run from the project's top level or give --keys; its "
+            f"entries are what public-key prints. Nothing was verified."
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -220,13 +221,11 @@ def read_registry(path: Path) -> str:
 def _parse(text: str, path: str) -> tuple[Any, list[int]]:
     """The YAML as plain values, and the line of each entry."""
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
+        root = compose(text)
+        content = construct(root) if root is not None else None
         _refuse_repeated(path, root)
-    except RecursionError:
-        raise KeyRegistryError(f"{path}: it is nested without end. Nothing was verified.") from None
-    except yaml.YAMLError as error:
-        raise KeyRegistryError(f"{path}: not YAML: {' '.join(str(error).split())}. Nothing was verified.") from None
+    except UnreadError as error:
+        raise KeyRegistryError(f"{error.at(path)}. Nothing was verified.") from None
     entries = next((v for _, v in root.value), None) if isinstance(root, yaml.MappingNode) else None
     children = entries.value if isinstance(entries, yaml.SequenceNode) else []
     return content, [child.start_mark.line + 1 for child in children]
@@ -239,7 +238,9 @@ def _refuse_repeated(path: str, node: yaml.Node | None) -> None:
         for key, value in node.value:
             if key.value in seen:
                 line = key.start_mark.line + 1
-                raise KeyRegistryError(f"{path} line {line}: {key.value} is given twice. Nothing was verified.")
+                raise KeyRegistryError(
+                    f"{path} line {line}: {without_keys(key.value)} is given twice. Nothing was verified."
+                )
             seen.add(key.value)
             _refuse_repeated(path, value)
     if isinstance(node, yaml.SequenceNode):

@@ -23,6 +23,7 @@ from tasks.attestation.ed25519 import refuse_low_order
 from tasks.attestation.ed25519 import verify as verify_signature
 from tasks.attestation.signing import Signer, is_key_name, key_id
 from tasks.engine.errors import InvalidSignatureError, NoteError, PublicKeyError, UnverifiedNoteError
+from tasks.engine.terminal import cut
 
 MAX_NOTE_BYTES: Final = 1_000_000
 MAX_SIGNATURES: Final = 100
@@ -73,18 +74,18 @@ class VerifierKey:
         """
         parts = vkey.split("+", 2)  # base64 may hold more of them
         if len(parts) != 3:
-            raise PublicKeyError(f"verifier key {vkey!r}: expected <name>+<key id>+<base64>.")
+            raise PublicKeyError(f"verifier key {cut(vkey, 200)}: expected <name>+<key id>+<base64>.")
         name, stated_id, encoded = parts
         typed_key = decode_base64(encoded)
         if typed_key is None or typed_key[:1] != _ED25519_TYPE:
             raise PublicKeyError(
-                f"verifier key {vkey!r}: the part after the key id is not the base64 of 0x01 and an "
+                f"verifier key {cut(vkey, 200)}: the part after the key id is not the base64 of 0x01 and an "
                 "Ed25519 public key. Other types of keys are not supported."
             )
         key = cls(name, typed_key[1:])
         if stated_id != key.note_key_id.hex():
             raise PublicKeyError(
-                f"verifier key {vkey!r}: key id {stated_id!r}, but name and public key give "
+                f"verifier key {cut(vkey, 200)}: key id {stated_id!r}, but name and public key give "
                 f"{key.note_key_id.hex()!r}. One of the three was altered: get the key again from its owner."
             )
         return key

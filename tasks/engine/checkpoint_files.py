@@ -88,8 +88,8 @@ class CheckpointFiles:
             if self.read(path) != one.note:
                 raise SealError(
                     f"{path}: ATTENTION: this file and the database hold two different checkpoints for {one.tree_size} "
-                    f"leaves. One of them was rewritten after it was published: keep both, stop sealing, and run "
-                    f"provenance audit --checkpoint {path}. Nothing was written."
+                    f"leaves. One of them was rewritten after it was published: keep both, stop sealing, and "
+                    f"audit the log against the file. Nothing was written."
                 )
 
     def holds(self, checkpoint: StoredCheckpoint) -> bool:

@@ -25,13 +25,14 @@ from tasks.engine.binding import (
     SourceBinding,
 )
 from tasks.engine.catalogue import Catalogue, Table
+from tasks.engine.commands import luigi_command
 from tasks.engine.mends import mend_column, similar_column
 from tasks.engine.settings import FactsTable, LedgerTables, MetadataTable, Settings
 
 _OTHER_JOBS_TABLE = "am_fact_signature"  # belongs to another job: never written, so never suggested
 _NO_TABLE = "no such table"
 _OLDER = "is of an older release of this job, and lacks"
-APPLY_SCHEMA = "luigi --module tasks ApplySchema --local-scheduler"
+_TABLES_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ def _source(found: _Findings) -> SourceBinding | None:
 
 
 def _metadata(found: _Findings, names: MetadataTable) -> MetadataBinding | None:
-    table = _table(found, "metadata", names.name, mend=f"Create it with: {APPLY_SCHEMA}.")
+    table = _table(found, "metadata", names.name, mend=_create_it(found))
     if table is None:
         return None
     roles = (
@@ -222,7 +223,7 @@ def _metadata(found: _Findings, names: MetadataTable) -> MetadataBinding | None:
 
 def _log(found: _Findings) -> LogBinding | None:
     names = found.settings.tables.attestation_log
-    table = _table(found, "attestation_log", names.name, mend=f"Create it with: {APPLY_SCHEMA}.")
+    table = _table(found, "attestation_log", names.name, mend=_create_it(found))
     if table is None:
         return None
     roles = ("attestation_id", "fact_id", "attester", "signature_hex")
@@ -257,14 +258,14 @@ def _ledger(found: _Findings, ledger_columns: LedgerColumns) -> LedgerBinding | 
 def _ledger_table(found: _Findings, ledger_columns: LedgerColumns, role: str) -> Table | None:
     """One of the job's own tables, with the columns it lacks noted as drift."""
     name: str = getattr(found.settings.tables.ledger, role)
-    table = _table(found, f"ledger.{role}", name, mend=f"Create it with: {APPLY_SCHEMA}.")
+    table = _table(found, f"ledger.{role}", name, mend=_create_it(found))
     lacking = lacking_columns(table, ledger_columns[role]) if table else []
     if table and lacking:
         can_be_added = all(column.declaration for column in lacking)
         problem = _OLDER if can_be_added else "the job's own table lacks"
-        mend = f"Add what it lacks with: {APPLY_SCHEMA}."
+        mend = f"Add what it lacks with {_apply_schema(found)}."
         if not can_be_added:
-            mend = f"Set tables.ledger.{role} to a name that is free, then run: {APPLY_SCHEMA}."
+            mend = f"Set tables.ledger.{role} to a name that is free, then run {_apply_schema(found)}."
         problem = f"{problem} {', '.join(column.name for column in lacking)}"
         found.drift.append(Drift(table.name, problem, found.where(f"tables.ledger.{role}"), mend))
     return table
@@ -307,7 +308,7 @@ def _table(found: _Findings, role: str, name: str, *, mend: str) -> Table | None
     key = f"tables.{role}" if role.startswith("ledger.") else f"tables.{role}.name"
     table = found.catalogue.table(name)
     if table is None:
-        mend = mend or _similar_table(found, name, key)
+        mend = mend or _similar_table(found, role, name, key)
         found.drift.append(Drift(name, _NO_TABLE, found.where(key), mend))
         return None
     if table.kind != "table":
@@ -391,13 +392,34 @@ def _named_tables(found: _Findings) -> list[str]:
     return [*named, *tables.ledger.model_dump().values()]
 
 
-def _similar_table(found: _Findings, name: str, key: str) -> str:
-    """The table most likely meant, in a sentence."""
+def _apply_schema(found: _Findings) -> str:
+    return luigi_command(found.settings, "ApplySchema")
+
+
+def _create_it(found: _Findings) -> str:
+    return f"Create it with {_apply_schema(found)}."
+
+
+def _similar_table(found: _Findings, role: str, name: str, key: str) -> str:
+    """The table most likely meant, in a sentence; else those that could be, the likeliest first."""
     others = {_OTHER_JOBS_TABLE} | {other.lower() for other in _named_tables(found) if other != name}
-    names = {t.name.lower(): t.name for t in found.catalogue.tables if t.kind == "table"}
-    free = {lower: real for lower, real in names.items() if lower not in others}
-    close = difflib.get_close_matches(name.lower(), free, n=1, cutoff=0.6)
+    free = [t for t in found.catalogue.tables if t.kind == "table" and t.name.lower() not in others]
+    names = {t.name.lower(): t.name for t in free}
+    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
     if close:
         return f'Did you mean "{names[close[0]]}"? Set {key}: {names[close[0]]}.'
-    listed = ", ".join(sorted(names.values())[:12]) or "none"
-    return f"The database has these tables: {listed}."
+    wanted = {str(c).lower() for c in getattr(found.settings.tables, role).model_dump(exclude={"name"}).values()}
+    likely = sorted(free, key=lambda table: (-_likeness(table, name, wanted), table.name))
+    more = f" and {len(likely) - _TABLES_SHOWN} more" if len(likely) > _TABLES_SHOWN else ""
+    listed = ", ".join(table.name for table in likely[:_TABLES_SHOWN])
+    return (
+        f"The database has no other table. Set {key}."
+        if not free
+        else (f"Other tables of the database, the likeliest first: {listed}{more}. Set {key}.")
+    )
+
+
+def _likeness(table: Table, name: str, wanted: set[str]) -> float:
+    """How many of the columns that are wanted a table has; where equally many, how near its name is."""
+    held = len(wanted & {column.name.lower() for column in table.columns})
+    return held + difflib.SequenceMatcher(None, table.name.lower(), name.lower()).ratio()

@@ -116,7 +116,7 @@ def _refuse_unfit(handle: int, folder: Path, top: Path, *, ours: bool, sticky: b
     if status.st_mode & _OTHERS_WRITE and not (sticky and status.st_mode & stat.S_ISVTX):
         raise UnfitFolderError(
             f"{folder} can be written by others (mode {stat.S_IMODE(status.st_mode):04o}). See that everything in it "
-            f"is yours, then: chmod -R go-w {shlex.quote(str(top))}"
+            f"is yours, then `chmod -R go-w {shlex.quote(str(top))}`"
         )
 
 

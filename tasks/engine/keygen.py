@@ -12,6 +12,7 @@ from tasks.attestation.signing import Signer, load_signer
 from tasks.engine import files
 from tasks.engine.errors import SigningKeyError
 from tasks.engine.settings import Settings
+from tasks.engine.terminal import holds_key
 
 _SEED_BYTES = 32
 
@@ -22,6 +23,11 @@ def generate(path: Path, key_name: str) -> VerifierKey:
     The seed comes from the operating system's generator. Raises SigningKeyError if the file exists, or cannot be
     written; PublicKeyError or SigningKeyError for a key name that no signed note can carry, before any file is made.
     """
+    if holds_key(key_name) or holds_key(str(path)):
+        raise SigningKeyError(
+            "keygen: 64 hex digits, which may be a private key, where a name or a path belongs. They are not shown. "
+            "Give another. There is no new key."
+        )
     VerifierKey(key_name, Signer(key_name=key_name, seed=bytes(_SEED_BYTES)).public_key)  # is the name usable?
     seed = secrets.token_bytes(_SEED_BYTES)
     try:

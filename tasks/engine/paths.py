@@ -21,6 +21,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from tasks.engine.errors import ParameterError
+from tasks.engine.terminal import holds_key
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _CHECKPOINTS, _DIGESTS = "checkpoints", "payload-digests"
@@ -38,6 +39,11 @@ class RunPaths:
     dry_run: bool
 
     def __post_init__(self) -> None:
+        if holds_key(self.run_id):
+            raise ParameterError(
+                "--run-id: 64 hex digits, which may be a private key, where a name belongs. They are not shown. Give "
+                "another. Nothing was written."
+            )
         if not RUN_ID.fullmatch(self.run_id):
             raise ParameterError(
                 f"--run-id {self.run_id!r} is not usable: expected 1 to 100 letters, digits, dots, dashes or "

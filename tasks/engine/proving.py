@@ -18,13 +18,12 @@ from tasks.attestation.notes import Note, VerifierKey
 from tasks.attestation.proofs import Checked, check_proof, encode_extra
 from tasks.attestation.subtrees import subtrees
 from tasks.engine.audit_ranges import digest_of
+from tasks.engine.commands import audit_command, provenance_command
 from tasks.engine.errors import NoteError, ProofError
 from tasks.engine.explaining import ids_in_order
 from tasks.engine.settings import Settings
 from tasks.stores.log_base import Tile, TileHead
 from tasks.stores.sqlite_log import SqliteLogSession, open_log_session
-
-_AUDIT = "run provenance audit"
 
 
 def prove(settings: Settings, fact_id: str) -> bytes:
@@ -43,15 +42,20 @@ def prove(settings: Settings, fact_id: str) -> bytes:
             raise ProofError(nothing)
         blob, row = found
         heads = session.layout()
-        tile = _tile_of(session, heads, attestation_id, fact_id)
+        tile = _tile_of(session, heads, attestation_id)
+        if tile is None:
+            raise ProofError(
+                f"fact {fact_id!r}: its attestation {attestation_id} is not sealed yet. Seal the log first: "
+                f"{provenance_command(settings, 'seal')}."
+            )
         leaf = tile.first_leaf + tile.attestation_ids.index(attestation_id)
-        digest, payload = tile.digest(leaf), payload_of(row)
+        digest, payload, audit = tile.digest(leaf), payload_of(row), audit_command(settings)
         if payload is None or not isinstance(blob, bytes) or digest in (NO_DIGEST, None) or digest_of(row) != digest:
-            raise ProofError(f"fact {fact_id!r}: its metadata row is not what was sealed with leaf {leaf}: {_AUDIT}.")
+            raise ProofError(f"fact {fact_id!r}: its metadata row is not what was sealed with leaf {leaf}: {audit}.")
         log_row = session.read_log_row(attestation_id)
         assert log_row is not None  # it was found a moment ago, in this snapshot
         data = leaf_data(log_row, digest)
-        proof = _inclusion(session, heads, tile, leaf, leaf_hash(data))
+        proof = _inclusion(session, heads, tile, leaf, leaf_hash(data), audit)
     extra = encode_extra(blob=blob, leaf=data, payload=payload)
     return InclusionProof(proof.index, proof.hashes, proof.checkpoint, extra).encode()
 
@@ -61,32 +65,29 @@ def check(data: bytes, row_keys: Sequence[VerifierKey], log_keys: Sequence[Verif
     return check_proof(data, row_keys, log_keys)
 
 
-def _tile_of(session: SqliteLogSession, heads: Sequence[TileHead], attestation_id: int, fact_id: str) -> Tile:
+def _tile_of(session: SqliteLogSession, heads: Sequence[TileHead], attestation_id: int) -> Tile | None:
     for head in heads:
         if head.first_id <= attestation_id <= head.last_id and head.objection() is None:
             tile = session.read_tile(head)
             if attestation_id in tile.attestation_ids:
                 return tile
-    raise ProofError(
-        f"fact {fact_id!r}: its attestation {attestation_id} is not sealed yet. Seal the log first: "
-        f"luigi --module tasks SealLog --local-scheduler."
-    )
+    return None
 
 
 def _inclusion(
-    session: SqliteLogSession, heads: Sequence[TileHead], tile: Tile, leaf: int, hashed: bytes
+    session: SqliteLogSession, heads: Sequence[TileHead], tile: Tile, leaf: int, hashed: bytes, audit: str
 ) -> InclusionProof:
     last = session.last_checkpoint()
     if last is None:
-        raise ProofError(f"the log has no checkpoint: {_AUDIT}.")
+        raise ProofError(f"the log has no checkpoint: {audit}.")
     nodes = _nodes(session, heads, tile)
     try:
         hashes = tuple(_root_of(nodes, *one) for one in inclusion_ranges(leaf, last.tree_size))
         root = Checkpoint.parse(Note.parse(last.note).text).root
     except (IndexError, KeyError, ValueError, NoteError) as error:
-        raise ProofError(f"the tiles of the log are damaged ({error}): {_AUDIT}.") from None
+        raise ProofError(f"the tiles of the log are damaged ({error}): {audit}.") from None
     if not verify_inclusion(hashed, leaf, last.tree_size, hashes, root):
-        raise ProofError(f"leaf {leaf} does not lead to the root of {last.tree_size} leaves: {_AUDIT}.")
+        raise ProofError(f"leaf {leaf} does not lead to the root of {last.tree_size} leaves: {audit}.")
     return InclusionProof(leaf, hashes, last.note)
 
 

@@ -20,6 +20,7 @@ from tasks.attestation.keyring import KeyRegistry, RegisteredKey, Use, entry_for
 from tasks.attestation.notes import VerifierKey
 from tasks.attestation.signing import Signer
 from tasks.attestation.verdicts import Finding, Verdict
+from tasks.engine.commands import keygen_command
 from tasks.engine.errors import DriftError, KeyRegistryError, PublicKeyError, SigningKeyError
 from tasks.engine.settings import Settings
 from tasks.stores.sqlite_log import open_log_session
@@ -66,7 +67,7 @@ def refuse_unfit(old: Signer, new: Signer, use: Use, registry: KeyRegistry) -> N
         if key.key.public_key == new.public_key:
             raise KeyRegistryError(
                 f"rotate: the new key is in {where} already, as {key.name} for {key.use}, and a key is for one thing "
-                f"only. Make another: provenance keygen. {nothing}"
+                f"only. Make another: {keygen_command(new.key_name, use)}. {nothing}"
             )
     registered = registry.find(old.key_id.hex())
     if registered is not None and (registered.use, registered.state) != (use, "active"):
@@ -83,7 +84,7 @@ def rotate(settings: Settings, old: Signer, new: Signer, *, now: str) -> Rotatio
     """
     if old.public_key == new.public_key:
         raise SigningKeyError(
-            "rotate: the new key is the old one. Make another: provenance keygen. Nothing was written."
+            "rotate: the new key is the old one, and nothing would follow it. Make another. Nothing was written."
         )
     keys = VerifierKey(old.key_name, old.public_key), VerifierKey(new.key_name, new.public_key)
     notes = record(*keys, now)

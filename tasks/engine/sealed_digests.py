@@ -25,7 +25,7 @@ from tasks.engine.verification import log_signer_of
 from tasks.stores.log_base import StoredCheckpoint, Tile, TileHead, break_in
 from tasks.stores.sqlite_log import SqliteLogSession
 
-_AUDIT = "Run provenance audit. Nothing was written."
+_AUDIT = "Audit the log against a checkpoint that you kept. Nothing was written."
 _TILES_KEPT = 64
 
 

@@ -197,13 +197,13 @@ def _refuse_other_log(last: StoredCheckpoint, signer: Signer | None, files: Chec
             checkpoint = Checkpoint.parse(Note.parse(last.note).text)  # signed by the key before this one
     except (ValueError, NoteError) as error:
         raise SealError(
-            f"{where}: {str(error).rstrip('.')}. It cannot be gone on from: run provenance audit. Nothing was written."
+            f"{where}: {str(error).rstrip('.')}. It cannot be gone on from: audit the log. Nothing was written."
         ) from None
     seen = (frontier.size, frontier.root(), checkpoint.size, checkpoint.root)
     if seen != (last.tree_size, last.root, last.tree_size, last.root):
         raise SealError(
-            f"{where}: its note, its root and its frontier do not belong together. Somebody altered the row: run "
-            f"provenance audit. Nothing was written."
+            f"{where}: its note, its root and its frontier do not belong together. Somebody altered the row: "
+            f"audit the log. Nothing was written."
         )
     if checkpoint.origin != origin:
         raise SealError(

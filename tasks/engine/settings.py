@@ -12,6 +12,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,14 +22,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tasks.engine.derivation import Rules
 from tasks.engine.errors import JobFileError
 from tasks.engine.files import read_bounded
+from tasks.engine.terminal import cut, holds_key
+from tasks.engine.yaml_files import LONGEST, UnreadError, compose, refuse_long_number
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}")
-_DEEPEST = 10
-_LONGEST = 1 << 20  # bytes of a job file
-# A path, but never 64 hex digits: that would be the key itself, put where its file belongs. (pydantic's patterns know
-# no look-ahead, so: too short, too long, or with a character that no hex digit is.)
-_NOT_THE_KEY = r"^(.{1,63}|.{65,}|.*[^0-9A-Fa-f].*)$"
-_NOT_KEYS = ("immutable", "job_file", "key_lines")
+_NOT_KEYS = ("immutable", "job_file", "key_lines", "variables")
+_PLACES = ("database", "state_dir")
+_PERHAPS_A_KEY = (
+    "64 hex digits, which may be a private key, where a name or a path belongs. They are not shown. Put a key into the "
+    "environment or a file of mode 0600, and name it another way. Nothing was written."
+)
 _DECIDES_OUTCOME = ("tables", "derivation")
 
 Name = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
@@ -130,7 +133,7 @@ class DerivationSettings(_Model):
 class Pacing(_Model):
     """How large the steps are and how long to wait. Rows, seconds, database pages, MiB."""
 
-    chunk_rows: Annotated[int, Field(ge=1)] = 100_000
+    chunk_rows: Annotated[int, Field(ge=1, le=1_000_000_000)] = 100_000
     batch_rows: Annotated[int, Field(ge=1, le=200_000)] = 25_000
     batch_pause_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False, strict=False)] = 0.0
     lock_timeout_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False, strict=False)] = 30.0
@@ -146,7 +149,7 @@ class SigningSettings(_Model):
     """Where the key is; never the key itself. (A name of 64 characters would be the key put by mistake.)"""
 
     key_env: EnvironmentName | None = "AUTONOMATH_FACT_SIGN_PRIVATE_KEY"
-    key_file: Annotated[str, Field(min_length=1, pattern=_NOT_THE_KEY)] | None = None
+    key_file: Annotated[str, Field(min_length=1)] | None = None
     key_name: KeyName = "provenance-backfill/sample"
     required: bool = False
     compiled: bool = True
@@ -159,7 +162,7 @@ class SealingSettings(_Model):
     """
 
     key_env: EnvironmentName | None = "PROVENANCE_CHECKPOINT_PRIVATE_KEY"
-    key_file: Annotated[str, Field(min_length=1, pattern=_NOT_THE_KEY)] | None = None
+    key_file: Annotated[str, Field(min_length=1)] | None = None
     key_name: KeyName = "provenance-backfill/sample-log"
     origin: KeyName = "provenance-backfill/sample-log"
 
@@ -167,7 +170,8 @@ class SealingSettings(_Model):
 class Settings(_Model):
     """A whole job file, resolved against one environment.
 
-    `immutable` is no key of it: an auditor says so on the command line, of a copy that nothing writes to.
+    `immutable` is no key of it: an auditor says so on the command line, of a copy that nothing writes to. `variables`
+    are those of the environment that say where database and state folder are.
     """
 
     database: Name
@@ -180,6 +184,7 @@ class Settings(_Model):
     immutable: bool = Field(default=False, exclude=True)
     job_file: str = Field(default="", exclude=True)
     key_lines: Mapping[str, int] = Field(default={}, exclude=True)
+    variables: Mapping[str, str] = Field(default={}, exclude=True)
 
     @property
     def database_path(self) -> Path:
@@ -215,22 +220,22 @@ def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
     """
     variables = os.environ if environ is None else environ
     root = _compose(path)
-    lines: dict[str, int] = {}
-    value = _construct(root, "", lines, variables, str(path))
+    reading = _Reading(str(path), variables)
+    value, lines = reading.construct(root), reading.lines
     if not isinstance(value, dict):
         raise JobFileError(f"{path}: expected a mapping of keys, found {type(value).__name__}. Nothing was written.")
     for reserved in _NOT_KEYS:
         if reserved in value:
             raise JobFileError(f'{path} line {lines[reserved]}: unknown key "{reserved}". Nothing was written.')
     try:
-        return Settings.model_validate({**value, "job_file": str(path), "key_lines": lines})
+        return Settings.model_validate({**value, "job_file": str(path), "key_lines": lines, "variables": reading.used})
     except ValidationError as error:
         raise JobFileError(_explain(error, path, lines)) from None
 
 
 def _compose(path: Path) -> yaml.Node:
     try:
-        node = yaml.compose(read_bounded(path, root=None, limit=_LONGEST).decode("utf-8"), Loader=yaml.SafeLoader)
+        node = compose(read_bounded(path, root=None, limit=LONGEST).decode("utf-8"))
     except FileNotFoundError:
         raise JobFileError(
             f"{path}: there is no such job file (looked in {Path.cwd()}). Run from the project's top level "
@@ -239,74 +244,92 @@ def _compose(path: Path) -> yaml.Node:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise JobFileError(f"{path}: the job file cannot be read: {reason}. Nothing was written.") from None
-    except RecursionError:
-        raise JobFileError(f"{path}: it is nested without end. Nothing was written.") from None
-    except yaml.YAMLError as error:
-        raise JobFileError(f"{path}: not YAML: {' '.join(str(error).split())}. Nothing was written.") from None
+    except UnreadError as error:
+        raise JobFileError(f"{error.at(str(path))}. Nothing was written.") from None
     if node is None:
         raise JobFileError(f"{path}: the job file is empty. Nothing was written.")
     return node
 
 
-def _construct(node: yaml.Node, key: str, lines: dict[str, int], variables: Mapping[str, str], path: str) -> Any:
-    """Build plain values from a YAML node, keeping the line of every key in `lines`."""
-    if key.count(".") + key.count("[") > _DEEPEST:
-        raise JobFileError(f"{path}: {key[:60]}… is nested deeper than any key. Nothing was written.")
-    if isinstance(node, yaml.MappingNode):
+@dataclass(frozen=True)
+class _Reading:
+    """Nodes to plain values, with the line of every key, and the variables that were used for the places of things."""
+
+    path: str
+    environ: Mapping[str, str] = field(repr=False)
+    lines: dict[str, int] = field(default_factory=dict)
+    used: dict[str, str] = field(default_factory=dict)
+
+    def construct(self, node: yaml.Node, key: str = "") -> Any:
+        """The value of a node, which stands at `key`."""
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, key)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.construct(child, f"{key}[{i}]") for i, child in enumerate(node.value)]
+        return self._scalar(node, key)
+
+    def _mapping(self, node: yaml.MappingNode, key: str) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            name = str(key_node.value)
-            full = f"{key}.{name}" if key else name
             line = key_node.start_mark.line + 1
-            if name in found:
+            if holds_key(key_node.value):
+                raise JobFileError(f"{self.path} line {line}: {key or 'a key'}: {_PERHAPS_A_KEY}")
+            full = f"{key}.{key_node.value}" if key else key_node.value
+            if key_node.value in found:
                 raise JobFileError(
-                    f"{path} line {line}: {full} is given twice (first on line {lines[full]}). Nothing was written."
+                    f"{self.path} line {line}: {full} is given twice (first on line {self.lines[full]}). Nothing was "
+                    f"written."
                 )
-            lines[full] = line
-            found[name] = _construct(value_node, full, lines, variables, path)
+            self.lines[full] = line
+            found[key_node.value] = self.construct(value_node, full)
         return found
-    if isinstance(node, yaml.SequenceNode):
-        return [_construct(child, f"{key}[{i}]", lines, variables, path) for i, child in enumerate(node.value)]
-    return _scalar(node, key, lines, variables, path)
 
+    def _scalar(self, node: yaml.Node, key: str) -> Any:
+        """One scalar. A text with a variable in it is typed after the replacement, if it was not quoted."""
+        self._refuse_key(node.value, key)
+        if not _VARIABLE.search(node.value):
+            if "${" in node.value:
+                raise self._refused(key, f"{node.value!r} is not ${{NAME}} or ${{NAME:-default}}. Nothing was written.")
+            return self._build(node, key)
+        text = _VARIABLE.sub(lambda match: self._replacement(match, key), node.value)
+        self._refuse_key(text, key)
+        if getattr(node, "style", None) in ("'", '"') or key in _PLACES:
+            return text
+        tag: str = yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
+        return self._build(yaml.ScalarNode(tag, text), key)
 
-def _scalar(node: yaml.Node, key: str, lines: dict[str, int], variables: Mapping[str, str], path: str) -> Any:
-    """One scalar. A text with a variable in it is typed after the replacement, if it was not quoted."""
-    loader = yaml.SafeLoader("")
-    if not _VARIABLE.search(node.value):
-        if "${" in node.value:
-            raise JobFileError(
-                f"{path} line {lines.get(key, 1)}: {key}: {node.value!r} is not ${{NAME}} or ${{NAME:-default}}. "
-                f"Nothing was written."
-            )
-        return _build(loader, node, f"{path} line {lines.get(key, 1)}: {key}")
-
-    def replace(match: re.Match[str]) -> str:
+    def _replacement(self, match: re.Match[str], key: str) -> str:
         name, has_default, default = match.group(1), match.group(2), match.group(3)
-        value = variables.get(name, "")
-        if value or (name in variables and not has_default):
+        value = self.environ.get(name, "")
+        if value or (name in self.environ and not has_default):
+            if key in _PLACES:
+                self.used[name] = value
             return value
         if has_default:
             return default
         raise JobFileError(
-            f"{path} line {lines.get(key, 1)}: {key} needs the environment variable {name}, which is not set. "
-            f"Set it, or write ${{{name}:-default}}. Nothing was written."
+            f"{self.path} line {self.lines.get(key, 1)}: {key} needs the environment variable {name}, which is not "
+            f"set. Set it, or write ${{{name}:-default}}. Nothing was written."
         )
 
-    text = _VARIABLE.sub(replace, node.value)
-    if getattr(node, "style", None) in ("'", '"') or key in ("database", "state_dir"):
-        return text
-    tag: str = loader.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
-    return _build(loader, yaml.ScalarNode(tag, text), f"{path} line {lines.get(key, 1)}: {key}")
+    def _build(self, node: yaml.Node, key: str) -> Any:
+        """The value of a scalar: YAML's own readers of dates, numbers and tags raise all sorts."""
+        try:
+            refuse_long_number(node.tag, node.value, None, "")
+            return yaml.SafeLoader("").construct_object(node, deep=True)
+        except UnreadError as error:
+            raise self._refused(key, f"{error.reason}. Nothing was written.") from None
+        except (yaml.YAMLError, ValueError, AttributeError, TypeError, OverflowError):
+            secret = key.startswith(("signing", "sealing"))
+            shown = "a value that is not shown" if secret else cut(node.value)
+            raise self._refused(key, f"cannot read {shown} as YAML. Put it in quotes. Nothing was written.") from None
 
+    def _refuse_key(self, text: str, key: str) -> None:
+        if holds_key(text):
+            raise self._refused(key, _PERHAPS_A_KEY)
 
-def _build(loader: yaml.SafeLoader, node: yaml.Node, place: str) -> Any:
-    """The value of a scalar, or a JobFileError: YAML's own readers of dates, numbers and tags raise all sorts."""
-    try:
-        return loader.construct_object(node, deep=True)
-    except (yaml.YAMLError, ValueError, AttributeError, TypeError, OverflowError):
-        shown = "a value that is not shown" if ": signing" in place else repr(node.value)
-        raise JobFileError(f"{place}: cannot read {shown} as YAML. Put it in quotes. Nothing was written.") from None
+    def _refused(self, key: str, words: str) -> JobFileError:
+        return JobFileError(f"{self.path} line {self.lines.get(key.partition('[')[0], 1)}: {key}: {words}")
 
 
 def _explain(error: ValidationError, path: Path, lines: Mapping[str, int]) -> str:
@@ -321,7 +344,7 @@ def _explain(error: ValidationError, path: Path, lines: Mapping[str, int]) -> st
         elif fault["type"] == "missing":
             faults.append(f'{place}: the key "{key}" is missing: add "{key}: …"')
         else:
-            found = "a value that is not shown" if key.startswith(("signing", "sealing")) else repr(fault["input"])
+            found = "a value that is not shown" if key.startswith(("signing", "sealing")) else cut(fault["input"])
             faults.append(f"{place}: {key}: {_lower_first(fault['msg'])}, found {found}")
     return "\n".join(faults) + "\nNothing was written."
 

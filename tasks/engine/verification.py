@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tasks.attestation.signing import Signer, load_signer
 from tasks.engine import markers
+from tasks.engine.commands import keygen_command
 from tasks.engine.errors import DriftError, SigningKeyError
 from tasks.engine.paths import RunPaths
 from tasks.engine.settings import Settings
@@ -139,6 +140,6 @@ def log_signer_of(settings: Settings) -> Signer | None:
     if signer and rows and rows.public_key == signer.public_key:
         raise SigningKeyError(
             f"sealing key: {sealing.key_env or sealing.key_file} is the key that signs rows. Checkpoints need a key of "
-            f"their own: provenance keygen. Nothing was written."
+            f"their own: {keygen_command(sealing.key_name, 'checkpoints')}. Nothing was written."
         )
     return signer

@@ -127,7 +127,7 @@ def _why_not_found(path: Path, error: OSError | ValueError) -> str:
     if code == errno.ENOENT:
         return (
             "there is no such file, and it is never created. Set AUTONOMATH_DB_PATH or the key database, or make a "
-            "sample: luigi --module tasks MakeSample --local-scheduler."
+            "sample there with the task MakeSample."
         )
     return f"{error.strerror if isinstance(error, OSError) else error}. Set AUTONOMATH_DB_PATH or the key database."
 

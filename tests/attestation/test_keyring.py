@@ -135,8 +135,8 @@ def test_a_key_is_registered_once(tmp_path: Path) -> None:
         ("keys: []\nmore: 1", "expected the one key `keys`"),
         ("keys: [1]", "line 1: "),
         ("keys: [", "not YAML"),
-        ("keys: &a [*a]", "nested without end"),
-        ("keys: " + "[" * 5000, "nested without end"),
+        ("keys: &a [*a]", "line 1: an alias (*), and none is followed"),
+        ("keys: " + "[" * 5000, "line 1: nested deeper than any key"),
         ("keys: []\nkeys: []", "keys is given twice"),
         ("keys:\n- name: a\n  name: b", "line 3: name is given twice"),
     ],
@@ -162,3 +162,30 @@ def test_the_digest_tells_one_registry_from_another() -> None:
     revoked = entry.model_copy(update={"state": "revoked"})
     assert KeyRegistry((entry,)).digest != KeyRegistry((revoked,)).digest
     assert KeyRegistry((entry,), "a").digest == KeyRegistry((entry,), "b").digest
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("keys:\n- &a {name: a}\n- *a\n", "line 3: an alias (*), and none is followed"),
+        ("a: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
+            f"b{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)), "line 2: an alias"),
+        ("keys:\n- {from_leaf: 1" + "0" * 5000 + "}\n", "line 2: from_leaf: a number of 5,001 characters"),
+        ("keys:\n- {from_leaf: 2026-99-99}\n", "line 2: a value that cannot be read"),
+        ("keys:\n- {? [a] : b}\n", "line 2: a key that is no text"),
+    ],
+)  # fmt: skip
+def test_a_registry_is_read_in_bounded_time_and_refused_with_its_line(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(KeyRegistryError) as caught:
+        load_registry(written(tmp_path, text=text))
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("member", ["name", "vkey", "key_id", "use", "state", "from_leaf", "other"])
+def test_a_private_key_put_into_the_registry_is_not_shown(tmp_path: Path, member: str) -> None:
+    key = "0123456789abcdef" * 4
+    entries = (f"keys:\n- {{{member}: '{key}'}}\n", f"keys:\n- {{'{key}': 1, '{key}': 2}}\n", f"keys: ['{key}', &x]")
+    for text in entries:
+        with pytest.raises(KeyRegistryError) as caught:
+            load_registry(written(tmp_path, text=text))
+        assert key not in str(caught.value)

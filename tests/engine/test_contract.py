@@ -302,7 +302,7 @@ def test_a_ledger_of_an_older_release_is_refused_with_the_command_that_mends_it(
     message = drift(settings(made))
     assert "am_backfill_run: is of an older release of this job, and lacks kind, state (contract: tables.led" in message
     assert "am_backfill_chunk: is of an older release of this job, and lacks last_error" in message
-    assert "Add what it lacks with: luigi --module tasks ApplySchema" in message
+    assert "Add what it lacks with `luigi --module tasks ApplySchema" in message
 
 
 # -- names ---------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def test_a_run_never_lies_where_all_runs_keep_something(run_id: str) -> None:
         RunPaths(STATE, run_id, dry_run=False)
 
 
-@pytest.mark.parametrize("run_id", ["2026-11-22", "a", "7", "A_b.c-d", "x" * 100])
+@pytest.mark.parametrize("run_id", ["2026-11-22", "a", "7", "A_b.c-d", "z" * 100])
 def test_a_run_id_can_be_any_plain_folder_name(run_id: str) -> None:
     assert RunPaths(STATE, run_id, dry_run=False).run == STATE / run_id
 
@@ -54,3 +54,10 @@ def test_a_run_id_can_be_any_plain_folder_name(run_id: str) -> None:
 def test_a_run_id_that_could_leave_its_folder_or_break_a_command_is_refused(run_id: str) -> None:
     with pytest.raises(ParameterError, match=r"--run-id .* is not usable: expected .* Nothing was written\."):
         RunPaths(STATE, run_id, dry_run=False)
+
+
+def test_a_key_put_in_the_place_of_a_run_id_is_not_shown() -> None:
+    key = "0123456789abcdef" * 4
+    with pytest.raises(ParameterError) as refused:
+        RunPaths(STATE, f"x{key}", dry_run=False)
+    assert key not in str(refused.value)

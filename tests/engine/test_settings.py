@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,7 @@ def test_a_key_given_twice_is_refused_with_both_lines(load: Any) -> None:
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "[]\n", "only text\n", "a: b: c\n", "\t- x\n", "--- 1\n--- 2\n"])
 def test_a_file_that_is_no_mapping_is_refused_with_its_name(load: Any, text: str) -> None:
-    assert "job.yaml: " in refusal(load, text)
+    assert re.search(r"job\.yaml( line [12])?: ", refusal(load, text))
 
 
 @pytest.mark.parametrize(
@@ -276,3 +277,78 @@ def test_the_digest_does_not_change_with_anything_else(load: Any, text: str) -> 
 def test_settings_cannot_be_changed(load: Any) -> None:
     with pytest.raises(ValueError, match="frozen"):
         load(MINIMAL).database = "other.db"
+
+
+# --- YAML that costs, and what may be a key ----------------------------------------------------------
+
+LAUGHS = "a: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"b{level}: &a{level} [{','.join([f'*a{level - 1}'] * 10)}]\n" for level in range(1, 10)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (LAUGHS, "line 2: an alias (*), and none is followed: write the value itself"),
+        (MINIMAL + "pacing: &p {batch_rows: 5}\nsigning: *p\n", "line 4: signing: an alias (*)"),
+        (MINIMAL + "pacing: {<<: {batch_rows: 5}}\n", 'line 3: unknown key "pacing.<<"'),
+        (MINIMAL + "derivation: " + "[" * 60_000, "line 3: nested deeper than any key"),
+        (MINIMAL + "derivation: " + "{a: " * 60_000, "nested deeper than any key"),
+        (MINIMAL + "pacing: {chunk_rows: 1" + "0" * 40 + "}\n", "line 3: pacing.chunk_rows: input should be less"),
+        (MINIMAL + "pacing: {chunk_rows: 1" + "0" * 5000 + "}\n", "line 3: chunk_rows: a number of 5,001 characters"),
+        (MINIMAL + "pacing: {chunk_rows: 0x" + "f" * 50 + "}\n", "line 3: pacing.chunk_rows: input should be less"),
+        (MINIMAL + "pacing: {batch_rows: 1" + "0" * 60 + "}\n", "line 3: pacing.batch_rows: input should be less"),
+        (MINIMAL + "pacing: {lock_timeout_seconds: 1" + "0" * 99 + "}\n", "line 3: pacing.lock_timeout_seconds: "),
+        (MINIMAL + "? [a, b]\n: c\n", "line 3: a key that is no text"),
+        (MINIMAL + "#" + "x" * (300 << 10), "cannot be read: it has 307,"),
+    ],
+)  # fmt: skip
+def test_yaml_is_read_in_bounded_time_and_refused_with_key_and_line(load: Any, text: str, words: str) -> None:
+    message = refusal(load, text)
+    assert words in message
+    assert len(message) < 1000
+
+
+NEVER = "0123456789abcdefABCDEF" * 2 + "f" * 20
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "signing: {key_file: x%s}",
+        "signing: {key_file: /etc/%s/key}",
+        "signing: {key_name: '${THE_KEY}'}",
+        "signing: {key_env: '%s'}",
+        "signing: {compiled: '%s'}",
+        "sealing: {origin: example.org/%s}",
+        "sealing: {key_name: %s}",
+        "derivation: {attester: '${THE_KEY}'}",
+        "derivation: {confidence_width: '%s'}",
+        "pacing: {batch_rows: x%s}",
+        "tables: {facts: {name: '%s'}}",
+        "tables: {facts: {'%s': x}}",
+        "%s: 1",
+        "x%s: &a 1\ny: *a",
+        "signing: {key_file: '${f%s}'}",
+        "signing: {key_file: '${%s'}",
+        "signing: {key_file: !%s x}",
+        "signing: {key_file: *%s}",
+        "signing: {key_file: '%s",
+        "signing: [%s",
+        "signing: {key_file: %s: x}",
+        "derivation: [%s]",
+        "state: ${THE_KEY}",
+    ],
+)
+def test_64_hex_digits_are_refused_wherever_they_stand_and_never_shown(load: Any, text: str) -> None:
+    message = refusal(load, MINIMAL + text.replace("%s", NEVER) + "\n", THE_KEY=NEVER)
+    assert NEVER not in message and NEVER[1:33] not in message
+    assert "line 3" in message or "line 4" in message
+
+
+@pytest.mark.parametrize("key", ["state_dir", "database"])
+def test_a_key_in_the_place_of_a_path_is_refused_though_it_comes_from_the_environment(load: Any, key: str) -> None:
+    other = {"state_dir": "database: d\n", "database": "state_dir: s\n"}[key]
+    message = refusal(load, other + key + ": ${THE_KEY}\n", THE_KEY=f"/data/{NEVER}")
+    assert f"line 2: {key}: 64 hex digits, which may be a private key, where a name or a path belongs" in message
+    assert NEVER not in message
