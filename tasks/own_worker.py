@@ -14,20 +14,28 @@ Nor does the end of a run depend on what the scheduler remembers. Where it names
 6. If the command's task is not complete, and nothing failed, the scheduler has forgotten it (it was started again) or
    was told a tale: schedule it again. What is done stays done, and what is not is yielded again.
 7. At the end, what others have done counts as done.
+
+A signal to end is passed on to the processes of its tasks, which end after their batch; then this process ends as that
+signal has it, with no work asked for in between.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
 import time
 from typing import Any
 
 import luigi
+from luigi.event import Event
 from luigi.scheduler import WORKER_STATE_ACTIVE, WORKER_STATE_DISABLED
 from luigi.task_status import DONE, FAILED, PENDING
-from luigi.worker import GetWorkResponse, Worker
+from luigi.worker import GetWorkResponse, TaskStatusReporter, Worker
 
+from tasks.engine import stopping
+from tasks.own_process import OwnTaskProcess
 from tasks.run_task import MayPass
 
 logger = logging.getLogger("luigi-interface")
@@ -52,12 +60,23 @@ class OwnWorker(Worker):
         self._may_pass: list[luigi.Task] = []
         self._tried_again: set[str] = set()
         self._futile, self._done_before = 0, -1
+        self._signalled: set[str] = set()
+        self._given_up: set[str] = set()
+
+    def __enter__(self) -> OwnWorker:
+        self._give_back = stopping.listen()
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        self._give_back()
 
     # -- work ------------------------------------------------------------------------------------------
 
     def _get_work(self) -> GetWorkResponse:
         """Step 2, in the place of Luigi's, which would load what it does not know."""
-        if self._stop_requesting_work:
+        if self._stop_requesting_work or stopping.arrived():
             return GetWorkResponse(None, 0, 0, 0, 0, WORKER_STATE_DISABLED)
         answer = self._ask_for_work()
         if self._running_tasks and _knows_nothing(answer) and self._schedule_again():  # step 6, before others are idle
@@ -115,8 +134,19 @@ class OwnWorker(Worker):
     # -- the end ---------------------------------------------------------------------------------------
 
     def run(self) -> bool:
-        """Run what was scheduled, as far as it goes. Luigi's exit code goes by what is recorded here (step 7)."""
+        """Run what was scheduled, as far as it goes. Luigi's exit code goes by what is recorded here (step 7).
+
+        Raises SystemExit with 128 and the signal's number where a signal ended it before its task was complete.
+        """
         succeeded = bool(super().run())  # type: ignore[no-untyped-call]
+        self._count_as_done()
+        told = stopping.arrived()
+        if told and self._status.get(str(self._first_task)) != DONE:
+            logger.warning("ended by %s. Run the same command again: it goes on where this one stopped.", told.name)
+            raise SystemExit(128 + told)
+        return succeeded
+
+    def _count_as_done(self) -> None:
         for task_id in self._of_status(PENDING, FAILED):
             task = self._scheduled_tasks[task_id]
             if task.complete():
@@ -124,11 +154,10 @@ class OwnWorker(Worker):
                 self._status[task_id] = DONE
         for answer in self._get_work_response_history:  # Luigi's exit code for these is that of a task held elsewhere
             answer["running_tasks"] = [r for r in answer["running_tasks"] if self._status[r["task_id"]] != DONE]
-        return succeeded
 
     def _keep_alive(self, get_work_response: GetWorkResponse) -> bool:
         """Steps 4 to 6: whether to ask again, after a short wait."""
-        if self._stop_requesting_work:
+        if self._stop_requesting_work or stopping.arrived():
             return False
         if get_work_response.running_tasks or self._try_again():
             return True
@@ -167,6 +196,42 @@ class OwnWorker(Worker):
         if isinstance(formatted_traceback, MayPass):
             self._may_pass.append(task)
         super()._email_task_failure(task, formatted_traceback)  # type: ignore[no-untyped-call]
+
+    # -- processes -------------------------------------------------------------------------------------
+
+    def _create_task_process(self, task: luigi.Task) -> OwnTaskProcess:
+        return OwnTaskProcess(  # type: ignore[no-untyped-call]
+            self._config.task_process_context,
+            task,
+            self._id,
+            self._task_result_queue,
+            TaskStatusReporter(self._scheduler, task.task_id, self._id, None),  # type: ignore[no-untyped-call]
+            use_multiprocessing=self._config.force_multiprocessing or self.worker_processes > 1,
+            worker_timeout=self._config.timeout,
+            check_unfulfilled_deps=self._config.check_unfulfilled_deps,
+            check_complete_on_run=self._config.check_complete_on_run,
+            task_completion_cache=self._task_completion_cache,
+        )
+
+    def _purge_children(self) -> None:
+        """Called over and over while processes run. A signal to end is passed on, and the dead are named."""
+        for task_id, process in self._running_tasks.items():
+            if stopping.arrived() and process.is_alive() and task_id not in self._signalled:
+                self._signalled.add(task_id)
+                os.kill(process.pid, signal.SIGTERM)
+            elif not process.is_alive() and process.exitcode:
+                self._give_up(task_id, process.how_it_died(), Event.PROCESS_FAILURE)
+            elif process.timeout_time is not None and time.time() > process.timeout_time and process.is_alive():
+                process.terminate()
+                self._give_up(task_id, f"{task_id} took longer than {process.worker_timeout} s.", Event.TIMEOUT)
+
+    def _give_up(self, task_id: str, said: str, event: str) -> None:
+        if task_id not in self._given_up:
+            self._given_up.add(task_id)
+            logger.error("%s", said)
+            task = self._scheduled_tasks[task_id]
+            task.trigger_event(event, task, said)
+            self._task_result_queue.put((task_id, FAILED, said, [], []))
 
     # -- messages --------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import luigi
 
-from tasks.engine.errors import DiskFullError, LockedError, ParameterError, ProvenanceError, StateError
+from tasks.engine.errors import DiskFullError, LockedError, ParameterError, ProvenanceError, SignalledError, StateError
 from tasks.engine.evidence import reason_to_reattest
 from tasks.engine.paths import RunPaths
 from tasks.engine.settings import Settings, load_settings
@@ -81,7 +81,7 @@ class JobTask(luigi.Task):
 
     def on_failure(self, exception: BaseException) -> str:
         """What the scheduler's page shows: the message of an error that a user can mend, else a traceback."""
-        if isinstance(exception, (LockedError, DiskFullError)):
+        if isinstance(exception, (LockedError, DiskFullError, SignalledError)):
             return MayPass(exception)
         if isinstance(exception, ProvenanceError):
             return str(exception)

@@ -28,6 +28,8 @@ from urllib.parse import unquote, urlencode, urlsplit
 from luigi.rpc import RemoteScheduler, RPCError, URLLibFetcher
 from luigi.scheduler import Scheduler
 
+from tasks.engine import stopping
+
 logger = logging.getLogger("luigi-interface")
 
 UNREACHABLE = 45
@@ -101,7 +103,7 @@ class SchedulerLink(RemoteScheduler):
             try:
                 return self._once(url, data, _CALL_SECONDS)
             except _FAULTS as error:
-                if time.monotonic() >= end:
+                if time.monotonic() >= end or stopping.arrived():
                     message = f"luigid does not answer at {self._shown} ({error})"
                     raise RPCError(message, error) from None  # type: ignore[no-untyped-call]
                 time.sleep(_BETWEEN_SECONDS)

@@ -27,7 +27,7 @@ from typing import Any, Literal
 from tasks.attestation.batch_hashing import hash_each, split_hashes
 from tasks.attestation.payload import encoder
 from tasks.attestation.signing import PLACEHOLDER, Signer
-from tasks.engine import markers, points
+from tasks.engine import markers, points, stopping
 from tasks.engine.derivation import (
     Derivation,
     Memo,
@@ -43,6 +43,7 @@ from tasks.engine.errors import (
     ProvenanceError,
     RowRefusedError,
     SchemaChangedError,
+    SignalledError,
     SignerError,
     StateError,
 )
@@ -273,10 +274,11 @@ def _key_words(key_id: str | None) -> str:
 def _run_batches(session: Session, run: ChunkRun, row: LedgerRow, write_next_batch: WriteBatch) -> LedgerRow:
     """Steps 2 and 3 until the ledger says done. An interruption is told with where the chunk stands."""
     try:
-        for latest in _batches(session, run, row, write_next_batch):
-            row = latest
-    except KeyboardInterrupt:
-        logger.warning("%s", _stopped(OrphanedError("interrupted"), run, row))
+        with stopping.interruptible(False):
+            for latest in _batches(session, run, row, write_next_batch):
+                row = latest
+    except KeyboardInterrupt:  # outside a worker, which would end after a batch
+        logger.warning("%s", _stopped(SignalledError("interrupted"), run, row))
         raise
     return row
 
@@ -292,7 +294,7 @@ def _batches(session: Session, run: ChunkRun, row: LedgerRow, write_next_batch: 
             refuse_orphan(parent_is_gone)
             session.check_schema()
             committed = write_next_batch(row, epoch + row.seconds)
-        except (DatabaseError, SchemaChangedError, SignerError, OrphanedError) as error:
+        except (DatabaseError, SchemaChangedError, SignerError, OrphanedError, SignalledError) as error:
             raise _stopped(error, run, row) from None
         stale = 0 if committed else stale + 1
         if stale > MAX_STALE_READS:
@@ -306,15 +308,16 @@ def _batches(session: Session, run: ChunkRun, row: LedgerRow, write_next_batch: 
 
 
 def refuse_orphan(parent_is_gone: Callable[[], bool]) -> None:
-    """Raise OrphanedError if nobody waits for this worker any more."""
+    """Raise OrphanedError if nobody waits for this worker any more, SignalledError if it was told to end."""
+    stopping.refuse_to_go_on()
     if parent_is_gone():
         raise OrphanedError("the process that had started this worker has ended")
 
 
 def _rest(seconds: float, parent_is_gone: Callable[[], bool]) -> None:
-    """Sleep, but no longer than there is a parent."""
+    """Sleep, but no longer than there is a parent, and no signal to end."""
     until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0 and not parent_is_gone():
+    while (left := until - time.monotonic()) > 0 and not parent_is_gone() and not stopping.arrived():
         time.sleep(min(left, _LONGEST_SLEEP))
 
 
@@ -423,7 +426,7 @@ def _count(batch: BatchRead, derivation: Derivation, *, signed: bool) -> Counts:
 def _stopped(error: ProvenanceError, run: ChunkRun, row: LedgerRow) -> ProvenanceError:
     """The same error, with where the chunk stands and what to do."""
     written = row.counts.inserted + row.counts.updated
-    once = "" if isinstance(error, OrphanedError) else " once that is mended"
+    once = "" if isinstance(error, (OrphanedError, SignalledError)) else " once that is mended"
     return type(error)(
         f"{run.chunk}: {str(error).rstrip('.')}. It stopped at {describe(row.cursor)} with {written} rows written; run "
         f"the same command again{once}, it continues from there."

@@ -11,6 +11,7 @@
     │   └── RowRefusedError    the database itself refuses a row, or cannot compute one
     ├── DriftError             the database does not honour the contract (all drift at once)
     ├── SchemaChangedError     the schema changed while a chunk ran; its cursor is kept
+    ├── SignalledError         a signal told this process to end; the cursor of its chunk is kept
     ├── OrphanedError          the process that had started a worker is gone; the cursor of its chunk is kept
     ├── StateError             plan, marker and ledger do not belong together
     ├── KeyRegistryError       config/keys.yaml: missing, or an entry that no verdict may rest on
@@ -84,6 +85,10 @@ class SchemaChangedError(ProvenanceError):
 
 class OrphanedError(ProvenanceError):
     """The process that had started this worker has ended. Everything before the cursor is committed."""
+
+
+class SignalledError(ProvenanceError):
+    """Ctrl-C, SIGTERM or SIGHUP told this process to end. Everything before the cursor is committed."""
 
 
 class StateError(ProvenanceError):

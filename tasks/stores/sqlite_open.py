@@ -36,6 +36,7 @@ from pathlib import Path
 
 import apsw
 
+from tasks.engine import stopping
 from tasks.engine.errors import (
     DatabaseError,
     DiskFullError,
@@ -153,6 +154,8 @@ def _configure(connection: apsw.Connection, pacing: Pacing, *, write: bool) -> N
 class Patience:
     """A busy handler: True, after a millisecond, as long as the lock that is waited for may still come.
 
+    Raises SignalledError, out of the statement that waits, once this process was told to end.
+
     Source: https://sqlite.org/c3ref/busy_handler.html
     """
 
@@ -161,6 +164,7 @@ class Patience:
 
     def __call__(self, tries: int) -> bool:
         """`tries` counts the looks at this lock so far, from 0."""
+        stopping.refuse_to_go_on()
         now = time.monotonic()
         if tries == 0:
             self._until = now + self._seconds

@@ -29,6 +29,12 @@ def wait_until(true: Callable[[], Any], otherwise: Callable[[], str], timeout: f
     return found
 
 
+@pytest.fixture(name="wait_until")
+def wait_until_fixture() -> Callable[..., Any]:
+    """`wait_until(true, otherwise)`: the first true value of `true()`, or a failure that says `otherwise()`."""
+    return wait_until
+
+
 @dataclass
 class Luigid:
     """One luigid, and what any program that reaches its port can do."""
