@@ -24,11 +24,19 @@ if TYPE_CHECKING:
 else:
     _StreamHandler = logging.StreamHandler  # subscriptable from Python 3.11 on only
 
+_UNCAUGHT = "Uncaught exception in luigi"  # Luigi's head over an error before the first task, which says less than it
 _MENDABLE = (ProvenanceError, ParameterException, TaskClassException)
 
 
 class PlainFormatter(logging.Formatter):
     """Luigi logs every failure with a traceback; for a mendable one this shows the message alone."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, _MENDABLE) and record.msg == _UNCAUGHT:
+            alone = {"msg": "%s", "args": (error,), "exc_info": None, "exc_text": None}
+            record = logging.makeLogRecord({**record.__dict__, **alone})
+        return super().format(record)
 
     def formatException(
         self,

@@ -10,7 +10,7 @@ import luigi
 
 from tasks.engine.errors import SampleError
 from tasks.engine.markers import read_json, to_text, write_durably
-from tasks.parameters import WholeNumber
+from tasks.parameters import Text, WholeNumber
 from tasks.run_task import JobTask
 from tasks.sample import DEFAULT_FACTS, SampleSummary, build_sample, load_facts_file
 
@@ -23,10 +23,10 @@ class MakeSample(JobTask):
     """
 
     facts: luigi.Parameter[int] = WholeNumber(default=DEFAULT_FACTS, description="how many facts to generate")
-    facts_file: luigi.Parameter[str] = luigi.Parameter(
+    facts_file: luigi.Parameter[str] = Text(
         default="", description="JSON lines, plain or gzipped, to load instead of generated facts"
     )
-    profile: luigi.Parameter[str] = luigi.Parameter(
+    profile: luigi.Parameter[str] = Text(
         default="clustered", description="where sources and dates lie: clustered or scattered"
     )
 

@@ -19,7 +19,7 @@ from tasks.engine.evidence import reason_to_reattest
 from tasks.engine.paths import RunPaths
 from tasks.engine.settings import Settings, load_settings
 from tasks.engine.store_name import store_name
-from tasks.parameters import Flag, OptionalText, OptionalWholeNumber
+from tasks.parameters import Flag, OptionalText, OptionalWholeNumber, Text, refuse_empty_values
 
 DEFAULT_JOB = "config/backfill.yaml"
 
@@ -31,9 +31,9 @@ class MayPass(str):
 class JobTask(luigi.Task):
     """A task that goes by a job file. No parameter ever holds a secret or a database URL."""
 
-    job: luigi.Parameter[str] = luigi.Parameter(default=DEFAULT_JOB, description="path of the job file")
+    job: luigi.Parameter[str] = Text(default=DEFAULT_JOB, description="path of the job file")
 
-    store: luigi.Parameter[str] = luigi.Parameter(
+    store: luigi.Parameter[str] = Text(
         default="", positional=False, description="which database and state folder; found by itself, never to be typed"
     )
 
@@ -42,9 +42,13 @@ class JobTask(luigi.Task):
         """Luigi's values, and in `store` the name of what the job file says here and now.
 
         It is empty where the job file cannot be used: the task then fails with the message. Raises ParameterError for
-        another name than that.
+        another name than that, and for a value that cannot be read.
         """
-        values = super().get_param_values(params, args, kwargs)  # type: ignore[no-untyped-call]
+        refuse_empty_values()
+        try:
+            values = super().get_param_values(params, args, kwargs)  # type: ignore[no-untyped-call]
+        except ValueError as error:  # Luigi's wrapping of whatever a parameter says to a value that was given
+            raise error.__cause__ if isinstance(error.__cause__, ParameterError) else error from None
         given = dict(values)
         found = _store_of(given["job"])
         if given["store"] and found and given["store"] != found:
@@ -111,7 +115,7 @@ def _load(path: Path, file_version: tuple[int, int, int] | None, environment: in
 
 def run_id_parameter() -> luigi.Parameter[str]:
     today = datetime.now(timezone.utc).date().isoformat()
-    return luigi.Parameter(default=today, description="names the run; default: today, UTC")
+    return Text(default=today, description="names the run; default: today, UTC")
 
 
 class RunTask(JobTask):

@@ -11,7 +11,7 @@ from tasks.attestation.keyring import DEFAULT_REGISTRY, load_registry
 from tasks.engine.clock import now_text
 from tasks.engine.paths import PartPaths, verify_paths
 from tasks.engine.verify_runs import current_plan, plan_run, read_summary, read_verdict, require_plan, run_chunk
-from tasks.parameters import Flag, WholeNumber
+from tasks.parameters import Flag, Text, WholeNumber
 from tasks.progress import ProgressReporter
 from tasks.reporting.close_verification import close_verification
 from tasks.run_task import JobTask, file_target, run_id_parameter
@@ -21,7 +21,7 @@ class VerificationTask(JobTask):
     """A task of one verification."""
 
     run_id: luigi.Parameter[str] = run_id_parameter()
-    keys: luigi.Parameter[str] = luigi.Parameter(default=DEFAULT_REGISTRY, description="path of the registry of keys")
+    keys: luigi.Parameter[str] = Text(default=DEFAULT_REGISTRY, description="path of the registry of keys")
 
     def paths(self) -> PartPaths:
         return verify_paths(self.settings().state_dir, self.run_id)
@@ -30,7 +30,7 @@ class VerificationTask(JobTask):
 class PlanVerification(VerificationTask):
     """Cut the rows into chunks and write verify/plan.json."""
 
-    asked_at: luigi.Parameter[str] = luigi.Parameter(significant=False, description="when the question was asked")
+    asked_at: luigi.Parameter[str] = Text(significant=False, description="when the question was asked")
 
     def output(self) -> luigi.LocalTarget:
         return file_target(self.paths().plan)
@@ -46,7 +46,7 @@ class PlanVerification(VerificationTask):
 class VerifyChunk(VerificationTask):
     """Verify one key range of a plan."""
 
-    plan_id: luigi.Parameter[str] = luigi.Parameter(description="digest of the plan")
+    plan_id: luigi.Parameter[str] = Text(description="digest of the plan")
     chunk: luigi.Parameter[int] = WholeNumber(description="number of the chunk, from 1")
 
     def output(self) -> luigi.LocalTarget:
@@ -64,7 +64,7 @@ class VerifyAttestations(VerificationTask):
     """Verify every metadata row, and fail unless all are valid. Never complete by what an earlier command found."""
 
     allow_unsigned: luigi.Parameter[bool] = Flag(description="accept placeholders, and count them")
-    asked_at: luigi.Parameter[str] = luigi.Parameter(
+    asked_at: luigi.Parameter[str] = Text(
         default=now_text(), significant=False, description="when the question was asked; default: now"
     )
 
