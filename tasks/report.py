@@ -36,7 +36,7 @@ class Report(PlannedTask):
         paths = self.paths(settings)
         plan = require_plan(paths, settings)
         chunks = self._chunks(plan)
-        yield luigi.DynamicRequirements(chunks, lambda _: all_chunks_done(plan, paths))  # type: ignore[no-untyped-call]
+        yield luigi.DynamicRequirements(chunks, lambda _: all_chunks_done(settings, plan, paths))  # type: ignore[no-untyped-call]
         if not self.dry_run:
             yield SealLog(job=self.job, run_id=self.run_id, dry_run=self.dry_run, max_rows=self.max_rows)
         print(close_run(settings, paths))

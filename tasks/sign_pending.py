@@ -89,6 +89,6 @@ class SignPending(SigningTask):
         settings, paths = self.settings(), self.paths()
         plan = require_plan(paths, settings)
         chunks = [SignChunk(job=self.job, run_id=self.run_id, chunk=planned.chunk) for planned in plan.chunks]
-        yield luigi.DynamicRequirements(chunks, lambda _: all_chunks_done(plan, paths))  # type: ignore[no-untyped-call]
+        yield luigi.DynamicRequirements(chunks, lambda _: all_chunks_done(settings, plan, paths))  # type: ignore[no-untyped-call]
         yield SealSigned(job=self.job, run_id=self.run_id)
         print(close_signing(settings, paths))

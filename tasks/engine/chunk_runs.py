@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tasks.engine import markers
@@ -13,8 +13,9 @@ from tasks.engine.clock import utc_now
 from tasks.engine.collector import no_collector
 from tasks.engine.errors import DiskFullError, LockedError, StateError
 from tasks.engine.interrupts import end_without_traceback
+from tasks.engine.ledger import done_chunks, refuse_lost_ledger
 from tasks.engine.paths import RunPaths
-from tasks.engine.plans import Plan, read_plan, refuse_other_binding
+from tasks.engine.plans import Plan, PlannedChunk, read_plan, refuse_other_binding
 from tasks.engine.settings import Settings
 from tasks.engine.verification import log_signer_of, signer_of
 from tasks.stores.sqlite import open_session
@@ -26,17 +27,25 @@ PAUSE = 5  # seconds
 
 
 def chunk_is_done(settings: Settings, paths: RunPaths, chunk: int) -> bool:
-    """True if the chunk's marker is whole and of the current plan. A torn marker counts as none.
+    """True if the chunk's marker is whole and of the current plan, and the ledger says the same. A torn marker counts
+    as none, and one that the ledger does not bear out too: the chunk is run, and its marker written again.
 
     Raises StateError if the marker is of another plan, or the plan has no such chunk.
     """
     plan = read_plan(paths, settings)
-    return plan is not None and read_marker(plan, paths, plan.chunk(chunk).chunk) is not None
+    return plan is not None and _are_done(settings, paths, plan, [plan.chunk(chunk)])
 
 
-def all_chunks_done(plan: Plan, paths: RunPaths) -> bool:
-    """True if every chunk of the plan has its marker. Raises StateError for a marker of another plan."""
-    return all(read_marker(plan, paths, planned.chunk) is not None for planned in plan.chunks)
+def all_chunks_done(settings: Settings, plan: Plan, paths: RunPaths) -> bool:
+    """`chunk_is_done` of every chunk of the plan."""
+    return _are_done(settings, paths, plan, plan.chunks)
+
+
+def _are_done(settings: Settings, paths: RunPaths, plan: Plan, chunks: Sequence[PlannedChunk]) -> bool:
+    """A rehearsal has nothing but its markers: it leaves no trace in the database."""
+    if not all(read_marker(plan, paths, planned.chunk) is not None for planned in chunks):
+        return False
+    return paths.dry_run or {planned.chunk for planned in chunks} <= done_chunks(settings, paths, plan)
 
 
 def read_marker(plan: Plan, paths: RunPaths, chunk: int) -> dict[str, Any] | None:
@@ -97,6 +106,8 @@ def _attempt(settings: Settings, paths: RunPaths, number: int, progress: Callabl
     )
     with open_session(settings, write=not paths.dry_run) as session:
         refuse_other_binding(plan, session.binding)
+        if not paths.dry_run and paths.marker(number).exists():
+            refuse_lost_ledger(session, paths, plan)
         with no_collector():
             (rehearse_chunk if paths.dry_run else backfill_chunk)(session, run)
     _tell(run)

@@ -16,8 +16,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NoReturn
+
+from pydantic import TypeAdapter
 
 from tasks.attestation import notes
 from tasks.attestation.batch_hashing import split_hashes
@@ -30,6 +32,7 @@ from tasks.engine import markers, points
 from tasks.engine.checkpoint_files import CheckpointFiles, Published
 from tasks.engine.chunk_runs import patiently
 from tasks.engine.clock import now_text
+from tasks.engine.documents import Count, Digest, Seconds, typed
 from tasks.engine.errors import DriftError, NoteError, SealError, StateError, UnverifiedNoteError
 from tasks.engine.leaf_groups import Group, groups_of, hash_group, hashing
 from tasks.engine.paths import RunPaths
@@ -54,12 +57,12 @@ class Sealed:
     """
 
     state: SealState
-    tree_size: int
-    root: str | None
-    unsealed_rows: int | None
+    tree_size: Count
+    root: Digest | None
+    unsealed_rows: Count | None
     checkpoint_file: str | None
-    new_leaves: int = 0
-    seconds: float = 0.0
+    new_leaves: Count = 0
+    seconds: Seconds = 0.0
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -290,18 +293,53 @@ def _seal_once(settings: Settings, paths: RunPaths) -> None:
 
 
 def is_sealed(settings: Settings, paths: RunPaths) -> bool:
-    """True if seal.json is there and nothing has changed for it: a key that came since is a reason to seal."""
+    """True if seal.json is there, the database bears it out, and nothing has changed for it: a key that came since is a
+    reason to seal.
+    """
     if paths.dry_run:
         return True
-    found = markers.read_json(paths.seal, root=paths.state_dir)
-    return found is not None and (found.get("state") == "sealed" or log_signer_of(settings) is None)
+    found = _read_file(paths)
+    if found is None or (found.state != "sealed" and log_signer_of(settings) is not None):
+        return False
+    return found.state != "sealed" or _as_stored(settings, found) is not None
 
 
-def read_seal(paths: RunPaths) -> dict[str, Any]:
-    """What the report says of the log. Raises StateError if seal.json is gone."""
+def read_seal(settings: Settings, paths: RunPaths) -> dict[str, Any]:
+    """What the report says of the log: what the database holds now. Of seal.json only how many leaves are new, and in
+    how many seconds, is taken at its word. Raises StateError if it is gone, or the database does not bear it out.
+    """
     if paths.dry_run:
         return Sealed("dry_run", 0, None, None, None).as_json()
-    found = markers.read_json(paths.seal, root=paths.state_dir)
-    if found is None:
-        raise StateError(f"{paths.seal}: missing or torn. Run the same command again. Nothing was written.")
-    return found
+    found = _read_file(paths)
+    sealed = _as_stored(settings, found) if found and found.state == "sealed" else found and _unsealed(settings)
+    if sealed is None:
+        seen = "missing or torn" if found is None else "the database holds no such checkpoint"
+        raise StateError(f"{paths.seal}: {seen}. Run the same command again. Nothing was written.")
+    return sealed.as_json()
+
+
+_FILES = TypeAdapter(Sealed)
+
+
+def _read_file(paths: RunPaths) -> Sealed | None:
+    """What seal.json says, or None if it says nothing that this job could have written."""
+    content = markers.read_json(paths.seal, root=paths.state_dir)
+    try:
+        found = typed(_FILES, content or {})
+    except ValueError:
+        return None
+    return None if found.state == "dry_run" else found
+
+
+def _as_stored(settings: Settings, found: Sealed) -> Sealed | None:
+    """A seal with what the database says of it, or None if there is no checkpoint of that size and root."""
+    try:
+        with open_log_session(settings, purpose="read") as session:
+            stored, last = session.checkpoints(), session.last_checkpoint()
+            unsealed = _count_unsealed(session, last)
+    except DriftError:  # without the tables of a sealed log there is none
+        return None
+    if (found.tree_size, found.root) not in [(one.tree_size, one.root.hex()) for one in stored]:
+        return None if found.tree_size or stored else replace(found, root=None, unsealed_rows=unsealed)
+    file = CheckpointFiles(settings.state_dir, settings.sealing.origin).path(found.tree_size)
+    return replace(found, unsealed_rows=unsealed, checkpoint_file=str(file))

@@ -6,11 +6,12 @@ from tasks.engine import markers
 from tasks.engine.chunk_runs import require_plan
 from tasks.engine.errors import StateError
 from tasks.engine.paths import RunPaths
-from tasks.engine.plans import read_plan, refuse_other_budget, refuse_other_reattestation
+from tasks.engine.plans import Plan, read_plan, refuse_other_budget, refuse_other_reattestation
 from tasks.engine.settings import Settings
 from tasks.engine.verification import is_verified, recover, signer_of
 from tasks.reporting.markdown import to_markdown, to_terminal
-from tasks.reporting.summary import summarize
+from tasks.reporting.summary import OUTCOMES, find_leftovers, summarize
+from tasks.stores.base import Session
 from tasks.stores.sqlite import open_session
 
 
@@ -32,14 +33,28 @@ def report_is_done(settings: Settings, paths: RunPaths, max_rows: int | None, be
     recover(settings, paths)
     if paths.dry_run:
         return is_verified(settings, paths)
-    if plan.chunks:
-        with open_session(settings, write=False) as session:
-            run = session.read_run(plan.run_id)
-        if run is None or run.plan_id != plan.plan_id:
-            raise StateError(
-                f"{paths.report}: this run is finished, but the ledger of {settings.database_path} does not know it: "
-                f"the database was replaced or restored since. Use a new --run-id. Nothing was written."
-            )
+    with open_session(settings, write=False) as session:
+        return _is_finished(session, settings, paths, plan) if plan.chunks else _is_empty(session, settings, plan)
+
+
+def _is_finished(session: Session, settings: Settings, paths: RunPaths, plan: Plan) -> bool:
+    """Whether the ledger says of the run, and of each of its chunks, that they are finished."""
+    run = session.read_run(plan.run_id)
+    if run is None or run.plan_id != plan.plan_id:
+        raise StateError(
+            f"{paths.report}: this run is finished, but the ledger of {settings.database_path} does not know it: "
+            f"the database was replaced or restored since. Use a new --run-id. Nothing was written."
+        )
+    done = {row.chunk for row in session.read_chunks(plan.run_id) if row.state == "done"}
+    return run.finished_at is not None and done >= {planned.chunk for planned in plan.chunks}
+
+
+def _is_empty(session: Session, settings: Settings, plan: Plan) -> bool:
+    """A run that had nothing to do leaves no trace in the ledger: ask the store whether that was so."""
+    with session.counting_snapshot():
+        residual = session.count_residual()
+        rows = dict.fromkeys(OUTCOMES, 0)
+        find_leftovers(session, settings, plan, rows, residual=residual)
     return True
 
 

@@ -87,7 +87,7 @@ def _summarize(session: ResigningSession, settings: Settings, paths: PartPaths, 
         refused=session.reject_reasons(plan.run_id),
         refused_sample=session.reject_sample(plan.run_id),
         remaining=session.count_pending(),
-        sealed=read_seal(paths),
+        sealed=read_seal(settings, paths),
         rows_per_second=round(counts["pending"] / seconds, 1) if seconds else 0.0,
         chunks=[_of_report(row) for row in rows],
     )

@@ -17,6 +17,8 @@ from tasks.engine.backfill import live_marker
 from tasks.engine.chunk_runs import read_marker
 from tasks.engine.clock import now_text
 from tasks.engine.errors import StateError
+from tasks.engine.ledger import refuse_other_range
+from tasks.engine.leftovers import Leftovers, leftovers, refuse_unsettled
 from tasks.engine.paths import RunPaths
 from tasks.engine.plans import Plan
 from tasks.engine.sealing import read_seal
@@ -77,7 +79,9 @@ def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan,
     rows["eligible"] += plan.unchanged_outside
     rows["unchanged"] += plan.unchanged_outside
     rejects = _rejects(session, paths, plan, chunks)
-    remaining, top_sources = session.closing_counts()
+    with session.counting_snapshot():
+        remaining, top_sources = session.closing_counts()
+        left = None if paths.dry_run else find_leftovers(session, settings, plan, rows, residual=remaining)
     run = session.read_run(plan.run_id) if not paths.dry_run else None
     signatures = {
         "signed": sum(c["signatures"]["signed"] for c in chunks),
@@ -101,7 +105,7 @@ def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan,
         rows_outside_chunks=plan.unchanged_outside,
         dry_run=_dry_run(paths, plan, rows, rejects),
         signatures=signatures,
-        sealed=read_seal(paths),
+        sealed=read_seal(settings, paths),
         remaining=remaining,
         rejects=rejects,
         reject_sample=[] if paths.dry_run else session.reject_sample(plan.run_id),
@@ -112,7 +116,7 @@ def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan,
         sample=[row for c in chunks for row in c.get("sample", [])][:_LISTED],
         rows_per_second=_rate(chunks),
         planning_seconds=plan.planning_seconds,
-        closing=_closing(plan, rows, chunks, signatures, remaining, live=not paths.dry_run),
+        closing=_closing(plan, rows, chunks, signatures, remaining, left),
         chunks=[_of_report(chunk) for chunk in chunks],
     )
 
@@ -130,6 +134,7 @@ def _live_chunks(session: Session, paths: RunPaths, plan: Plan) -> list[dict[str
                 f"{planned}: its marker is there, but the ledger of the database {seen}: the database was replaced or "
                 f"restored since. Use a new --run-id. Nothing was written."
             )
+        refuse_other_range(planned, row)
         marker = live_marker(plan, row, run.key_id if run else None)
         if read_marker(plan, paths, planned.chunk) is None:
             markers.write_durably(paths.marker(planned.chunk), markers.to_text(marker), root=paths.state_dir)
@@ -182,12 +187,14 @@ def _closing(
     chunks: list[dict[str, Any]],
     signatures: dict[str, Any],
     remaining: int,
-    *,
-    live: bool,
+    left: Leftovers | None,
 ) -> dict[str, Any]:
-    """The proof that nothing is lost: sums that must hold, and what the fresh count says."""
+    """The proof that nothing is lost: sums that must hold, and what the fresh count says.
+
+    After a live run the facts that are left are told apart one by one; a rehearsal has only numbers to go by.
+    """
     written = rows["inserted"] + rows["updated"]
-    explained = rows["rejected"] + (0 if live else written)
+    explained = left.rejected if left else min(remaining, rows["rejected"] + written)
     return {
         "eligible_is_the_sum": rows["eligible"] == sum(rows[name] for name in OUTCOMES[1:]),
         "every_chunk_adds_up": all(
@@ -200,6 +207,17 @@ def _closing(
         "remaining_after_this_run": explained,
         "remaining_beyond_this_run": remaining - explained,
     }
+
+
+def find_leftovers(
+    session: Session, settings: Settings, plan: Plan, rows: dict[str, int], *, residual: int
+) -> Leftovers:
+    """What a live run left. Raises StateError if it is more than it should have."""
+    rules = settings.derivation.rules(plan.created_at)
+    settled = rows["inserted"] + rows["updated"] + rows["rejected"]
+    left = leftovers(session, plan, rules, residual=residual, eligible=rows["eligible"], settled=settled)
+    refuse_unsettled(left, plan)
+    return left
 
 
 def _of_report(chunk: dict[str, Any]) -> dict[str, Any]:

@@ -334,6 +334,14 @@ class Session(Protocol):
         Raises RowRefusedError, with nothing written, if the database itself refuses one of the rows.
         """
 
+    def count_rejected_residual(self, run_id: str) -> int:
+        """How many of the facts that the run rejected are there and residual now. Facts whose key is a BLOB, a REAL or
+        text that is not UTF-8 are left out: what was rejected of them is not their key.
+        """
+
+    def was_rejected_by(self, run_id: str | None, fact_id: str) -> bool:
+        """True if the run, or any run, has rejected this fact."""
+
     def reject_reasons(self, run_id: str) -> dict[str, int]: ...
 
     def reject_sample(self, run_id: str) -> list[dict[str, Any]]: ...

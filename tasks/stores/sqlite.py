@@ -628,6 +628,17 @@ class SqliteSession:
 
     # -- closing -------------------------------------------------------------------------------------
 
+    def count_rejected_residual(self, run_id: str) -> int:
+        kept_apart = 0
+        if not self.binding.facts.key_is_rowid:
+            values = {"no_key_detail": NULL_KEY_DETAIL, "too_long": TOO_LONG}
+            rejected = self._run("count_rejected_set_aside", run_id=run_id, **values)[0][0]
+            kept_apart = min(rejected, self.count_set_aside().total) if rejected else 0
+        return kept_apart + int(self._run("count_rejected_residual", run_id=run_id)[0][0])
+
+    def was_rejected_by(self, run_id: str | None, fact_id: str) -> bool:
+        return bool(self._run("was_rejected_by", run_id=run_id, fact_id=fact_id))
+
     def reject_reasons(self, run_id: str) -> dict[str, int]:
         return {str(reason): int(count) for reason, count in self._run("reject_reasons", run_id=run_id)}
 

@@ -403,11 +403,36 @@ class RunSql(FactSql):
         source_doc = quoted(self.b.metadata.source_doc)
         return (
             *self._count_residual(),
+            *self._count_rejected(),
             Statement(
                 "top_sources",
                 f"SELECT {source_doc}, count(*) FROM {self.metadata} WHERE {source_doc} IS NOT NULL "
                 f"GROUP BY {source_doc} ORDER BY count(*) DESC, {source_doc} LIMIT 10", "once",
             ),
+        )  # fmt: skip
+
+    def _count_rejected(self) -> Iterator[Statement]:
+        """What one run rejected, by the fact: which of those facts are residual now."""
+        reject, of_run = quoted(self.b.ledger.reject), "run_id = :run_id"
+        same = f"{self.key} = CAST(r.fact_id AS INTEGER)"
+        if self.odd_keys:
+            same = (
+                f"{self.key} IN (r.fact_id, CAST(r.fact_id AS INTEGER)) AND typeof({self.key}) IN ('integer', 'text')"
+            )
+        yield Statement(
+            "count_rejected_residual",
+            f"SELECT count(*) FROM (SELECT DISTINCT fact_id FROM {reject} WHERE {of_run}) AS r "
+            f"CROSS JOIN {self.joined} WHERE {same} AND CAST({self.key} AS TEXT) = r.fact_id "
+            f"AND {self.residual}", "once",
+        )  # fmt: skip
+        yield Statement(
+            "was_rejected_by",
+            f"SELECT 1 FROM {reject} WHERE fact_id = :fact_id AND (:run_id IS NULL OR {of_run}) LIMIT 1", "once",
+        )  # fmt: skip
+        yield Statement(
+            "count_rejected_set_aside",
+            f"SELECT count(*) FROM {reject} WHERE {of_run} AND ((fact_id = 'NULL' AND detail = :no_key_detail) "
+            "OR (fact_id GLOB '(a key of * bytes)' AND reason = :too_long))", "once",
         )  # fmt: skip
 
     def _count_residual(self) -> Iterator[Statement]:

@@ -494,7 +494,7 @@ def test_a_marker_of_another_plan_is_neither_believed_nor_overwritten(ready: Any
     plan = plan_run(config, other, max_rows=None, created_at=now_text())
     other.marker(1).parent.mkdir(parents=True)
     other.marker(1).write_bytes(where.marker(1).read_bytes())
-    for question in (lambda: chunk_is_done(config, other, 1), lambda: all_chunks_done(plan, other)):
+    for question in (lambda: chunk_is_done(config, other, 1), lambda: all_chunks_done(config, plan, other)):
         with pytest.raises(StateError, match=r"marker .*chunk-000001\.json belongs to plan .* Use a new --run-id"):
             question()
 

@@ -37,7 +37,7 @@ def sign(sign_with: Any, keys: Any) -> Any:
         for chunk in plan.chunks:
             if not chunk_is_done(settings, paths, chunk.chunk):
                 run_chunk(settings, paths, chunk.chunk, progress=lambda _: None)
-        assert all_chunks_done(plan, paths)
+        assert all_chunks_done(settings, plan, paths)
         seal_run(settings, paths)
         close_signing(settings, paths)
         return dict(json.loads(paths.report.read_text(encoding="utf-8")))
