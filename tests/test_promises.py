@@ -444,7 +444,7 @@ def test_8_ten_times_the_facts_take_no_more_memory(luigi: Any, settings: Any, st
 @pytest.mark.parametrize("mode", ["signed", "unsigned", "dry-run"])
 @pytest.mark.parametrize(
     ("facts", "text", "column"),
-    [(1500, "x" * 100_000, "source_url"), (1500, "é" * 50_000, "source_url"), (150, "x" * 1_000_000, "source_url"),
+    [(1500, "x" * 100_000, "source_url"), (1500, "é" * 50_000, "source_url"), (150, "x" * 990_000, "source_url"),
      (1500, "x" * 100_000, "id")],
     ids=["many", "not ASCII", "large", "keys"],
 )  # fmt: skip
@@ -454,9 +454,10 @@ def test_8_long_texts_take_no_more_memory_than_many_facts(
     """150 MB in one batch, as the job file counts batches: several times that if it were held together."""
     made = store(lambda schema: schema.change_column("am_entity_facts", "id", "id TEXT PRIMARY KEY"))
     made.add_facts({"id": f"{n}", "source_url": "https://a.test/", column: f"{n:06}{text}"} for n in range(facts))
+    job = settings(made, derivation={"longest_source_bytes": 1_000_000, "longest_value_bytes": 1_000_000})
     peak = tmp_path / "peak"
     finished = luigi(
-        "Report", "--no-lock", *(["--dry-run"] if mode == "dry-run" else []), settings=settings(made), python=(RUNNER,),
+        "Report", "--no-lock", *(["--dry-run"] if mode == "dry-run" else []), settings=job, python=(RUNNER,),
         key=KEY if mode == "signed" else None, env={"CRASH": json.dumps({"memory": str(peak)})},
     )  # fmt: skip
     assert finished.code == 0, finished.output
