@@ -23,6 +23,7 @@ from tasks.cli_common import (
     use_option,
 )
 from tasks.cli_log import commands
+from tasks.cli_luigid import luigid
 from tasks.engine import keygen as engine_keygen
 from tasks.engine import markers
 from tasks.engine.clock import now_text
@@ -179,5 +180,5 @@ def _unknown(fact_id: str) -> str:
     return f"fact {fact_id!r}: nothing is known of it"
 
 
-for command in commands:
+for command in (*commands, luigid):
     main.add_command(command)
