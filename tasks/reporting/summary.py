@@ -17,7 +17,7 @@ from tasks.engine.backfill import live_marker
 from tasks.engine.chunk_runs import read_marker
 from tasks.engine.clock import now_text
 from tasks.engine.errors import StateError
-from tasks.engine.ledger import refuse_other_range
+from tasks.engine.ledger import refuse_unborne
 from tasks.engine.leftovers import Leftovers, leftovers, refuse_unsettled
 from tasks.engine.paths import RunPaths
 from tasks.engine.plans import Plan
@@ -134,11 +134,12 @@ def _live_chunks(session: Session, paths: RunPaths, plan: Plan) -> list[dict[str
                 f"{planned}: its marker is there, but the ledger of the database {seen}: the database was replaced or "
                 f"restored since. Use a new --run-id. Nothing was written."
             )
-        refuse_other_range(planned, row)
         marker = live_marker(plan, row, run.key_id if run else None)
         if read_marker(plan, paths, planned.chunk) is None:
             markers.write_durably(paths.marker(planned.chunk), markers.to_text(marker), root=paths.state_dir)
         found.append(marker)
+    if run is not None:
+        refuse_unborne(session, plan, [ledger[planned.chunk] for planned in plan.chunks], run)
     return found
 
 

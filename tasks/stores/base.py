@@ -137,6 +137,19 @@ class LedgerRow:
 
 
 @dataclass(frozen=True)
+class LedgerBatch:
+    """One committed batch of a chunk, by the ledger. The ids are those of its log rows, None if it wrote none."""
+
+    chunk: int
+    after: Key
+    through: Key
+    counts: Counts
+    first_attestation_id: int | None
+    last_attestation_id: int | None
+    key_id: str | None
+
+
+@dataclass(frozen=True)
 class RunRow:
     """One run as the database knows it. `plan` is the frozen plan as JSON."""
 
@@ -314,6 +327,12 @@ class Session(Protocol):
     def read_chunk(self, run_id: str, chunk: int) -> LedgerRow | None: ...
 
     def read_chunks(self, run_id: str) -> list[LedgerRow]: ...
+
+    def read_batches(self, run_id: str) -> list[LedgerBatch]:
+        """The committed batches of a run, chunk by chunk, each chunk's in their order."""
+
+    def count_log_rows(self, *, attester: str, first: int, last: int) -> int:
+        """How many rows with these ids the log has by this attester."""
 
     def claim_chunk(self, *, run_id: str, plan_id: str, chunk: int, after: Key, through: Key, now: str) -> LedgerRow:
         """Enter the chunk in the ledger, or count one more attempt; a finished chunk is returned untouched."""

@@ -33,6 +33,7 @@ from tasks.stores.base import (
     BatchRead,
     BatchWrite,
     Counts,
+    LedgerBatch,
     LedgerRow,
     PlainCounts,
     RunKind,
@@ -505,6 +506,12 @@ class SqliteSession:
     def read_chunks(self, run_id: str) -> list[LedgerRow]:
         return [_ledger_row(row) for row in self._run("read_chunks", run_id=run_id)]
 
+    def read_batches(self, run_id: str) -> list[LedgerBatch]:
+        return [_ledger_batch(row) for row in self._run("read_ledger_batches", run_id=run_id)]
+
+    def count_log_rows(self, *, attester: str, first: int, last: int) -> int:
+        return self._count("count_log_rows_of", attester=attester, first=first, last=last)
+
     def claim_chunk(self, *, run_id: str, plan_id: str, chunk: int, after: Key, through: Key, now: str) -> LedgerRow:
         with self._transaction("begin_write"):
             self._run(
@@ -724,10 +731,26 @@ def _decode_raw(row: tuple[Any, ...]) -> tuple[Any, ...]:
     return (*(decoded_value(kind, value) for kind, value in pairs), row[-1])
 
 
+def _ledger_batch(row: tuple[Any, ...]) -> LedgerBatch:
+    chunk, after, through = row[0], decoded(*row[1:3]), decoded(*row[3:5])
+    return LedgerBatch(chunk, after, through, _ledger_counts(chunk, row[5:12]), *row[12:])
+
+
+def _ledger_counts(chunk: object, values: tuple[Any, ...]) -> Counts:
+    """Raises StateError for what no transaction of this job could have left there."""
+    with suppress(AssertionError):
+        if all(type(value) is int and value >= 0 for value in values):
+            return Counts(*values)
+    raise StateError(
+        f"chunk {chunk!a}: the ledger has the counts {values!a} for it, which do not add up. Nobody but this job may "
+        f"write to its ledger: use a new --run-id, and find out who did."
+    )
+
+
 def _ledger_row(row: tuple[Any, ...]) -> LedgerRow:
     chunk, plan_id = row[:2]
     after, through, cursor = (decoded(*row[i : i + 2]) for i in (2, 4, 6))
-    counts = Counts(*row[8:17])
+    counts = _ledger_counts(chunk, row[8:17])
     state, attempts, host, pid, started_at, finished_at, seconds = row[17:]
     return LedgerRow(
         chunk, plan_id, after, through, cursor, counts, state, attempts, host, pid, started_at, finished_at, seconds

@@ -52,6 +52,9 @@ def _all_plain(is_attested: str, key: str, source: str, created_at: str, confide
     )
 
 
+_BATCH_COUNTS = ("eligible", "inserted", "updated", "unchanged", "rejected", "signed", "placeholder")
+
+
 class RunSql(FactSql):
     """The statements by what they are for."""
 
@@ -271,6 +274,7 @@ class RunSql(FactSql):
                 "chunk", writes=True,
             ),
             Statement("append_ledger_batch", self._append_batch(), "batch", writes=True),
+            *self._read_batches(),
             Statement(
                 "reject_reasons",
                 f"SELECT reason, count(*) FROM {quoted(self.b.ledger.reject)} WHERE run_id = :run_id "
@@ -281,6 +285,22 @@ class RunSql(FactSql):
                 f"SELECT fact_id, reason, detail, chunk FROM {quoted(self.b.ledger.reject)} "
                 "WHERE run_id = :run_id ORDER BY reject_id LIMIT 20", "once",
             ),
+        )  # fmt: skip
+
+    def _read_batches(self) -> Iterator[Statement]:
+        log = self.b.log
+        names = ", ".join([
+            "chunk", raw_value("after_key"), raw_value("through_key"), *_BATCH_COUNTS, "first_attestation_id",
+            "last_attestation_id", "key_id",
+        ])  # fmt: skip
+        yield Statement(
+            "read_ledger_batches",
+            f"SELECT {names} FROM {quoted(self.b.ledger.batch)} WHERE run_id = :run_id ORDER BY chunk, batch", "chunk",
+        )  # fmt: skip
+        yield Statement(
+            "count_log_rows_of",
+            f"SELECT count(*) FROM {quoted(log.table)} WHERE {quoted(log.attester)} = :attester "
+            f"AND {quoted(log.attestation_id)} BETWEEN :first AND :last", "batch",
         )  # fmt: skip
 
     def _append_batch(self) -> str:

@@ -223,6 +223,17 @@ def test_chunks_planted_as_done_do_not_complete_a_run(planned: Any, luigi: Any) 
     assert not where.report.exists()
 
 
+def test_chunks_planted_as_done_with_nothing_in_them_do_not_complete_a_run(planned: Any, run: Any) -> None:
+    """As if all their facts had come since."""
+    made, config, where, plan = planned
+    plant_ledger_run(made, plan)
+    for number in (1, 2, 3):
+        plant_done(made, plan, number, eligible=0, inserted=0, signed=0)
+    with pytest.raises(StateError, match=r"Use a new --run-id|use a new --run-id"):
+        run(config)
+    assert not where.report.exists()
+
+
 @pytest.mark.parametrize("change", ["cursor = 3", "after_key = 5", "through_key = 9", "cursor = NULL"])
 def test_a_chunk_that_is_done_over_another_range_is_named(planned: Any, run: Any, change: str) -> None:
     made, config, where, _ = planned
@@ -230,6 +241,42 @@ def test_a_chunk_that_is_done_over_another_range_is_named(planned: Any, run: Any
     made.execute(f"UPDATE am_backfill_chunk SET {change} WHERE chunk = 1")
     with pytest.raises(StateError, match=r"chunk 1 \(start, 10\]|chunk 1 \(0, 10\]"):
         close_run(config, where)
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("UPDATE am_backfill_chunk SET eligible = 11, unchanged = 1 WHERE chunk = 2", "11 eligible by the ledger"),
+        ("DELETE FROM am_backfill_batch WHERE chunk = 2", "its batches end at 10"),
+        ("DELETE FROM am_backfill_batch WHERE chunk = 2 AND batch = 2", "begins at 18, after one up to 14"),
+        ("UPDATE am_backfill_batch SET after_key = 11 WHERE chunk = 2 AND batch = 1", "begins at 11, after"),
+        ("UPDATE am_backfill_batch SET first_attestation_id = 1, last_attestation_id = 4 WHERE chunk = 2 AND batch = 1",
+         "a batch of 4 rows goes by the log rows 1 to 4"),
+        ("UPDATE am_backfill_batch SET last_attestation_id = NULL WHERE chunk = 2 AND batch = 1", "goes by"),
+        ("DELETE FROM am_fact_attestation_log WHERE fact_id = '12'", "of which the log has 3"),
+        ("UPDATE am_fact_attestation_log SET attester = 'x' WHERE fact_id = '12'", "of which the log has 3"),
+    ],
+)  # fmt: skip
+def test_counts_that_batches_or_log_do_not_bear_out_are_named(planned: Any, run: Any, sql: str, said: str) -> None:
+    made, config, where, _ = planned
+    run(config)
+    made.execute(sql)
+    with pytest.raises(StateError, match=rf"chunk 2 \(10, 20\]: .*{said}.*use a new --run-id"):
+        close_run(config, where)
+
+
+def test_counts_that_do_not_add_up_end_in_one_message(planned: Any, run: Any) -> None:
+    """A table without its checks can hold anything."""
+    made, config, where, _ = planned
+    run(config)
+    made.execute("CREATE TABLE other AS SELECT * FROM am_backfill_chunk")
+    made.execute("DROP TABLE am_backfill_chunk")
+    made.execute("ALTER TABLE other RENAME TO am_backfill_chunk")
+    made.execute("CREATE UNIQUE INDEX ix_again ON am_backfill_chunk (run_id, chunk)")
+    for value in ("'text'", "11", "-1", "NULL"):
+        made.execute(f"UPDATE am_backfill_chunk SET eligible = {value} WHERE chunk = 2")
+        with pytest.raises(StateError, match=r"chunk 2: the ledger has the counts .* which do not add up"):
+            close_run(config, where)
 
 
 # -- what is left when a run ends --------------------------------------------------------------------

@@ -133,6 +133,12 @@ UPDATE "am_backfill_chunk" SET last_error = :error, updated_at = :now WHERE run_
 -- append_ledger_batch (batch, writes)
 INSERT INTO "am_backfill_batch" (run_id, chunk, batch, after_key, through_key, eligible, inserted, updated, unchanged, rejected, signed, placeholder, first_attestation_id, last_attestation_id, key_id, host, pid, began_at, committed_at, reading_seconds, deriving_seconds, signing_seconds, waiting_seconds, locked_seconds) VALUES (:run_id, :chunk, (SELECT coalesce(max(batch), 0) + 1 FROM "am_backfill_batch" WHERE run_id = :run_id AND chunk = :chunk), (CASE WHEN :after_is_text THEN CAST(:after AS TEXT) ELSE :after END), (CASE WHEN :through_is_text THEN CAST(:through AS TEXT) ELSE :through END), :eligible, :inserted, :updated, :unchanged, :rejected, :signed, :placeholder, :first_attestation_id, :last_attestation_id, :key_id, :host, :pid, :began_at, :committed_at, :reading_seconds, :deriving_seconds, :signing_seconds, :waiting_seconds, :locked_seconds);
 
+-- read_ledger_batches (chunk)
+SELECT chunk, typeof(after_key) = 'text', CASE typeof(after_key) WHEN 'text' THEN CAST(after_key AS BLOB) ELSE after_key END, typeof(through_key) = 'text', CASE typeof(through_key) WHEN 'text' THEN CAST(through_key AS BLOB) ELSE through_key END, eligible, inserted, updated, unchanged, rejected, signed, placeholder, first_attestation_id, last_attestation_id, key_id FROM "am_backfill_batch" WHERE run_id = :run_id ORDER BY chunk, batch;
+
+-- count_log_rows_of (batch)
+SELECT count(*) FROM "am_fact_attestation_log" WHERE "attester" = :attester AND "attestation_id" BETWEEN :first AND :last;
+
 -- reject_reasons (once)
 SELECT reason, count(*) FROM "am_backfill_reject" WHERE run_id = :run_id GROUP BY reason ORDER BY reason;
 
