@@ -133,8 +133,17 @@ def work_through(session: Session, run: ChunkRun, write_next_batch: WriteBatch) 
         session.note_failure(run_id=run.plan.run_id, chunk=run.chunk.chunk, error=str(error), now=run.now())
         raise
     points.reach("after the last commit, before the marker")
+    _refuse_moved(session, run, row)
     marker = {**live_marker(run.plan, row, run.key_id), "mode": run.paths.mode}
     markers.write_durably(run.paths.marker(run.chunk.chunk), markers.to_text(marker), root=run.paths.state_dir)
+
+
+def _refuse_moved(session: Session, run: ChunkRun, row: LedgerRow) -> None:
+    """No marker for a chunk whose ledger is in a file that the database's path does not mean any more."""
+    try:
+        session.check_file()
+    except DatabaseError as error:
+        raise _stopped(error, run, row) from None
 
 
 def _write_next_batch(session: Session, preparation: _Preparation, row: LedgerRow, mark: float) -> bool:
@@ -240,6 +249,7 @@ def _enter_run(session: Session, run: ChunkRun) -> None:
     found = session.read_run(plan.run_id)
     _refuse_other_time(session, run, found)
     if found is None:
+        _refuse_finished_elsewhere(run)
         session.open_run(
             run_id=plan.run_id, plan_id=plan.plan_id, plan=markers.to_text(plan.as_json()), now=run.now(),
             attester=run.settings.derivation.attester, key_id=key_id,
@@ -256,6 +266,20 @@ def _enter_run(session: Session, run: ChunkRun) -> None:
             f"run {plan.run_id} was started with {_key_words(found.key_id)}, now there is {_key_words(key_id)}. "
             f"Configure the same key again, or use a new --run-id. Nothing was written."
         )
+
+
+def _refuse_finished_elsewhere(run: ChunkRun) -> None:
+    """A ledger that does not know the run, but chunks of it that are done: it is the ledger of another file."""
+    for planned in run.plan.chunks:
+        path = run.paths.marker(planned.chunk)
+        marker = markers.read_json(path, root=run.paths.state_dir) if path.exists() else None
+        if marker is not None and marker.get("plan_id") == run.plan.plan_id:
+            raise StateError(
+                f"database {run.settings.database_path}: its ledger does not know run {run.plan.run_id}, but {path} "
+                f"says that chunk {planned.chunk} of it is done: the file was moved, replaced or restored since, and "
+                f"what that chunk wrote is in the other one. Put that file back, or use a new --run-id. Nothing was "
+                f"written to this one."
+            )
 
 
 def _refuse_other_time(session: Session, run: ChunkRun, found: RunRow | None) -> None:
@@ -493,6 +517,7 @@ def _rehearse(session: Session, run: ChunkRun, preparation: _Preparation) -> Non
         run.chunk.chunk, run.plan.plan_id, run.chunk.after, run.chunk.through, cursor, totals, "done", 1, "", 0,
         started_at, run.now(), time.monotonic() - started,
     )  # fmt: skip
+    session.check_file()
     marker = {
         **live_marker(run.plan, finished, run.key_id), "mode": "dry-run",
         "rejects": dict(sorted(reasons.items())), "sample": sample,

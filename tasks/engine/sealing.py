@@ -270,6 +270,7 @@ class _Sealer:
         if not self.session.append(NewCheckpoint(made, grows_from, tuple(tiles), self.run_id, self.now())):
             return False
         points.reach("after the seal commits, before its checkpoint file")
+        self.session.check_file()
         self.files.publish([made])
         logger.info("log: %d leaves sealed, root %s", made.tree_size, root.hex())
         return True

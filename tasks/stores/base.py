@@ -226,6 +226,12 @@ class Session(Protocol):
     def verification_json(self) -> dict[str, Any]:
         """The content of schema.json."""
 
+    def check_file(self) -> None:
+        """Raise DatabaseError if the path of the database means another file than when it was opened: moved, replaced.
+
+        Costs one look at a folder. Every write asks this itself; whoever says that something is done asks it before.
+        """
+
     def check_schema(self) -> None:
         """Raise SchemaChangedError if the schema is no longer the verified one. Costs one small read."""
 

@@ -148,6 +148,8 @@ class SqliteSession:
         """Commit what the block did, or roll all of it back."""
         self._run(begin)
         try:
+            if begin == "begin_write":
+                self.check_file()
             yield
             self._run("commit")
         except BaseException:
@@ -156,7 +158,11 @@ class SqliteSession:
                     self._connection.execute(self._sql["rollback"])
             raise
 
+    def check_file(self) -> None:
+        self._connection.file.refuse_another()
+
     def check_schema(self) -> None:
+        self.check_file()
         if self._run("schema_version")[0][0] != self._verification.schema_version:
             raise SchemaChangedError(f"database {self._settings.database_path}: the schema changed while the chunk ran")
 

@@ -68,7 +68,7 @@ class DatabaseFile:
             raise DatabaseError(
                 f"database {self.path}: moved, replaced or restored while it was in use: {seen}. All that was "
                 f"committed before is in the file that was opened, wherever it is; nothing is in the other. Put that "
-                f"file back, or take a new --run-id for the other one"
+                f"file back, or take a new --run-id for the other one."
             )
 
     def refuse_changed(self) -> None:

@@ -113,6 +113,8 @@ class SqliteLogSession:
     def _transaction(self, begin: str) -> Iterator[None]:
         self._run(begin)
         try:
+            if begin == "begin_write":
+                self.check_file()
             yield
             self._run("commit")
         except BaseException:
@@ -120,6 +122,10 @@ class SqliteLogSession:
                 if self._connection.in_transaction:
                     self._connection.execute(self._sql["rollback"])
             raise
+
+    def check_file(self) -> None:
+        """Raise DatabaseError if the path of the database means another file by now."""
+        self._connection.file.refuse_another()
 
     def check_schema(self) -> None:
         """Raise SchemaChangedError if the schema is no longer the verified one."""
