@@ -14,10 +14,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Final, NamedTuple, TypeAlias
 
 from tasks.engine.blank import BLANK, is_blank
+from tasks.engine.times import TICKS, CreatedAtAs, hint_for, parse_created_at, parse_unix_time
 
 TOO_LONG: Final = "too_long"
 KEY_NOT_TEXT_OR_INTEGER: Final = "key_not_text_or_integer"
@@ -47,14 +48,6 @@ ATTESTED: Final = 2
 """What a fact that the log knows has in `Fact.has_metadata` beside the 1 or 0."""
 
 _DETAIL_LENGTH = 120
-
-_CREATED_AT = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
-    r"(?:[T ]((?:[01][0-9]|2[0-3]):[0-5][0-9])"
-    r"(?::([0-5][0-9])(?:\.([0-9]+))?)?"
-    r"(?:Z|([+-])((?:[01][0-9]|2[0-3]):[0-5][0-9]))?"
-    r")?"
-)
 
 _NUMBER = re.compile(
     r"[ \t\n\r\f\v]*[+-]?"
@@ -125,12 +118,14 @@ class Rules:
     """What the derivation needs to know besides the fact.
 
     `confidence_width` is half the width of the band, in [0, 1]. `default_extracted_at` stands in
-    for a missing `created_at`; it is used verbatim, so it is ISO-8601 UTC with milliseconds. A source may have
-    `longest_source` bytes, a key, `created_at` or confidence `longest_value`: the store sees to that as it reads.
+    for a missing `created_at`; it is used verbatim, so it is ISO-8601 UTC with milliseconds.
+    `created_at_as` says what the others are. A source may have `longest_source` bytes, a key, `created_at` or
+    confidence `longest_value`: the store sees to that as it reads.
     """
 
     confidence_width: float
     default_extracted_at: str
+    created_at_as: CreatedAtAs = "text"
     longest_source: int = 65_536
     longest_value: int = 1_024
 
@@ -196,7 +191,8 @@ def derive(fact: Fact, rules: Rules) -> Record | Reject:
     if source is not None and not isinstance(source, str):
         return _reject(fact, SOURCE_NOT_TEXT, "source", source)
     if extracted_at is None:
-        return _reject(fact, CREATED_AT_UNPARSEABLE, "created_at", fact.created_at)
+        hint = hint_for(fact.created_at, rules.created_at_as)
+        return _reject(fact, CREATED_AT_UNPARSEABLE, "created_at", fact.created_at, hint)
     if band is None:
         return _reject(fact, CONFIDENCE_OUT_OF_RANGE, "confidence", fact.confidence)
     return Record(str(fact.key), source, extracted_at, *band)
@@ -283,10 +279,14 @@ class _Times(dict[Value, "str | None"]):
 
     def __init__(self, rules: Rules) -> None:
         super().__init__({None: rules.default_extracted_at})
+        self._rules = rules
         self.minutes: dict[str, str] = {}
         self.rests: dict[str, str] = {}
 
     def __missing__(self, created_at: Value) -> str | None:
+        if self._rules.created_at_as != "text":
+            extracted_at = self[created_at] = _extracted_at(created_at, self._rules)
+            return extracted_at
         if type(created_at) is not str:
             return None
         extracted_at = parse_created_at(created_at)
@@ -336,37 +336,6 @@ def _settle(fact: Fact, rules: Rules, result: Derivation) -> None:
         result.accept(fact, outcome)
 
 
-def parse_created_at(text: str) -> str | None:
-    """`text` as ISO-8601 UTC milliseconds; None unless all of it is a date or a time that exists.
-
-    Taken: `YYYY-MM-DD`, then optionally `T` or a space, `HH:MM`, `:SS`, `.` and any number of
-    digits (truncated), and `Z` or `+HH:MM` or `-HH:MM`; without an offset it is UTC. Not taken:
-    blanks around it, hour 24, second 60, and what falls outside the years 1 to 9999 in UTC.
-    """
-    match = _CREATED_AT.fullmatch(text)
-    if match is None:
-        return None
-    day, minute, second, fraction, sign, offset = match.groups()
-    try:
-        if offset is None or offset == "00:00":
-            date.fromisoformat(day)
-        else:
-            day, minute = _to_utc(day, minute, sign, offset)
-    except (ValueError, OverflowError):
-        return None
-    milliseconds = "000" if fraction is None else f"{fraction}00"[:3]
-    return f"{day}T{minute or '00:00'}:{second or '00'}.{milliseconds}Z"
-
-
-def _to_utc(day: str, minute: str, sign: str, offset: str) -> tuple[str, str]:
-    """A local day and minute in UTC. ValueError or OverflowError if there is no such time."""
-    ahead = timedelta(hours=int(offset[:2]), minutes=int(offset[3:]))
-    local = datetime.fromisoformat(f"{day} {minute}")
-    utc = local - ahead if sign == "+" else local + ahead
-    utc_day, _, utc_minute = utc.isoformat(timespec="minutes").partition("T")
-    return utc_day, utc_minute
-
-
 def _number(confidence: Value) -> float | None:
     """A confidence as a number; text counts if all of it, but for blanks around it, is one."""
     if isinstance(confidence, (int, float)):
@@ -389,7 +358,11 @@ def _extracted_at(created_at: Value, rules: Rules) -> str | None:
     """When a fact was extracted; None if `created_at` is there but is no time."""
     if created_at is None:
         return rules.default_extracted_at
-    return parse_created_at(created_at) if isinstance(created_at, str) else None
+    if rules.created_at_as == "text":
+        return parse_created_at(created_at) if isinstance(created_at, str) else None
+    if isinstance(created_at, (int, float, str)):
+        return parse_unix_time(created_at, TICKS[rules.created_at_as])
+    return None
 
 
 def _source(fact: Fact) -> Value:
@@ -400,8 +373,8 @@ def _source(fact: Fact) -> Value:
     return None
 
 
-def _reject(fact: Fact, reason: str, name: str, value: Value) -> Reject:
-    return Reject(_readable_key(fact.key), reason, f"{name}: {_seen(value)}")
+def _reject(fact: Fact, reason: str, name: str, value: Value, hint: str = "") -> Reject:
+    return Reject(_readable_key(fact.key), reason, f"{name}: {_seen(value)}{hint and f' ({hint})'}")
 
 
 def refused_fact(key: Value, words: str) -> Reject:

@@ -23,6 +23,7 @@ from tasks.engine.derivation import Rules
 from tasks.engine.errors import JobFileError
 from tasks.engine.files import read_bounded
 from tasks.engine.terminal import cut, holds_key
+from tasks.engine.times import CreatedAtAs
 from tasks.engine.yaml_files import LONGEST, UnreadError, compose, refuse_long_number
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}")
@@ -117,6 +118,7 @@ class DerivationSettings(_Model):
 
     attester: Annotated[str, Field(min_length=1, max_length=200)] = "etl_prov_backfill_v2"
     confidence_width: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=False)] = 0.05
+    created_at_as: CreatedAtAs = "text"
     longest_source_bytes: Annotated[int, Field(ge=1_000, le=1_000_000)] = 65_536
     longest_value_bytes: Annotated[int, Field(ge=1_000, le=1_000_000)] = 1_024
 
@@ -125,6 +127,7 @@ class DerivationSettings(_Model):
         return Rules(
             confidence_width=self.confidence_width,
             default_extracted_at=default_extracted_at,
+            created_at_as=self.created_at_as,
             longest_source=self.longest_source_bytes,
             longest_value=self.longest_value_bytes,
         )

@@ -12,6 +12,7 @@ from tasks.engine.commands import keygen_command
 from tasks.engine.errors import DriftError, SigningKeyError
 from tasks.engine.paths import RunPaths
 from tasks.engine.settings import Settings
+from tasks.engine.store_warnings import store_warnings
 from tasks.engine.terminal import printable
 from tasks.stores.sqlite import open_session
 from tasks.stores.sqlite_log import log_statements, open_log_session
@@ -30,6 +31,8 @@ def verify_schema(settings: Settings, paths: RunPaths) -> None:
     recover(settings, paths)
     with open_session(settings, write=False) as session:
         content = session.verification_json()
+        seals = log_signer_of(settings) is not None
+        content["warnings"] = store_warnings(session, settings, signs=signer is not None, seals=seals)
     content["sealing"] = _sealing(settings)
     try:
         content["statements"] += [compiled.as_json() for compiled in log_statements(settings)]
@@ -39,6 +42,8 @@ def verify_schema(settings: Settings, paths: RunPaths) -> None:
     content["signing"] = _signing(settings, signer)
     markers.write_durably(paths.schema, markers.to_text(content), root=paths.state_dir)
     _warn_of_rotated_keys(settings)
+    for warning in content["warnings"]:
+        logger.warning("store: %s", warning)
     for absence in content["absences"]:
         logger.warning("schema: %s", absence)
     logger.info(

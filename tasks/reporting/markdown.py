@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.engine.sealing import seal_words
+from tasks.engine.terminal import printable
 from tasks.reporting.summary import OUTCOMES, Report
 
 
 def to_markdown(report: Report) -> str:
     """The whole report as Markdown. Values from the database are escaped: none can break a table or become HTML."""
     sections = [
-        _head(report), _rows(report), _sealed(report), _dry_run(report), _closing(report), _rejects(report),
-        _notes(report), _sources(report), _sample(report), _chunks(report),
+        _head(report), _warnings(report), _rows(report), _sealed(report), _dry_run(report), _closing(report),
+        _rejects(report), _notes(report), _sources(report), _sample(report), _chunks(report),
     ]  # fmt: skip
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -29,6 +30,7 @@ def to_terminal(report: Report, path: str) -> str:
     ]
     if report.reattest is not None:
         lines.append(f"  {_reattested(report)}")
+    lines[1:1] = [f"  WARNING: {printable(warning)}" for warning in report.warnings]
     if report.rejects:
         lines.append("  rejected: " + ", ".join(f"{reason} {n:,}" for reason, n in report.rejects.items()))
     if report.dry_run and report.dry_run["matches"] is not None:
@@ -59,6 +61,11 @@ def _head(report: Report) -> str:
         "planning": f"{report.planning_seconds:.1f} s", "speed": f"{report.rows_per_second:,.0f} rows/s per worker",
     }  # fmt: skip
     return f"# {title} {cell(report.run_id)}\n\n" + "\n".join(f"- {name}: {cell(v)}" for name, v in facts.items())
+
+
+def _warnings(report: Report) -> str:
+    lines = [f"- {cell(warning)}" for warning in report.warnings]
+    return "\n".join(["## Warnings", "", *lines]) if lines else ""
 
 
 def _rows(report: Report) -> str:

@@ -23,6 +23,8 @@ from tasks.engine.paths import RunPaths
 from tasks.engine.plans import Plan
 from tasks.engine.sealing import read_seal
 from tasks.engine.settings import Settings
+from tasks.engine.store_warnings import outcome_warnings, store_warnings
+from tasks.engine.verification import log_signer_of
 from tasks.stores.base import Session
 
 OUTCOMES = ("eligible", "inserted", "updated", "unchanged", "rejected")
@@ -44,6 +46,7 @@ class Report:
     stop_reason: str
     max_rows: int | None
     reattest: str | None
+    warnings: list[str]
     rows: dict[str, int]
     rows_outside_chunks: int
     dry_run: dict[str, Any] | None
@@ -101,6 +104,7 @@ def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan,
         stop_reason=plan.stop_reason,
         max_rows=plan.max_rows,
         reattest=plan.reattest or None,
+        warnings=_warnings(session, settings, rows, rejects, signs=signatures["key_id"] is not None),
         rows=rows,
         rows_outside_chunks=plan.unchanged_outside,
         dry_run=_dry_run(paths, plan, rows, rejects),
@@ -119,6 +123,14 @@ def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan,
         closing=_closing(plan, rows, chunks, signatures, remaining, left),
         chunks=[_of_report(chunk) for chunk in chunks],
     )
+
+
+def _warnings(
+    session: Session, settings: Settings, rows: dict[str, int], rejects: dict[str, int], *, signs: bool
+) -> list[str]:
+    seals = log_signer_of(settings) is not None
+    of_store = store_warnings(session, settings, signs=signs, seals=seals)
+    return [*outcome_warnings(session, rows, rejects), *of_store]
 
 
 def _live_chunks(session: Session, paths: RunPaths, plan: Plan) -> list[dict[str, Any]]:

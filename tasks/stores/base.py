@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from tasks.engine.binding import Binding
-from tasks.engine.derivation import KEY_NOT_TEXT_OR_INTEGER, TOO_LONG, Record, Reject, Rules
+from tasks.engine.derivation import KEY_NOT_TEXT_OR_INTEGER, TOO_LONG, Record, Reject, Rules, Value
 from tasks.engine.documents import Digest, Moment
 from tasks.engine.keys import Key
 
@@ -255,6 +255,19 @@ class Session(Protocol):
         Those of `(after, through]` alone, where these are given.
 
         One that the database cannot read comes as an UnreadableFact.
+        """
+
+    def journal_mode(self) -> str:
+        """As the database calls it; "wal" is the one in which readers and the writer do not wait for each other."""
+
+    def any_source(self) -> bool:
+        """Whether some fact has a source, right or wrong. Walks over the facts up to the first that has, or that the
+        database cannot read.
+        """
+
+    def created_at_sample(self) -> list[Value]:
+        """The `created_at` of the facts with the highest keys, at most 200. Empty if this store has no such column, or
+        one of which the database cannot read some value.
         """
 
     def was_rejected(self, fact_id: str, reason: str) -> bool:

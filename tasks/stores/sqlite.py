@@ -23,6 +23,7 @@ from tasks.engine.derivation import (
     Reject,
     Rules,
     UnreadableFact,
+    Value,
     refused_fact,
 )
 from tasks.engine.documents import typed
@@ -229,6 +230,22 @@ class SqliteSession:
         if key is None:
             raise error
         return UnreadableFact(key, refused_fact(key, error.words))
+
+    def journal_mode(self) -> str:
+        return str(self._run("journal_mode")[0][0])
+
+    def any_source(self) -> bool:
+        try:
+            return bool(self._run("any_source")[0][0])
+        except RowRefusedError:
+            return True
+
+    def created_at_sample(self) -> list[Value]:
+        if self.binding.facts.created_at is None:
+            return []
+        with suppress(RowRefusedError):
+            return [decoded_value(*row) for row in self._run("created_at_sample")]
+        return []
 
     def was_rejected(self, fact_id: str, reason: str) -> bool:
         return bool(self._run("was_rejected", fact_id=fact_id, reason=reason))

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 from tasks.engine import blank
 from tasks.engine.keys import IS_TOO_LONG
 from tasks.engine.settings import DerivationSettings
+from tasks.engine.times import TICKS
 
 Bound = Literal["longest_source", "longest_value"]
 Reading = Callable[[str, Bound], str]
@@ -32,6 +33,7 @@ def value_parameters(derivation: DerivationSettings) -> dict[str, Any]:
     return {
         "longest_source": derivation.longest_source_bytes,
         "longest_value": derivation.longest_value_bytes,
+        "ticks": TICKS.get(derivation.created_at_as),
         "something_shown": _SHOWN,
         "blank": _BLANK,
     }

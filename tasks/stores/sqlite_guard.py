@@ -12,7 +12,7 @@ import apsw
 
 from tasks.stores.sqlite_sql import STAGING
 
-_PRAGMAS_TO_READ = frozenset({"schema_version", "data_version", "encoding"})
+_PRAGMAS_TO_READ = frozenset({"schema_version", "data_version", "encoding", "journal_mode"})
 _PRAGMAS_ABOUT_TABLES = frozenset({"table_list", "table_xinfo", "index_list", "index_xinfo"})
 _ALWAYS = frozenset(
     {

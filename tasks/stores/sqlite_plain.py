@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from tasks.engine.times import LAST_SECOND
 from tasks.stores.sqlite_bounds_sql import LONGEST_PLAIN
 
 _DATE_AND_TIME: Final = 19  # YYYY-MM-DD HH:MM:SS
@@ -49,6 +50,41 @@ def source_is_plain(source: str) -> str:
 
 
 def time_is_plain(created_at: str) -> str:
+    """By `:ticks` a second of a clock that counts, or for text where there is none.
+
+    (Not a CASE: what stands in one is a value, and of a value's OR SQLite evaluates both sides.)
+    """
+    text, count = _text_is_plain(created_at), _count_is_plain(created_at)
+    return f"((:ticks IS NULL AND {text}) OR (:ticks IS NOT NULL AND {count}))"
+
+
+def extracted_at_of_plain(created_at: str) -> str:
+    """What `derive` makes of a plain time; `:default_extracted_at` is for facts without one."""
+    return (
+        f"CASE WHEN {created_at} IS NULL THEN :default_extracted_at "
+        f"WHEN :ticks IS NULL THEN {_extracted_at_of_text(created_at)} ELSE {_extracted_at_of_count(created_at)} END"
+    )
+
+
+def _count_is_plain(created_at: str) -> str:
+    """For NULL, and for an integer, or its text, from 1970 to the last day that there is."""
+    count = f"CAST({created_at} AS INTEGER)"
+    return (
+        f"({created_at} IS NULL OR (typeof({created_at}) IN ('integer', 'text') "
+        f"AND CAST({count} AS TEXT) = CAST({created_at} AS TEXT) COLLATE BINARY "
+        f"AND {count} BETWEEN 0 AND {LAST_SECOND} * :ticks))"
+    )
+
+
+def _extracted_at_of_count(created_at: str) -> str:
+    count = f"CAST({created_at} AS INTEGER)"
+    return (
+        f"strftime('%Y-%m-%dT%H:%M:%S', {count} / :ticks, 'unixepoch') "
+        f"|| format('.%03dZ', {count} % :ticks * (1000 / :ticks))"
+    )
+
+
+def _text_is_plain(created_at: str) -> str:
     """For NULL, and for text that SQLite reads as a time and writes back unchanged.
 
     That is no leap second, no 24 o'clock, no 30 February: SQLite moves those on. Its own spelling is tried first, as
@@ -66,13 +102,11 @@ def time_is_plain(created_at: str) -> str:
     )
 
 
-def extracted_at_of_plain(created_at: str) -> str:
-    """What `derive` makes of a plain time; `:default_extracted_at` is for facts without one."""
+def _extracted_at_of_text(created_at: str) -> str:
     seconds, fraction = _DATE_AND_TIME, f"substr({created_at}, {_DATE_AND_TIME + 1}, 4)"
     start = f"replace(substr({created_at}, 1, {seconds}), ' ', 'T')"
     return (
-        f"CASE WHEN {created_at} IS NULL THEN :default_extracted_at "
-        f"WHEN octet_length({created_at}) = {seconds} THEN replace({created_at}, ' ', 'T') || '.000Z' "
+        f"CASE WHEN octet_length({created_at}) = {seconds} THEN replace({created_at}, ' ', 'T') || '.000Z' "
         f"WHEN {fraction} LIKE '.%' THEN {start} || {fraction} || 'Z' ELSE {start} || '.000Z' END"
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tasks.attestation.signing import PLACEHOLDER, PLACEHOLDER_HEX
 from tasks.engine.binding import AttestationBinding, Binding
 from tasks.stores.sqlite_attestations_sql import AttestationSql
-from tasks.stores.sqlite_bounds_sql import number_if_plain, value_if_plain
+from tasks.stores.sqlite_bounds_sql import number_if_plain, value_bytes, value_if_plain, value_kind
 from tasks.stores.sqlite_plain import (
     confidence_is_plain,
     extracted_at_of_plain,
@@ -64,6 +64,7 @@ class RunSql(FactSql):
         key = raw_value(self.key)
         keyed, beyond = f"{self.key} IS NOT NULL{self.not_set_aside}", f"{self.key} > {self.after}{self.not_set_aside}"
         walk = f"FROM {self.joined} WHERE {keyed} AND {self.residual} ORDER BY {self.key}"
+        created_at = self._fact_column(self.b.facts.created_at)
         until, ledger = f"{self.key} <= {self.through}", self.b.ledger
         onwards = f"FROM {self.joined} WHERE {beyond} AND {self.residual} ORDER BY {self.key}"
         return (
@@ -97,6 +98,13 @@ class RunSql(FactSql):
                 f"(SELECT run_id FROM {quoted(ledger.run)} WHERE CASE WHEN json_valid(plan) THEN plan ->> '$.max_rows' "
                 "END IS NOT NULL ORDER BY rowid DESC LIMIT 1) "
                 "ORDER BY state = 'done', CASE state WHEN 'done' THEN -chunk ELSE chunk END LIMIT 1", "once",
+            ),
+            Statement("journal_mode", "PRAGMA journal_mode", "once"),
+            Statement("any_source", f"SELECT EXISTS (SELECT 1 FROM {self.facts} AS f WHERE {self.derivable})", "once"),
+            Statement(
+                "created_at_sample",
+                f"SELECT {value_kind(created_at, 'longest_value')}, {value_bytes(created_at, 'longest_value')} "
+                f"FROM {self.facts} AS f ORDER BY {self.key} DESC LIMIT 200", "once",
             ),
             Statement(
                 "was_rejected",

@@ -376,7 +376,7 @@ def test_the_first_reason_in_order_is_given() -> None:
 def test_a_detail_says_what_was_seen_and_stays_short(seen: Value) -> None:
     detail = reject_of(created_at=seen).detail
     assert detail.startswith(f"created_at: {repr(seen)[:100]}")
-    assert len(detail) <= 140
+    assert len(detail) <= 240
 
 
 # --- batches ---------------------------------------------------------------------------------------

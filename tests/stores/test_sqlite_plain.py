@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import apsw
@@ -11,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tasks.engine.derivation import Fact, NotUtf8, Record, Reject, Rules, derive
+from tasks.engine.times import LAST_SECOND, TICKS, CreatedAtAs
 from tasks.stores.sqlite_plain import (
     confidence_is_plain,
     extracted_at_of_plain,
@@ -59,7 +61,7 @@ def told_of_time(request: Any) -> Iterator[Any]:
     yield from asked_in_a_column(request.param)
 
 
-def asked_in_a_column(declared: str) -> Iterator[Any]:
+def asked_in_a_column(declared: str, **given: Any) -> Iterator[Any]:
     connection = apsw.Connection(":memory:")
     connection.execute(f"CREATE TABLE given (value {declared})")
 
@@ -69,7 +71,8 @@ def asked_in_a_column(declared: str) -> Iterator[Any]:
             connection.execute("INSERT INTO given VALUES (CAST(? AS TEXT))", (bytes(value),))
         else:
             connection.execute("INSERT INTO given VALUES (?)", (value,))
-        return connection.execute(f"SELECT {expression('value')} FROM given", parameters).get
+        values = {"ticks": None, **given, **parameters}
+        return connection.execute(f"SELECT {expression('value')} FROM given", values).get
 
     yield ask
     connection.close()
@@ -140,6 +143,46 @@ def test_a_plain_time_is_extracted_as_derive_would(told_of_time: Any, created_at
         assert isinstance(expected, Record)
         default = {"default_extracted_at": RULES.default_extracted_at}
         assert told_of_time(extracted_at_of_plain, created_at, **default) == expected.extracted_at
+
+
+CLOCKS: list[tuple[CreatedAtAs, str]] = [
+    (unit, declared) for unit in ("unix_seconds", "unix_milliseconds") for declared in ("", "TEXT", "INTEGER", "REAL")
+]
+
+
+@pytest.fixture(scope="module", params=CLOCKS)
+def clock(request: Any) -> Iterator[Any]:
+    """(how the times are meant, what SQLite makes of one in a column of some affinity)."""
+    unit, declared = request.param
+    for ask in asked_in_a_column(declared, ticks=TICKS[unit]):
+        yield unit, ask
+
+
+counts = (
+    st.integers(-(2**40), 2**48)
+    | st.sampled_from([0, -1, LAST_SECOND, LAST_SECOND + 1, LAST_SECOND * 1000 + 999, 2**63 - 1, 1_778_502_000_123])
+    | st.floats(0, 2**42)
+)
+no_counts = st.sampled_from(["007", "1 ", " 1", "+1", "1e9", "1_0", "1\0", "١", "-0", "1.5", *NO_TIMES])
+counted = counts | counts.map(str) | odd_values | no_counts
+
+
+@given(created_at=counted)
+def test_a_plain_count_of_seconds_is_extracted_as_derive_would(clock: Any, created_at: Any) -> None:
+    unit, ask = clock
+    held = ask(str, created_at)
+    if ask(time_is_plain, created_at):
+        rules = replace(RULES, created_at_as=unit)
+        expected = derived(rules, created_at=held)
+        assert isinstance(expected, Record)
+        default = {"default_extracted_at": RULES.default_extracted_at}
+        assert ask(extracted_at_of_plain, created_at, **default) == expected.extracted_at
+
+
+@pytest.mark.parametrize("created_at", [0, 1_778_502_000, LAST_SECOND, "1778502000"])
+def test_the_usual_counts_are_plain(clock: Any, created_at: Any) -> None:
+    _, ask = clock
+    assert ask(time_is_plain, created_at) or isinstance(ask(str, created_at), float)
 
 
 @given(confidence=st.none() | st.floats(0, 1) | st.sampled_from([0, 1, -0.0]), width=st.floats(0, 1))
