@@ -24,6 +24,7 @@ from tasks.cli_common import (
 )
 from tasks.cli_log import commands
 from tasks.cli_luigid import luigid
+from tasks.cli_stale import against_facts as find_stale
 from tasks.engine import keygen as engine_keygen
 from tasks.engine import markers
 from tasks.engine.clock import now_text
@@ -93,6 +94,7 @@ def _registry(keys: Path, vkeys: tuple[str, ...]) -> KeyRegistry:
 @_key_option
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @click.option("--allow-unsigned", is_flag=True, help="Accept placeholders; they are counted all the same.")
+@click.option("--against-facts", is_flag=True, help="Find the facts that are no longer what was attested, instead.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON to this file.")
 @immutable_option
 @json_option
@@ -102,12 +104,16 @@ def verify(
     vkeys: tuple[str, ...],
     workers: int,
     allow_unsigned: bool,
+    against_facts: bool,
     output: Path | None,
     immutable: bool,
     as_json: bool,
 ) -> None:
     """Put every metadata row into its state. Exit code 0 only if all of them are valid."""
-    settings, registry = read_settings(job, immutable=immutable), _registry(keys, vkeys)
+    settings = read_settings(job, immutable=immutable)
+    if against_facts:
+        sys.exit(find_stale(settings, as_json=as_json))
+    registry = _registry(keys, vkeys)
     with tempfile.TemporaryDirectory(prefix="provenance-verify-") as folder:
         scratch = Path(folder)
         report, findings = _verify(settings, registry, workers, allow_unsigned, scratch)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
@@ -79,6 +80,11 @@ class Table:
             return None
         column = self.column(self.primary_key[0])
         return column.name if column and column.declared_type.upper() == "INTEGER" else None
+
+    @property
+    def never_reuses_ids(self) -> bool:
+        """Whether the rowid of a deleted row is never given to another: https://sqlite.org/autoinc.html."""
+        return any(re.search(r"\bAUTOINCREMENT\b", sql, re.IGNORECASE) for sql in self.sql)
 
     @property
     def rowid_name(self) -> str | None:

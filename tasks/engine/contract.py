@@ -164,6 +164,12 @@ def _facts(found: _Findings, names: FactsTable) -> FactsBinding | None:
         return None
     column = table.column(key)
     is_rowid = table.rowid_alias == key
+    if is_rowid and not table.never_reuses_ids:
+        found.absences.append(
+            f'{table.name}: "{key}" is used again, for it is declared without AUTOINCREMENT: once the fact with the '
+            f"highest one is deleted, the next fact gets it, and the provenance of the other with it. Declare it "
+            f"INTEGER PRIMARY KEY AUTOINCREMENT, or look at the stale facts of each report"
+        )
     may_be_null = not (is_rowid or table.without_rowid or (column is not None and column.not_null))
     if not optional["source_id"] and not optional["source_url"]:
         found.absences.append(f"{table.name} has neither a source_id nor a source_url: every source_doc will be NULL")

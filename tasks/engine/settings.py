@@ -133,6 +133,12 @@ class DerivationSettings(_Model):
         )
 
 
+class ReportingSettings(_Model):
+    """What a report looks at besides the run's own rows."""
+
+    count_stale: bool = True
+
+
 class Pacing(_Model):
     """How large the steps are and how long to wait. Rows, seconds, database pages, MiB."""
 
@@ -182,6 +188,7 @@ class Settings(_Model):
     tables: Tables = Tables()
     derivation: DerivationSettings = DerivationSettings()
     pacing: Pacing = Pacing()
+    reporting: ReportingSettings = ReportingSettings()
     signing: SigningSettings = SigningSettings()
     sealing: SealingSettings = SealingSettings()
     immutable: bool = Field(default=False, exclude=True)

@@ -13,7 +13,7 @@ def to_markdown(report: Report) -> str:
     """The whole report as Markdown. Values from the database are escaped: none can break a table or become HTML."""
     sections = [
         _head(report), _warnings(report), _rows(report), _sealed(report), _dry_run(report), _closing(report),
-        _rejects(report), _notes(report), _sources(report), _sample(report), _chunks(report),
+        _rejects(report), _stale(report), _notes(report), _sources(report), _sample(report), _chunks(report),
     ]  # fmt: skip
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -35,8 +35,19 @@ def to_terminal(report: Report, path: str) -> str:
         lines.append("  rejected: " + ", ".join(f"{reason} {n:,}" for reason, n in report.rejects.items()))
     if report.dry_run and report.dry_run["matches"] is not None:
         lines.append(f"  dry run of this plan: {'matches to the row' if report.dry_run['matches'] else 'DIFFERS'}")
+    if report.stale is None or report.stale["count"]:
+        lines.append(f"  {_stale_words(report)}")
     lines += [f"  still residual: {report.remaining:,}", f"  speed: {report.rows_per_second:,.0f} rows/s per worker"]
     return "\n".join([*lines, f"report: {path}"])
+
+
+def _stale_words(report: Report) -> str:
+    if report.stale is None:
+        return "stale: not counted (reporting.count_stale)"
+    return (
+        f"stale: {report.stale['count']:,} attested facts are no longer what was attested: edited, or another fact "
+        f"under a used id"
+    )
 
 
 def _reattested(report: Report) -> str:
@@ -108,6 +119,16 @@ def _rejects(report: Report) -> str:
         rows = [(r["fact_id"], r["reason"], r["detail"], r["chunk"]) for r in report.reject_sample]
         parts.append(markdown_table(("fact", "reason", "seen", "chunk"), rows))
     return "\n\n".join(parts)
+
+
+def _stale(report: Report) -> str:
+    if report.stale is None:
+        return f"## Stale\n\n{cell(_stale_words(report))}"
+    if not report.stale["count"]:
+        return ""
+    rows = [(fact["fact_id"], fact["column"], fact["attested"], fact["now"]) for fact in report.stale["sample"]]
+    table = markdown_table(("fact", "column", "attested", "now"), rows)
+    return f"## Stale\n\n{cell(_stale_words(report))}\n\n{table}"
 
 
 def _notes(report: Report) -> str:

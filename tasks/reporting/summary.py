@@ -23,6 +23,7 @@ from tasks.engine.paths import RunPaths
 from tasks.engine.plans import Plan
 from tasks.engine.sealing import read_seal
 from tasks.engine.settings import Settings
+from tasks.engine.stale import count_stale
 from tasks.engine.store_warnings import outcome_warnings, store_warnings
 from tasks.engine.verification import log_signer_of
 from tasks.stores.base import Session
@@ -53,6 +54,7 @@ class Report:
     signatures: dict[str, Any]
     sealed: dict[str, Any]
     remaining: int
+    stale: dict[str, Any] | None
     rejects: dict[str, int]
     reject_sample: list[dict[str, Any]]
     created_at_missing: int
@@ -111,6 +113,7 @@ def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan,
         signatures=signatures,
         sealed=read_seal(settings, paths),
         remaining=remaining,
+        stale=_stale(session, settings),
         rejects=rejects,
         reject_sample=[] if paths.dry_run else session.reject_sample(plan.run_id),
         created_at_missing=sum(c["created_at_missing"] for c in chunks),
@@ -165,6 +168,11 @@ def _rehearsed_chunks(paths: RunPaths, plan: Plan) -> list[dict[str, Any]]:
             )
         found.append(marker)
     return found
+
+
+def _stale(session: Session, settings: Settings) -> dict[str, Any] | None:
+    """None where the job file does not want them counted."""
+    return count_stale(session, settings.derivation.rules("")).as_json() if settings.reporting.count_stale else None
 
 
 def _rejects(session: Session, paths: RunPaths, plan: Plan, chunks: list[dict[str, Any]]) -> dict[str, int]:

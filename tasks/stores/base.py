@@ -292,6 +292,12 @@ class Session(Protocol):
         No sources if one of them is not UTF-8.
         """
 
+    def stale_candidates(self) -> Iterator[tuple[Any, ...]]:
+        """Unchanged facts that the log knows, and that are not surely what their metadata row says.
+
+        Tuples of derivation.Fact but for its last value, then source_doc and extracted_at. Streams.
+        """
+
     def snapshot(self) -> AbstractContextManager[None]:
         """Everything read inside the block is the same moment's."""
 

@@ -323,6 +323,12 @@ class SqliteSession:
 
     # -- reading -------------------------------------------------------------------------------------
 
+    def stale_candidates(self) -> Iterator[tuple[Any, ...]]:
+        for row in self._stream("stale_candidates"):
+            *values, is_text, source_doc, other_is_text, extracted_at = row
+            fact = _decode_raw((*values, 1))[:-1]
+            yield (*fact, decoded(is_text, source_doc), decoded(other_is_text, extracted_at))
+
     def snapshot(self) -> AbstractContextManager[None]:
         return self._transaction("begin_read")
 

@@ -19,6 +19,7 @@ from tasks.stores.sqlite_plain import (
     upper_of_plain,
 )
 from tasks.stores.sqlite_sql import STAGING, TRANSACTION, FactSql, Statement, key_value, quoted, raw_value
+from tasks.stores.sqlite_stale_sql import stale_statement
 
 # A staged row without a signature gets a placeholder when it is written: it need not be copied about so often.
 _SIGNATURE = f"coalesce(b.ed25519_sig, zeroblob({len(PLACEHOLDER)}))"
@@ -432,6 +433,7 @@ class RunSql(FactSql):
         return (
             *self._count_residual(),
             *self._count_rejected(),
+            stale_statement(self.b),
             Statement(
                 "top_sources",
                 f"SELECT {source_doc}, count(*) FROM {self.metadata} WHERE {source_doc} IS NOT NULL "

@@ -1,0 +1,59 @@
+"""Attested facts that may be no longer what was attested, as SQL.
+
+Most facts are told to be the same by two comparisons of text. Whatever those do not settle is read and derived again:
+engine/stale.py decides.
+"""
+
+from __future__ import annotations
+
+from tasks.engine.binding import Binding
+from tasks.stores.sqlite_sql import FactSql, Statement, quoted, raw_value
+
+
+def stale_statement(binding: Binding) -> Statement:
+    """The unchanged facts that are not surely what their metadata row says, where the log knows them.
+
+    Gives derivation.Fact but for its last column, each value with its kind, then source_doc and extracted_at likewise.
+    """
+    return Statement("stale_candidates", _Builder(binding).candidates(), "once")
+
+
+class _Builder(FactSql):
+    def candidates(self) -> str:
+        m, log = self.b.metadata, self.b.log
+        attested = f"m.{quoted(m.fact_id)}"
+        source_doc, extracted_at = f"m.{quoted(m.source_doc)}", f"m.{quoted(m.extracted_at)}"
+        linked, join = self._of_source_cheaply(lambda column, _: column)
+        own, created_at = map(self._fact_column, (self.b.facts.source_url, self.b.facts.created_at))
+        same = (
+            f"{source_doc} IS coalesce({own}, {linked}) "
+            f"AND ({created_at} IS NULL OR {extracted_at} = {_usual_time(created_at)})"
+        )
+        twin = f" AND NOT {self.text_twin}" if self.b.facts.key_is_untyped else ""
+        return (
+            f"SELECT {self.fact_values_raw}, {raw_value(source_doc)}, {raw_value(extracted_at)} "
+            f"FROM {self._unchanged(attested)}{join} WHERE ({same}) IS NOT TRUE AND {attested} IS NOT NULL "
+            f"AND ({source_doc} IS NOT NULL OR NOT {self.derivable}) AND EXISTS (SELECT 1 FROM {quoted(log.table)} "
+            f"AS e WHERE e.{quoted(log.fact_id)} = {attested}){twin}"
+        )
+
+    def _unchanged(self, attested: str) -> str:
+        """Begun at the metadata where keys are rowids: neighbours there are neighbours among the facts."""
+        if self.odd_keys:
+            return self.joined
+        return (
+            f"{self.metadata} AS m NOT INDEXED CROSS JOIN {self.facts} AS f "
+            f"ON {self.key} = CAST({attested} AS INTEGER) AND CAST({self.key} AS TEXT) = {attested}"
+        )
+
+
+def _usual_time(created_at: str) -> str:
+    """What is attested of a time in one of the usual spellings; anything, or NULL, for another text.
+
+    Equal to a time that was attested only if it is that time: each length admits one spelling of it.
+    """
+    spaced = f"replace({created_at}, ' ', 'T')"
+    return (
+        f"CASE octet_length({created_at}) WHEN 19 THEN {spaced} || '.000Z' "
+        f"WHEN 20 THEN replace({spaced}, 'Z', '.000Z') WHEN 24 THEN {spaced} END"
+    )
