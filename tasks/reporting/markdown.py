@@ -6,6 +6,7 @@ from typing import Any
 
 from tasks.engine.sealing import seal_words
 from tasks.engine.terminal import printable
+from tasks.reporting.comparison import words as comparison_words
 from tasks.reporting.summary import OUTCOMES, Report
 
 
@@ -34,7 +35,7 @@ def to_terminal(report: Report, path: str) -> str:
     if report.rejects:
         lines.append("  rejected: " + ", ".join(f"{reason} {n:,}" for reason, n in report.rejects.items()))
     if report.dry_run and report.dry_run["matches"] is not None:
-        lines.append(f"  dry run of this plan: {'matches to the row' if report.dry_run['matches'] else 'DIFFERS'}")
+        lines.append(f"  dry run of this plan: {comparison_words(report.dry_run)}")
     if report.stale is None or report.stale["count"]:
         lines.append(f"  {_stale_words(report)}")
     lines += [f"  still residual: {report.remaining:,}", f"  speed: {report.rows_per_second:,.0f} rows/s per worker"]
@@ -101,7 +102,8 @@ def _dry_run(report: Report) -> str:
     if dry is None:
         return "## Predicted against actual\n\nNo dry run of this plan was made."
     rows = [(name, dry["rows"].get(name), report.rows[name]) for name in OUTCOMES]
-    verdict = "They match to the row." if dry["matches"] else "**They differ.**"
+    words = cell(comparison_words(dry))
+    verdict = words if dry["matches"] else f"**They differ.**\n\n{words}"
     return f"## Predicted against actual\n\n{markdown_table(('outcome', 'dry run', 'live run'), rows)}\n\n{verdict}"
 
 

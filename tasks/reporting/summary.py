@@ -26,6 +26,7 @@ from tasks.engine.settings import Settings
 from tasks.engine.stale import count_stale
 from tasks.engine.store_warnings import outcome_warnings, store_warnings
 from tasks.engine.verification import log_signer_of
+from tasks.reporting.comparison import Outcome, compare
 from tasks.stores.base import Session
 
 OUTCOMES = ("eligible", "inserted", "updated", "unchanged", "rejected")
@@ -109,7 +110,7 @@ def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan,
         warnings=_warnings(session, settings, rows, rejects, signs=signatures["key_id"] is not None),
         rows=rows,
         rows_outside_chunks=plan.unchanged_outside,
-        dry_run=_dry_run(paths, plan, rows, rejects),
+        dry_run=_dry_run(paths, plan, Outcome(rows, rejects, chunks, _signers(session, paths, plan))),
         signatures=signatures,
         sealed=read_seal(settings, paths),
         remaining=remaining,
@@ -184,15 +185,17 @@ def _rejects(session: Session, paths: RunPaths, plan: Plan, chunks: list[dict[st
     return dict(sorted(reasons.items()))
 
 
-def _dry_run(paths: RunPaths, plan: Plan, rows: dict[str, int], rejects: dict[str, int]) -> dict[str, Any] | None:
+def _dry_run(paths: RunPaths, plan: Plan, came_to: Outcome) -> dict[str, Any] | None:
     """What the dry run of this very plan predicted, and whether it came true (None: this is that dry run)."""
     if paths.dry_run:
-        return {"rows": dict(rows), "rejects": dict(rejects), "matches": None}
-    predicted = markers.read_json(paths.of_mode(dry_run=True).report, root=paths.state_dir)
-    if predicted is None or predicted.get("plan_id") != plan.plan_id:
-        return None
-    expected, reasons = predicted.get("rows"), predicted.get("rejects")
-    return {"rows": expected, "rejects": reasons, "matches": expected == rows and reasons == rejects}
+        return {"rows": dict(came_to.rows), "rejects": dict(came_to.rejects), "matches": None}
+    return compare(markers.read_json(paths.of_mode(dry_run=True).report, root=paths.state_dir), plan.plan_id, came_to)
+
+
+def _signers(session: Session, paths: RunPaths, plan: Plan) -> frozenset[str | None]:
+    """The keys of the batches that wrote something: a run may go on with another."""
+    batches = [] if paths.dry_run else session.read_batches(plan.run_id)
+    return frozenset(batch.key_id for batch in batches if batch.counts.inserted or batch.counts.updated)
 
 
 def _rate(chunks: list[dict[str, Any]]) -> float:
