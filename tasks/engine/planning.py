@@ -130,6 +130,7 @@ def make_plan(
         raise ParameterError(f"--max-rows {max_rows}: expected 1 or more. Nothing was written.")
     started = time.monotonic()
     with session.counting_snapshot():
+        session.refuse_damaged_indexes()
         set_aside = session.count_set_aside().total if max_rows is None else 0
         stop_reason: StopReason = "complete"
         if max_rows is None:

@@ -279,6 +279,9 @@ class Session(Protocol):
 
     def count_facts(self) -> int: ...
 
+    def refuse_damaged_indexes(self) -> None:
+        """Raise DatabaseError if an index that rows are looked up by has not an entry for each row of its table."""
+
     def count_through(self, key: Key) -> int: ...
 
     def count_beyond(self, key: Key) -> int: ...

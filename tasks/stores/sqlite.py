@@ -47,6 +47,7 @@ from tasks.stores.sqlite_guard import Guard
 from tasks.stores.sqlite_open import StoreConnection, close_quietly, connected, open_connection, translated
 from tasks.stores.sqlite_refusals import RowRehearsal, first_unreadable
 from tasks.stores.sqlite_sharing import Piece, share
+from tasks.stores.sqlite_sql import quoted
 from tasks.stores.sqlite_verify import Verification, live_guard, verify
 
 NULL_KEY_DETAIL = "the key is NULL"
@@ -263,6 +264,21 @@ class SqliteSession:
 
     def count_facts(self) -> int:
         return self._count("count_facts")
+
+    def refuse_damaged_indexes(self) -> None:
+        indexes = self._verification.indexes
+        names = list(dict.fromkeys(s.name for index in indexes for s in (index.of_table, index.of_index)))
+        with self._counting():
+            counted = dict(zip(names, share([self._piece(name) for name in names], self._connections), strict=True))
+        for index in indexes:
+            rows, entries = counted[index.of_table.name], counted[index.of_index.name]
+            if rows != entries:
+                raise DatabaseError(
+                    f"database {self._settings.database_path}: {index.table} has {rows} rows, and its index "
+                    f'"{index.index}" has {entries} entries: the index is damaged, and rows would be missed. '
+                    f"Nothing was written. Build it anew with the sqlite3 shell: REINDEX {quoted(index.index)}; "
+                    f"or restore a backup."
+                )
 
     def count_through(self, key: Key) -> int:
         return self._count("count_through", **bound("through", key))

@@ -117,7 +117,7 @@ class RunSql(FactSql):
                 f"SELECT count(*), count(*) FILTER (WHERE typeof({self.key}) <> 'null') FROM {self.facts} AS f "
                 f"WHERE {self.set_aside}", "once",
             ),
-            Statement("count_facts", f"SELECT count(*) FROM {self.facts}", "once"),
+            Statement("count_facts", f"SELECT count(*) FROM {self.facts} NOT INDEXED", "once"),
             Statement(
                 "key_before",
                 f"SELECT {key} FROM {self.facts} AS f WHERE {self.key} < {self.through}{self.not_set_aside} "

@@ -28,6 +28,7 @@ from tasks.engine.settings import Settings
 from tasks.stores.schema_file import ledger_columns
 from tasks.stores.sqlite_catalogue import read_catalogue
 from tasks.stores.sqlite_guard import Guard
+from tasks.stores.sqlite_indexes_sql import CountedIndex, counted_indexes
 from tasks.stores.sqlite_own_rules import own_rules
 from tasks.stores.sqlite_rehearsal import rehearse, rehearse_sealing
 from tasks.stores.sqlite_run_sql import build_statements
@@ -59,6 +60,7 @@ class Verification:
     checks: tuple[str, ...]
     catalogue: Catalogue
     own_rules: tuple[str, ...]
+    indexes: tuple[CountedIndex, ...]
 
     def as_json(self, settings: Settings) -> dict[str, Any]:
         """The content of schema.json."""
@@ -118,7 +120,9 @@ def verify(
         raise drift_error(drift + resolved)
     guard = live_guard(resolved)
     connection.authorizer = guard
-    statements = (*build_statements(resolved), *more(resolved))
+    indexes = counted_indexes(resolved, catalogue)
+    counts = dict.fromkeys(statement for index in indexes for statement in (index.of_table, index.of_index))
+    statements = (*build_statements(resolved), *counts, *more(resolved))
     compiled, problems = compile_statements(connection, statements, guard, _large_tables(resolved))
     drift += problems
     if not drift:
@@ -139,6 +143,7 @@ def verify(
             "rows of every shape were written, replaced and read back on an empty copy in memory",
         ),
         catalogue=catalogue,
+        indexes=indexes,
         own_rules=own_rules(resolved, catalogue),
     )
 

@@ -59,7 +59,7 @@ SELECT 1 FROM "am_backfill_reject" WHERE fact_id = :fact_id AND reason = :reason
 SELECT count(*), count(*) FILTER (WHERE typeof(f."id") <> 'null') FROM "am_entity_facts" AS f WHERE f."id" IS NULL;
 
 -- count_facts (once)
-SELECT count(*) FROM "am_entity_facts";
+SELECT count(*) FROM "am_entity_facts" NOT INDEXED;
 
 -- key_before (batch)
 SELECT typeof(f."id") = 'text', CASE typeof(f."id") WHEN 'text' THEN CAST(f."id" AS BLOB) ELSE f."id" END FROM "am_entity_facts" AS f WHERE f."id" < :through ORDER BY f."id" DESC LIMIT 1;

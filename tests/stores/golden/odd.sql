@@ -59,7 +59,7 @@ SELECT 1 FROM "am_backfill_reject" WHERE fact_id = :fact_id AND reason = :reason
 SELECT count(*), count(*) FILTER (WHERE typeof(f."the ""key""") <> 'null') FROM "事実 table" AS f WHERE (typeof(f."the ""key""") = 'null' OR (typeof(f."the ""key""") <> 'integer' AND octet_length(f."the ""key""") > :longest_value));
 
 -- count_facts (once)
-SELECT count(*) FROM "事実 table";
+SELECT count(*) FROM "事実 table" NOT INDEXED;
 
 -- key_before (batch)
 SELECT typeof(f."the ""key""") = 'text', CASE typeof(f."the ""key""") WHEN 'text' THEN CAST(f."the ""key""" AS BLOB) ELSE f."the ""key""" END FROM "事実 table" AS f WHERE f."the ""key""" < (CASE WHEN :through_is_text THEN CAST(:through AS TEXT) ELSE :through END) AND NOT (typeof(f."the ""key""") <> 'integer' AND octet_length(f."the ""key""") > :longest_value) ORDER BY f."the ""key""" DESC LIMIT 1;
