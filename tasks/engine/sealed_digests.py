@@ -10,22 +10,19 @@ So nobody who writes the database can put another digest, or another row of the 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
 from functools import lru_cache
 
-from tasks.attestation.batch_hashing import split_hashes
 from tasks.attestation.leaves import leaf_hashes
-from tasks.attestation.merkle import Frontier
-from tasks.attestation.subtrees import grow, subtree_roots
+from tasks.attestation.subtrees import subtree_roots
 from tasks.engine.checkpoint_files import CheckpointFiles
 from tasks.engine.errors import SealError
+from tasks.engine.sealed_rows import AUDIT, refuse_other_tiles
 from tasks.engine.sealing import EMPTY, refuse_other_history
 from tasks.engine.settings import Settings
 from tasks.engine.verification import log_signer_of
-from tasks.stores.log_base import StoredCheckpoint, Tile, TileHead, break_in
+from tasks.stores.log_base import Tile
 from tasks.stores.sqlite_log import SqliteLogSession
 
-_AUDIT = "Audit the log against a checkpoint that you kept. Nothing was written."
 _TILES_KEPT = 64
 
 
@@ -41,7 +38,7 @@ class SealedDigests:
             last = session.last_checkpoint() or EMPTY
         files = CheckpointFiles(settings.state_dir, settings.sealing.origin)
         refuse_other_history(last, log_signer_of(settings), files, settings.sealing.origin)
-        _refuse_other_tiles(self._heads, last)
+        refuse_other_tiles(self._heads, last)
         self._session = session
         self._first_ids = [head.first_id for head in self._heads]
         self._tile = lru_cache(maxsize=_TILES_KEPT)(self._read_proven)
@@ -59,7 +56,7 @@ class SealedDigests:
         if tile is None or tile.attestation_ids[place : place + 1] != (attestation_id,):
             raise SealError(
                 f"log row {attestation_id}: it, or a row beside it, is not what was sealed as leaf "
-                f"{self._heads[at].first_leaf} and those behind. {_AUDIT}"
+                f"{self._heads[at].first_leaf} and those behind. {AUDIT}"
             )
         return tile.digest(tile.first_leaf + place)
 
@@ -71,17 +68,3 @@ class SealedDigests:
             return None
         roots = subtree_roots(tile.first_leaf, leaf_hashes(rows, tile.digests))
         return tile if roots == self._heads[at].roots else None
-
-
-def _refuse_other_tiles(heads: Sequence[TileHead], last: StoredCheckpoint) -> None:
-    broken = break_in(heads)
-    if broken:
-        raise SealError(f"tiles of the sealed log: at leaf {broken[0]}: {broken[1]}. {_AUDIT}")
-    frontier = Frontier()
-    for head in heads:
-        grow(frontier, head.end, split_hashes(head.roots))
-    if (frontier.size, frontier.root()) != (last.tree_size, last.root):
-        raise SealError(
-            f"tiles of the sealed log: {frontier.size} leaves with root {frontier.root().hex()}, but the last "
-            f"checkpoint signs {last.tree_size} leaves with root {last.root.hex()}. Somebody altered them. {_AUDIT}"
-        )

@@ -37,6 +37,7 @@ from tasks.engine.errors import DriftError, NoteError, SealError, StateError, Un
 from tasks.engine.leaf_groups import Group, groups_of, hash_group, hashing
 from tasks.engine.paths import RunPaths
 from tasks.engine.payload_digests import DigestFile, PayloadDigests, find_digests, remove_digests
+from tasks.engine.sealed_rows import refuse_other_rows
 from tasks.engine.settings import Settings
 from tasks.engine.verification import log_signer_of
 from tasks.stores.log_base import NewCheckpoint, StoredCheckpoint, Tile
@@ -102,6 +103,7 @@ def seal_log(settings: Settings, *, run_id: str | None, now: Callable[[], str] =
         before = None
         while True:
             start = _resume(session, signer, files, settings.sealing.origin)
+            refuse_other_rows(session)
             before = start.tree_size if before is None else before
             if _Sealer(session, settings, signer, files, run_id, now).seal(start):
                 break
