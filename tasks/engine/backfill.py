@@ -53,6 +53,7 @@ from tasks.engine.parent import watch_parent
 from tasks.engine.paths import RunPaths
 from tasks.engine.payload_digests import leave_digests
 from tasks.engine.plans import Plan, PlannedChunk, refuse_other_time
+from tasks.engine.reject_limit import refuse_more_rejects
 from tasks.engine.settings import Settings
 from tasks.stores.base import (
     Attested,
@@ -149,6 +150,7 @@ def _refuse_moved(session: Session, run: ChunkRun, row: LedgerRow) -> None:
 def _write_next_batch(session: Session, preparation: _Preparation, row: LedgerRow, mark: float) -> bool:
     """Steps 2 and 3 for one batch of residual facts."""
     run, size = preparation.run, preparation.size
+    refuse_more_rejects(session, run.plan, run.chunk, row, max_rejects=run.settings.pacing.max_rejects)
     stopwatch = Stopwatch(run.now)
     read = session.read_batch if run.signer or size.is_narrow else partial(session.stage_batch, rules=preparation.rules)
     batch = read(after=row.cursor, through=run.chunk.through, limit=size.limit, with_set_aside=run.plan.set_aside > 0)

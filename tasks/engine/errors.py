@@ -13,6 +13,7 @@
     ├── SchemaChangedError     the schema changed while a chunk ran; its cursor is kept
     ├── SignalledError         a signal told this process to end; the cursor of its chunk is kept
     ├── OrphanedError          the process that had started a worker is gone; the cursor of its chunk is kept
+    ├── RejectsError           a run rejects nearly every fact; the cursors of its chunks are kept
     ├── StateError             plan, marker and ledger do not belong together
     ├── KeyRegistryError       config/keys.yaml: missing, or an entry that no verdict may rest on
     ├── VerificationError      metadata rows were verified, and not all of them are valid
@@ -81,6 +82,10 @@ class DriftError(ProvenanceError):
 
 class SchemaChangedError(ProvenanceError):
     """The schema changed under a running chunk. Everything before its cursor is committed."""
+
+
+class RejectsError(ProvenanceError):
+    """A run rejects more than `pacing.max_rejects` of its facts. Everything before the cursor is committed."""
 
 
 class OrphanedError(ProvenanceError):

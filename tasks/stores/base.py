@@ -389,6 +389,15 @@ class Session(Protocol):
     def was_rejected_by(self, run_id: str | None, fact_id: str) -> bool:
         """True if the run, or any run, has rejected this fact."""
 
+    def settled_by(self, run_id: str) -> tuple[int, int]:
+        """How many facts the run has written so far, and how many it has rejected."""
+
+    def stop_run(self, *, run_id: str, stop_reason: str) -> None:
+        """Say in the ledger that the run is stopped, unless it is done."""
+
+    def count_new_rejects(self, run_id: str) -> int:
+        """The facts that this run has rejected and that were not rejected for the same reason before."""
+
     def reject_reasons(self, run_id: str) -> dict[str, int]: ...
 
     def reject_sample(self, run_id: str) -> list[dict[str, Any]]: ...

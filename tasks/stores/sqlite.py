@@ -691,6 +691,17 @@ class SqliteSession:
     def was_rejected_by(self, run_id: str | None, fact_id: str) -> bool:
         return bool(self._run("was_rejected_by", run_id=run_id, fact_id=fact_id))
 
+    def settled_by(self, run_id: str) -> tuple[int, int]:
+        written, rejected = self._run("settled_by", run_id=run_id)[0]
+        return int(written), int(rejected)
+
+    def stop_run(self, *, run_id: str, stop_reason: str) -> None:
+        with self._transaction("begin_write"):
+            self._run("stop_run", run_id=run_id, stop_reason=stop_reason)
+
+    def count_new_rejects(self, run_id: str) -> int:
+        return self._count("count_new_rejects", run_id=run_id)
+
     def reject_reasons(self, run_id: str) -> dict[str, int]:
         return {str(reason): int(count) for reason, count in self._run("reject_reasons", run_id=run_id)}
 

@@ -236,6 +236,7 @@ class RunSql(FactSql):
 
     def ledger(self) -> tuple[Statement, ...]:
         run, chunk = quoted(self.b.ledger.run), quoted(self.b.ledger.chunk)
+        reject = quoted(self.b.ledger.reject)
         keys = {name: key_value(name, odd_keys=True) for name in ("after", "through", "cursor", "expected")}
         row = ", ".join([
             "chunk", "plan_id", raw_value("after_key"), raw_value("through_key"), raw_value("cursor"), *_COUNTS,
@@ -256,6 +257,21 @@ class RunSql(FactSql):
                 f"UPDATE {run} SET finished_at = :now, state = 'done', stop_reason = :stop_reason "
                 "WHERE run_id = :run_id AND finished_at IS NULL",
                 "chunk", writes=True,
+            ),
+            Statement(
+                "stop_run",
+                f"UPDATE {run} SET state = 'stopped', stop_reason = :stop_reason "
+                "WHERE run_id = :run_id AND finished_at IS NULL",
+                "chunk", writes=True,
+            ),
+            Statement(
+                "settled_by",
+                f"SELECT total(inserted + updated), total(rejected) FROM {chunk} WHERE run_id = :run_id", "batch",
+            ),
+            Statement(
+                "count_new_rejects",
+                f"SELECT count(*) FROM {reject} AS r WHERE r.run_id = :run_id AND NOT EXISTS (SELECT 1 FROM {reject} "
+                "AS e WHERE e.fact_id = r.fact_id AND e.reason = r.reason AND e.reject_id < r.reject_id)", "batch",
             ),
             Statement("read_chunk", f"SELECT {row} FROM {chunk} WHERE run_id = :run_id AND chunk = :chunk", "batch"),
             Statement("read_chunks", f"SELECT {row} FROM {chunk} WHERE run_id = :run_id ORDER BY chunk", "chunk"),

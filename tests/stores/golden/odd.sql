@@ -124,6 +124,15 @@ INSERT INTO "am_backfill_run" (run_id, plan_id, plan, kind, state, started_at, a
 -- finish_run (chunk, writes)
 UPDATE "am_backfill_run" SET finished_at = :now, state = 'done', stop_reason = :stop_reason WHERE run_id = :run_id AND finished_at IS NULL;
 
+-- stop_run (chunk, writes)
+UPDATE "am_backfill_run" SET state = 'stopped', stop_reason = :stop_reason WHERE run_id = :run_id AND finished_at IS NULL;
+
+-- settled_by (batch)
+SELECT total(inserted + updated), total(rejected) FROM "am_backfill_chunk" WHERE run_id = :run_id;
+
+-- count_new_rejects (batch)
+SELECT count(*) FROM "am_backfill_reject" AS r WHERE r.run_id = :run_id AND NOT EXISTS (SELECT 1 FROM "am_backfill_reject" AS e WHERE e.fact_id = r.fact_id AND e.reason = r.reason AND e.reject_id < r.reject_id);
+
 -- read_chunk (batch)
 SELECT chunk, plan_id, typeof(after_key) = 'text', CASE typeof(after_key) WHEN 'text' THEN CAST(after_key AS BLOB) ELSE after_key END, typeof(through_key) = 'text', CASE typeof(through_key) WHEN 'text' THEN CAST(through_key AS BLOB) ELSE through_key END, typeof(cursor) = 'text', CASE typeof(cursor) WHEN 'text' THEN CAST(cursor AS BLOB) ELSE cursor END, eligible, inserted, updated, unchanged, rejected, signed, placeholder, created_at_missing, confidence_not_numeric, state, attempts, host, pid, started_at, finished_at, seconds FROM "am_backfill_chunk" WHERE run_id = :run_id AND chunk = :chunk;
 
