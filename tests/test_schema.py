@@ -17,7 +17,7 @@ TABLES = {
     "am_fact_metadata": """fact_id source_doc extracted_at verified_by confidence_lower confidence_upper
         ed25519_sig notes created_at updated_at""",
     "am_fact_attestation_log": "attestation_id fact_id attester signed_at signature_hex notes",
-    "am_backfill_run": """run_id plan_id plan kind state stop_reason started_at finished_at attester key_id
+    "am_backfill_run": """run_id plan_id plan kind state stop_reason remaining started_at finished_at attester key_id
         host pid""",
     "am_backfill_chunk": """run_id chunk plan_id after_key through_key cursor eligible inserted updated
         unchanged rejected signed placeholder created_at_missing confidence_not_numeric stale state attempts

@@ -135,7 +135,7 @@ SELECT m.fact_id,
 
 -- One row per live run. plan is the frozen plan as JSON, so that a lost state directory can be written
 -- again. key_id is the key that the run began with, NULL where it had none; which key signed what is in
--- the batches. stop_reason is told when the run ends.
+-- the batches. stop_reason, and remaining, what was residual then, are told when the run ends.
 CREATE TABLE am_backfill_run (
     run_id       TEXT PRIMARY KEY,
     plan_id      TEXT NOT NULL,
@@ -143,6 +143,7 @@ CREATE TABLE am_backfill_run (
     kind         TEXT NOT NULL DEFAULT 'backfill' CHECK (kind IN ('backfill', 'sign', 'undo')),
     state        TEXT NOT NULL DEFAULT 'running' CHECK (state IN ('planned', 'running', 'paused', 'done', 'stopped', 'undone')),
     stop_reason  TEXT,
+    remaining    INTEGER,
     started_at   TEXT NOT NULL,
     finished_at  TEXT,
     attester     TEXT NOT NULL,

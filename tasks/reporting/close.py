@@ -66,7 +66,9 @@ def close_run(settings: Settings, paths: RunPaths) -> str:
     with open_session(settings, write=live) as session:
         report = summarize(session, settings, paths, plan, key_id=signer.key_id.hex() if signer else None)
         if live:
-            session.finish_run(run_id=plan.run_id, now=report.finished_at, stop_reason=plan.stop_reason)
+            session.finish_run(
+                run_id=plan.run_id, now=report.finished_at, stop_reason=plan.stop_reason, remaining=report.remaining
+            )
         session.check_file()
     markers.write_durably(paths.report_markdown, to_markdown(report), root=paths.state_dir)
     markers.write_durably(paths.report, markers.to_text(report.as_json()), root=paths.state_dir)

@@ -8,6 +8,7 @@ from tasks.engine.sealing import seal_words
 from tasks.engine.terminal import printable
 from tasks.reporting.comparison import words as comparison_words
 from tasks.reporting.summary import OUTCOMES, Report
+from tasks.reporting.turns import turn_words
 
 
 def to_markdown(report: Report) -> str:
@@ -38,6 +39,8 @@ def to_terminal(report: Report, path: str) -> str:
         lines.append(f"  dry run of this plan: {comparison_words(report.dry_run)}")
     if report.stale is None or report.stale["count"]:
         lines.append(f"  {_stale_words(report)}")
+    if report.turns is not None:
+        lines.append(f"  {printable(turn_words(report.turns))}")
     lines += [f"  still residual: {report.remaining:,}", f"  speed: {report.rows_per_second:,.0f} rows/s per worker"]
     return "\n".join([*lines, f"report: {path}"])
 
@@ -83,7 +86,8 @@ def _warnings(report: Report) -> str:
 def _rows(report: Report) -> str:
     would = " (predicted)" if report.mode == "dry-run" else ""
     table = markdown_table(("outcome", f"facts{would}"), [(name, f"{report.rows[name]:,}") for name in OUTCOMES])
-    return f"## Facts\n\n{table}\n\n{cell(_signature_words(report))}"
+    words = [_signature_words(report), *([turn_words(report.turns)] if report.turns else [])]
+    return "\n\n".join([f"## Facts\n\n{table}", *map(cell, words)])
 
 
 def _sealed(report: Report) -> str:

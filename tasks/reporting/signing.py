@@ -60,7 +60,9 @@ def close_signing(settings: Settings, paths: PartPaths) -> str:
     with open_resigning_session(settings, write=bool(plan.chunks)) as session:
         report = _summarize(session, settings, paths, plan)
         if plan.chunks:
-            session.finish_run(run_id=plan.run_id, now=report.finished_at, stop_reason=plan.stop_reason)
+            session.finish_run(
+                run_id=plan.run_id, now=report.finished_at, stop_reason=plan.stop_reason, remaining=report.remaining
+            )
     markers.write_durably(paths.report_markdown, _to_markdown(report), root=paths.state_dir)
     markers.write_durably(paths.report, markers.to_text(asdict(report)), root=paths.state_dir)
     return f"{_to_terminal(report)}\nreport: {paths.report}"

@@ -27,6 +27,7 @@ from tasks.engine.stale import count_stale
 from tasks.engine.store_warnings import outcome_warnings, store_warnings
 from tasks.engine.verification import log_signer_of
 from tasks.reporting.comparison import Outcome, compare
+from tasks.reporting.turns import turns
 from tasks.stores.base import Session
 
 OUTCOMES = ("eligible", "inserted", "updated", "unchanged", "rejected")
@@ -55,6 +56,7 @@ class Report:
     signatures: dict[str, Any]
     sealed: dict[str, Any]
     remaining: int
+    turns: dict[str, Any] | None
     stale: dict[str, Any] | None
     rejects: dict[str, int]
     reject_sample: list[dict[str, Any]]
@@ -114,6 +116,7 @@ def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan,
         signatures=signatures,
         sealed=read_seal(settings, paths),
         remaining=remaining,
+        turns=None if paths.dry_run else turns(session, plan, rows, remaining=remaining, now=now),
         stale=_stale(session, settings),
         rejects=rejects,
         reject_sample=[] if paths.dry_run else session.reject_sample(plan.run_id),

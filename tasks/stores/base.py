@@ -350,7 +350,13 @@ class Session(Protocol):
     def open_run(self, *, run_id: str, plan_id: str, plan: str, now: str, attester: str, key_id: str | None) -> None:
         """Enter the run in the ledger, unless it is there."""
 
-    def finish_run(self, *, run_id: str, now: str, stop_reason: str) -> None: ...
+    def finish_run(self, *, run_id: str, now: str, stop_reason: str, remaining: int) -> None: ...
+
+    def last_budgeted_run(self, run_id: str) -> tuple[str, int] | None:
+        """When the last run with a row budget but this one was finished, and how many residual facts it left."""
+
+    def oldest_waiting(self) -> str | int | float | None:
+        """The least `created_at` of a residual fact, among those that look like times. Walks over the facts."""
 
     def read_chunk(self, run_id: str, chunk: int) -> LedgerRow | None: ...
 

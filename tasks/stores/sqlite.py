@@ -540,9 +540,21 @@ class SqliteSession:
                 key_id=key_id, host=socket.gethostname(), pid=os.getpid(),
             )  # fmt: skip
 
-    def finish_run(self, *, run_id: str, now: str, stop_reason: str) -> None:
+    def last_budgeted_run(self, run_id: str) -> tuple[str, int] | None:
+        rows = self._run("last_budgeted_run", run_id=run_id)
+        return (str(rows[0][0]), int(rows[0][1])) if rows else None
+
+    def oldest_waiting(self) -> str | int | float | None:
+        if self.binding.facts.created_at is None:
+            return None
+        with suppress(RowRefusedError, UnicodeDecodeError):
+            oldest: str | int | float | None = self._run("oldest_waiting")[0][0]
+            return oldest
+        return None
+
+    def finish_run(self, *, run_id: str, now: str, stop_reason: str, remaining: int) -> None:
         with self._transaction("begin_write"):
-            self._run("finish_run", run_id=run_id, now=now, stop_reason=stop_reason)
+            self._run("finish_run", run_id=run_id, now=now, stop_reason=stop_reason, remaining=remaining)
 
     def read_chunk(self, run_id: str, chunk: int) -> LedgerRow | None:
         rows = self._run("read_chunk", run_id=run_id, chunk=chunk)

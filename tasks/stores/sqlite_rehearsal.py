@@ -142,7 +142,7 @@ def _close_steps(binding: Binding) -> Iterator[_Step]:
     for key_id, signed in (("0123456789abcdef", 1), (None, 0)):
         of_key = {"key_id": key_id, "signed": signed, "inserted": signed, "eligible": signed}
         yield binding.ledger.batch, "append_ledger_batch", {**batch, **of_key}, 1
-    yield binding.ledger.run, "finish_run", {**_CHUNK, "stop_reason": "complete"}, 1
+    yield binding.ledger.run, "finish_run", {**_CHUNK, "stop_reason": "complete", "remaining": 0}, 1
 
 
 def _bounds(name: str, value: int | None) -> dict[str, Any]:

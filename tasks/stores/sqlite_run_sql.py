@@ -236,7 +236,7 @@ class RunSql(FactSql):
 
     def ledger(self) -> tuple[Statement, ...]:
         run, chunk = quoted(self.b.ledger.run), quoted(self.b.ledger.chunk)
-        reject = quoted(self.b.ledger.reject)
+        reject, created_at = quoted(self.b.ledger.reject), self._fact_column(self.b.facts.created_at)
         keys = {name: key_value(name, odd_keys=True) for name in ("after", "through", "cursor", "expected")}
         row = ", ".join([
             "chunk", "plan_id", raw_value("after_key"), raw_value("through_key"), raw_value("cursor"), *_COUNTS,
@@ -254,9 +254,21 @@ class RunSql(FactSql):
             ),
             Statement(
                 "finish_run",
-                f"UPDATE {run} SET finished_at = :now, state = 'done', stop_reason = :stop_reason "
-                "WHERE run_id = :run_id AND finished_at IS NULL",
+                f"UPDATE {run} SET finished_at = :now, state = 'done', stop_reason = :stop_reason, "
+                "remaining = :remaining WHERE run_id = :run_id AND finished_at IS NULL",
                 "chunk", writes=True,
+            ),
+            Statement(
+                "last_budgeted_run",
+                f"SELECT finished_at, remaining FROM {run} WHERE finished_at IS NOT NULL AND remaining IS NOT NULL "
+                "AND run_id <> :run_id AND CASE WHEN json_valid(plan) THEN plan ->> '$.max_rows' END IS NOT NULL "
+                "ORDER BY rowid DESC LIMIT 1", "once",
+            ),
+            Statement(
+                "oldest_waiting",
+                f"SELECT min({created_at}) FROM {self.joined} WHERE CASE WHEN octet_length({created_at}) > 40 THEN 0 "
+                f"WHEN :ticks IS NULL THEN {created_at} GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*' "
+                f"ELSE typeof({created_at}) IN ('integer', 'real') END AND {self.residual}", "once",
             ),
             Statement(
                 "stop_run",

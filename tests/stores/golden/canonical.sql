@@ -122,7 +122,13 @@ SELECT plan_id, plan, started_at, finished_at, attester, key_id FROM "am_backfil
 INSERT INTO "am_backfill_run" (run_id, plan_id, plan, kind, state, started_at, attester, key_id, host, pid) VALUES (:run_id, :plan_id, :plan, :kind, 'running', :now, :attester, :key_id, :host, :pid) ON CONFLICT (run_id) DO NOTHING;
 
 -- finish_run (chunk, writes)
-UPDATE "am_backfill_run" SET finished_at = :now, state = 'done', stop_reason = :stop_reason WHERE run_id = :run_id AND finished_at IS NULL;
+UPDATE "am_backfill_run" SET finished_at = :now, state = 'done', stop_reason = :stop_reason, remaining = :remaining WHERE run_id = :run_id AND finished_at IS NULL;
+
+-- last_budgeted_run (once)
+SELECT finished_at, remaining FROM "am_backfill_run" WHERE finished_at IS NOT NULL AND remaining IS NOT NULL AND run_id <> :run_id AND CASE WHEN json_valid(plan) THEN plan ->> '$.max_rows' END IS NOT NULL ORDER BY rowid DESC LIMIT 1;
+
+-- oldest_waiting (once)
+SELECT min(f."created_at") FROM "am_entity_facts" AS f LEFT JOIN "am_fact_metadata" AS m ON m."fact_id" = CAST(f."id" AS TEXT) WHERE CASE WHEN octet_length(f."created_at") > 40 THEN 0 WHEN :ticks IS NULL THEN f."created_at" GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*' ELSE typeof(f."created_at") IN ('integer', 'real') END AND (m."fact_id" IS NULL OR (m."source_doc" IS NULL AND (CASE typeof(f."source_url") WHEN 'null' THEN 0 WHEN 'text' THEN CASE WHEN octet_length(f."source_url") > :longest_source THEN 1 WHEN f."source_url" COLLATE BINARY BETWEEN '!' AND '~' THEN 1 WHEN f."source_url" GLOB :something_shown THEN 1 WHEN octet_length(trim(f."source_url")) = 0 THEN 0 ELSE trim(CASE WHEN instr(f."source_url", char(0)) THEN replace(replace(json_quote(f."source_url"), '\\', 'x'), '\u0000', ' ') ->> '$' ELSE f."source_url" END, :blank) <> '' END ELSE 1 END OR coalesce((SELECT CASE typeof(s."source_url") WHEN 'null' THEN 0 WHEN 'text' THEN CASE WHEN octet_length(s."source_url") > :longest_source THEN 1 WHEN s."source_url" COLLATE BINARY BETWEEN '!' AND '~' THEN 1 WHEN s."source_url" GLOB :something_shown THEN 1 WHEN octet_length(trim(s."source_url")) = 0 THEN 0 ELSE trim(CASE WHEN instr(s."source_url", char(0)) THEN replace(replace(json_quote(s."source_url"), '\\', 'x'), '\u0000', ' ') ->> '$' ELSE s."source_url" END, :blank) <> '' END ELSE 1 END FROM "am_source" AS s WHERE s."id" = f."source_id"), 0))));
 
 -- stop_run (chunk, writes)
 UPDATE "am_backfill_run" SET state = 'stopped', stop_reason = :stop_reason WHERE run_id = :run_id AND finished_at IS NULL;
