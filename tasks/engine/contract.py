@@ -173,7 +173,7 @@ def _facts(found: _Findings, names: FactsTable) -> FactsBinding | None:
     may_be_null = not (is_rowid or table.without_rowid or (column is not None and column.not_null))
     if not optional["source_id"] and not optional["source_url"]:
         found.absences.append(f"{table.name} has neither a source_id nor a source_url: every source_doc will be NULL")
-    is_untyped = column is not None and column.affinity == "BLOB"
+    is_untyped = column is not None and (column.affinity == "BLOB" or column.declared_type.upper() == "ANY")
     return FactsBinding(table.name, key, is_rowid, is_untyped, may_be_null, **optional)
 
 

@@ -22,6 +22,7 @@ from tasks.engine.times import TICKS, CreatedAtAs, hint_for, parse_created_at, p
 
 TOO_LONG: Final = "too_long"
 KEY_NOT_TEXT_OR_INTEGER: Final = "key_not_text_or_integer"
+KEY_READS_LIKE_ANOTHER: Final = "key_reads_like_another"
 NOT_UTF8: Final = "not_utf8"
 SOURCE_NOT_TEXT: Final = "source_not_text"
 CREATED_AT_UNPARSEABLE: Final = "created_at_unparseable"
@@ -31,6 +32,7 @@ REFUSED_BY_DATABASE: Final = "refused_by_database"
 REASONS: Final = (
     TOO_LONG,
     KEY_NOT_TEXT_OR_INTEGER,
+    KEY_READS_LIKE_ANOTHER,
     NOT_UTF8,
     SOURCE_NOT_TEXT,
     CREATED_AT_UNPARSEABLE,
@@ -46,6 +48,9 @@ FactRow: TypeAlias = tuple[Value, Value, Value, Value, Value, int]
 
 ATTESTED: Final = 2
 """What a fact that the log knows has in `Fact.has_metadata` beside the 1 or 0."""
+
+READS_LIKE_ANOTHER: Final = 4
+"""What a text key such as '7' has there too, beside another fact whose key is the integer 7: both are fact "7"."""
 
 _DETAIL_LENGTH = 120
 
@@ -166,13 +171,13 @@ def now_iso(now: datetime) -> str:
 
 def stays_unchanged(fact: Fact) -> bool:
     """Whether nothing is to be written: there is a metadata row, and no source to add to it."""
-    return bool(fact.has_metadata & 1) and _source(fact) is None
+    return fact.has_metadata & (1 | READS_LIKE_ANOTHER) == 1 and _source(fact) is None
 
 
 def derive(fact: Fact, rules: Rules) -> Record | Reject:
     """The record of a fact, or the first of REASONS that forbids one. Never raises.
 
-    It does not look at `has_metadata`: ask `stays_unchanged` first.
+    It does not ask whether there is metadata: ask `stays_unchanged` first.
     """
     source = _source(fact)
     extracted_at = _extracted_at(fact.created_at, rules)
@@ -185,6 +190,8 @@ def derive(fact: Fact, rules: Rules) -> Record | Reject:
             return Reject(_readable_key(fact.key), TOO_LONG, f"{name}: {value.length} bytes, at most {most}")
     if not isinstance(fact.key, (int, str, NotUtf8)):
         return _reject(fact, KEY_NOT_TEXT_OR_INTEGER, "key", fact.key)
+    if fact.has_metadata & READS_LIKE_ANOTHER:
+        return _reject(fact, KEY_READS_LIKE_ANOTHER, "key", fact.key, "another fact has the integer for its key")
     for name, value in named.items():
         if isinstance(value, NotUtf8):
             return _reject(fact, NOT_UTF8, name, value)

@@ -46,9 +46,9 @@ _BATCH_VALUES = (
 )  # fmt: skip
 
 
-def _all_plain(is_attested: str, key: str, source: str, created_at: str, confidence: str) -> str:
+def _all_plain(must_be_read: str, key: str, source: str, created_at: str, confidence: str) -> str:
     return (
-        f"(NOT ({is_attested}) AND {key_is_plain(key)} AND {source_is_plain(source)} AND {time_is_plain(created_at)} "
+        f"(NOT ({must_be_read}) AND {key_is_plain(key)} AND {source_is_plain(source)} AND {time_is_plain(created_at)} "
         f"AND {confidence_is_plain(confidence)})"
     )
 
@@ -198,12 +198,12 @@ class RunSql(FactSql):
         residual = f"WHERE {where} AND {self.residual} "
         values = (
             f"SELECT {self.key} AS key, coalesce({own}, {source_url}) AS source, {created_at} AS created_at, "
-            f"{confidence} AS confidence, {self._has_metadata} AS has_metadata, {self._is_attested} AS is_attested "
+            f"{confidence} AS confidence, {self._has_metadata} AS has_metadata, {self._must_be_read} AS must_be_read "
             f"FROM {self.joined}{join}{self._witnessed} {residual}ORDER BY {self.key} LIMIT :limit"
         )
         key = key_if_plain("key") if self.odd_keys else "key"
         plain_update = (
-            f"CASE WHEN {_all_plain('is_attested', 'key', 'source', 'created_at', 'confidence')} THEN has_metadata END"
+            f"CASE WHEN {_all_plain('must_be_read', 'key', 'source', 'created_at', 'confidence')} THEN has_metadata END"
         )
         judged = (
             f"SELECT key, source, created_at IS NULL AS is_timeless, {plain_update} AS plain_update "
@@ -228,7 +228,7 @@ class RunSql(FactSql):
         yield Statement(
             f"read_odd_facts{suffix}",
             f"SELECT {self.fact_columns_raw} FROM {self.joined}{self._witnessed} {residual}"
-            f"AND {_all_plain(self._is_attested, self.key, source, created_at, confidence)} IS NOT TRUE "
+            f"AND {_all_plain(self._must_be_read, self.key, source, created_at, confidence)} IS NOT TRUE "
             f"ORDER BY {self.key}", "batch",
         )  # fmt: skip
 

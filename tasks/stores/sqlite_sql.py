@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tasks.engine.binding import Binding
-from tasks.engine.derivation import ATTESTED
+from tasks.engine.derivation import ATTESTED, READS_LIKE_ANOTHER
 from tasks.stores.sqlite_bounds_sql import Reading, shows, value, value_bytes, value_kind
 
 Scale = Literal["once", "chunk", "batch"]
@@ -181,7 +181,17 @@ class FactSql:
     @property
     def _standing(self) -> str:
         """The last value of derivation.Fact."""
-        return f"({self._has_metadata}) + {ATTESTED} * ({self._is_attested})"
+        standing = f"({self._has_metadata}) + {ATTESTED} * ({self._is_attested})"
+        if not self.b.facts.key_is_untyped:
+            return standing
+        return f"{standing} + {READS_LIKE_ANOTHER} * ({self.text_twin})"
+
+    @property
+    def _must_be_read(self) -> str:
+        """True for a fact that SQL alone must not judge, whatever its values look like."""
+        if not self.b.facts.key_is_untyped:
+            return self._is_attested
+        return f"{self._is_attested} OR {self.text_twin}"
 
     @property
     def fact_columns_raw(self) -> str:
@@ -225,7 +235,7 @@ class FactSql:
         """True for a fact that would be inserted, updated or rejected."""
         m = self.b.metadata
         residual = f"(m.{quoted(m.fact_id)} IS NULL OR (m.{quoted(m.source_doc)} IS NULL AND {self.derivable}))"
-        return f"{residual} AND NOT {self.text_twin}" if self.b.facts.key_is_untyped else residual
+        return f"({residual} OR {self.text_twin})" if self.b.facts.key_is_untyped else residual
 
     @property
     def text_twin(self) -> str:

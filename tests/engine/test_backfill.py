@@ -374,16 +374,45 @@ def test_a_text_key_that_is_not_utf8_is_a_rejected_fact(store: Any, settings: An
 
 
 @pytest.mark.parametrize("batch_rows", [2, 100])
-def test_two_keys_of_one_text_are_one_fact_in_a_dry_run_and_in_a_live_one(
-    store: Any, settings: Any, run: Any, batch_rows: int
+@pytest.mark.parametrize("is_signed", [True, False])
+@pytest.mark.parametrize(
+    "mutate",
+    [
+        lambda schema: schema.change_column("am_entity_facts", "id", UNTYPED),
+        lambda schema: schema.change_column("am_entity_facts", "id", "id ANY PRIMARY KEY").table_option(
+            "am_entity_facts", "STRICT"
+        ),
+    ],
+)
+def test_a_text_key_that_reads_like_the_integer_of_another_fact_is_rejected_in_every_mode(
+    store: Any, settings: Any, run: Any, request: Any, batch_rows: int, mutate: Any, is_signed: bool
 ) -> None:
-    made = store(lambda schema: schema.change_column("am_entity_facts", "id", UNTYPED))
+    if is_signed:
+        request.getfixturevalue("signing_key")
+    made = store(mutate)
     made.add_facts([*({"id": key, "source_url": "https://a.test/"} for key in range(9)), {"id": "1"}, {"id": "x"}])
     config = settings(made, pacing={"batch_rows": batch_rows, "chunk_rows": 4})
     run(config, dry_run=True)
     report = run(config)
     assert made.count("am_fact_metadata") == len(made.log()) == 10
     assert report["dry_run"]["matches"] is True
+    again = run(config, "run-2")
+    for found, inserted in ((report, 10), (again, 0)):
+        expected = {"inserted": inserted, "updated": 0, "unchanged": 10 - inserted, "rejected": 1}
+        assert found["rows"] == {"eligible": 11, **expected}
+        assert (found["rejects"], found["remaining"]) == ({"key_reads_like_another": 1}, 1)
+    details = made.execute("SELECT DISTINCT fact_id, detail FROM am_backfill_reject")
+    assert details == [("1", "key: '1' (another fact has the integer for its key)")]
+
+
+def test_a_text_key_that_reads_like_another_does_not_use_up_the_budget_every_day(
+    store: Any, settings: Any, run: Any
+) -> None:
+    made = store(lambda schema: schema.change_column("am_entity_facts", "id", UNTYPED))
+    made.add_facts({"id": key} for key in (1, 2, "1", "2", "x", "y"))
+    config = settings(made)
+    written = [run(config, f"run-{day}", max_rows=2)["rows"]["inserted"] for day in range(1, 6)]
+    assert sum(written) == made.count("am_fact_metadata") == 4
 
 
 def test_two_keys_of_one_text_are_updated_once(store: Any, settings: Any, run: Any) -> None:
@@ -393,7 +422,7 @@ def test_two_keys_of_one_text_are_updated_once(store: Any, settings: Any, run: A
     )
     made.add_metadata("1")
     report = run(settings(made))
-    assert (report["rows"]["updated"], report["rows"]["unchanged"], len(made.log())) == (1, 1, 1)
+    assert (report["rows"]["updated"], report["rows"]["rejected"], len(made.log())) == (1, 1, 1)
     assert report["created_at_missing"] == 1  # counted among what is written
 
 

@@ -14,7 +14,9 @@ from tasks.engine.derivation import (
     CONFIDENCE_OUT_OF_RANGE,
     CREATED_AT_UNPARSEABLE,
     KEY_NOT_TEXT_OR_INTEGER,
+    KEY_READS_LIKE_ANOTHER,
     NOT_UTF8,
+    READS_LIKE_ANOTHER,
     REASONS,
     SOURCE_NOT_TEXT,
     TOO_LONG,
@@ -354,10 +356,13 @@ def test_a_key_that_is_not_utf8_stays_readable() -> None:
 
 
 def test_the_first_reason_in_order_is_given() -> None:
-    fact = PLAIN._replace(key=None, own_url=b"", created_at=TooLong(2000), confidence=2)
+    fact = PLAIN._replace(
+        key=None, own_url=b"", created_at=TooLong(2000), confidence=2, has_metadata=READS_LIKE_ANOTHER
+    )
     mends: list[tuple[str, dict[str, Any]]] = [
         (TOO_LONG, {"created_at": "soon"}),
         (KEY_NOT_TEXT_OR_INTEGER, {"key": BROKEN}),
+        (KEY_READS_LIKE_ANOTHER, {"has_metadata": 0}),
         (NOT_UTF8, {"key": 1}),
         (SOURCE_NOT_TEXT, {"own_url": None}),
         (CREATED_AT_UNPARSEABLE, {"created_at": None}),
