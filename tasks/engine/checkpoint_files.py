@@ -8,7 +8,9 @@ store with retention, a git repository, an auditor's mailbox. Each file is a who
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -32,6 +34,7 @@ class Published(NamedTuple):
 
     tree_size: int
     path: Path
+    note: bytes
     verified: bool
 
 
@@ -45,18 +48,41 @@ class CheckpointFiles:
     def path(self, tree_size: int) -> Path:
         return self.folder / f"{tree_size:020d}{_SUFFIX}"
 
-    def largest(self, keys: Sequence[VerifierKey]) -> Published | None:
-        """The largest checkpoint of this log that lies here. A file is believed only as far as its signature goes:
-
-        what is no checkpoint of this log and of the size in its name, or was altered after one of `keys` signed it,
-        counts for nothing, and a warning says so. Raises SealError if the folder cannot be read.
+    def published(self, keys: Sequence[VerifierKey]) -> list[Published]:
+        """The checkpoints of this log that lie here, the largest first. A file is believed only as far as its signature
+        goes: what is no checkpoint of this log and of the size in its name, or was altered after one of `keys` signed
+        it, counts for nothing, and a warning says so. Raises SealError if the folder cannot be read.
         """
+        found = []
         for path in sorted(map(self.folder.joinpath, self._names()), reverse=True):
             try:
-                return self._published(path, keys)
+                found.append(self._published(path, keys))
             except (SealError, NoteError) as error:
                 logger.warning("%s: counts for nothing: %s See who put it there, and remove it.", path, error)
-        return None
+        return found
+
+    def refuse_long_name(self) -> None:
+        """Raise SealError if the log's name is too long for the folder of its checkpoints, as a file system counts."""
+        existing = next(folder for folder in self.folder.absolute().parents if folder.is_dir())
+        most, size = os.pathconf(existing, "PC_NAME_MAX"), len(os.fsencode(self.folder.name))
+        if size > most:
+            raise SealError(
+                f"sealing.origin: the checkpoints of {self.origin} would go to a folder whose name has {size} bytes "
+                f"(each byte of a letter beyond ASCII takes three), and {existing} takes names of up to {most}. "
+                f"Choose a shorter sealing.origin. Nothing was written."
+            )
+
+    def prepare(self) -> None:
+        """Make the folder, if it is missing. Raises SealError if nothing could be published there."""
+        self.refuse_long_name()
+        try:
+            with files.opened_folder(self.folder, root=self.root, create=True) as folder:
+                if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder, effective_ids=True):
+                    raise PermissionError(errno.EACCES, "Permission denied")
+        except OSError as error:
+            raise SealError(
+                f"{self.folder}: checkpoints cannot be published there: {error.strerror}. Nothing was written."
+            ) from None
 
     def _names(self) -> list[str]:
         try:
@@ -73,8 +99,8 @@ class CheckpointFiles:
         try:
             open_checkpoint(data, keys)
         except UnverifiedNoteError:  # perhaps the key before this one, perhaps anybody's
-            return Published(checkpoint.size, path, False)
-        return Published(checkpoint.size, path, True)
+            return Published(checkpoint.size, path, data, False)
+        return Published(checkpoint.size, path, data, True)
 
     def publish(self, checkpoints: Iterable[StoredCheckpoint]) -> None:
         """Write the files that are missing, durably. A file that is there is never changed.

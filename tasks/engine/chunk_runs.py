@@ -16,6 +16,7 @@ from tasks.engine.interrupts import end_without_traceback
 from tasks.engine.ledger import done_chunks, refuse_lost_ledger
 from tasks.engine.paths import RunPaths
 from tasks.engine.plans import Plan, PlannedChunk, read_plan, refuse_other_binding
+from tasks.engine.sealed_history import refuse_unsealable
 from tasks.engine.settings import Settings
 from tasks.engine.verification import log_signer_of, signer_of
 from tasks.stores.sqlite import open_session
@@ -93,7 +94,9 @@ def patiently(attempt_once: Callable[[], None]) -> None:
 def _attempt(settings: Settings, paths: RunPaths, number: int, progress: Callable[[Progress], None]) -> None:
     plan = require_plan(paths, settings)
     read_marker(plan, paths, plan.chunk(number).chunk)  # a marker of another plan is refused before any work
-    signer = signer_of(settings)
+    signer, log_signer = signer_of(settings), None if paths.dry_run else log_signer_of(settings)
+    if log_signer is not None:
+        refuse_unsealable(settings, log_signer)
     run = ChunkRun(
         settings=settings,
         paths=paths,
@@ -102,7 +105,7 @@ def _attempt(settings: Settings, paths: RunPaths, number: int, progress: Callabl
         signer=signer,
         clock=utc_now,
         progress=progress,
-        log_signer=log_signer_of(settings) if signer and not paths.dry_run else None,
+        log_signer=log_signer if signer else None,
     )
     with open_session(settings, write=not paths.dry_run) as session:
         refuse_other_binding(plan, session.binding)

@@ -16,8 +16,8 @@ from tasks.attestation.leaves import leaf_hashes
 from tasks.attestation.subtrees import subtree_roots
 from tasks.engine.checkpoint_files import CheckpointFiles
 from tasks.engine.errors import SealError
+from tasks.engine.sealed_history import EMPTY, require_history
 from tasks.engine.sealed_rows import AUDIT, refuse_other_tiles
-from tasks.engine.sealing import EMPTY, refuse_other_history
 from tasks.engine.settings import Settings
 from tasks.engine.verification import log_signer_of
 from tasks.stores.log_base import Tile
@@ -29,15 +29,15 @@ _TILES_KEPT = 64
 class SealedDigests:
     """Payload digests by attestation id. Memory: the head of every tile, and a few tiles.
 
-    Raises SealError if the log in the database is not the one that was sealed: see `refuse_other_history`.
+    Raises SealError if the log in the database is not the one that was sealed: see `require_history`.
     """
 
     def __init__(self, session: SqliteLogSession, settings: Settings) -> None:
+        files, signer = CheckpointFiles(settings.state_dir, settings.sealing.origin), log_signer_of(settings)
+        require_history(session, signer, files, settings.sealing.origin)
         with session.snapshot():
             self._heads = session.layout()
             last = session.last_checkpoint() or EMPTY
-        files = CheckpointFiles(settings.state_dir, settings.sealing.origin)
-        refuse_other_history(last, log_signer_of(settings), files, settings.sealing.origin)
         refuse_other_tiles(self._heads, last)
         self._session = session
         self._first_ids = [head.first_id for head in self._heads]

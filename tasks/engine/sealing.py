@@ -1,6 +1,6 @@
 """Sealing the log: new rows get leaves, and a checkpoint is signed over the tree they make.
 
-1. Go on from the last checkpoint, after it has been held against its own signature and the published files.
+1. Go on from the last checkpoint, after it has been held against its own signature and every published file.
 2. Cut the rows behind it into groups, in the order of their ids. The position in that order is the leaf's number.
 3. Hash the groups, in worker processes where there is much to do: with the digests that were left where the payloads
    were signed, or from the metadata where there are none.
@@ -16,32 +16,33 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, NoReturn
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
 from tasks.attestation import notes
 from tasks.attestation.batch_hashing import split_hashes
-from tasks.attestation.checkpoints import Checkpoint, open_checkpoint
+from tasks.attestation.checkpoints import Checkpoint
 from tasks.attestation.merkle import Frontier
-from tasks.attestation.notes import Note, VerifierKey
 from tasks.attestation.signing import Signer
 from tasks.attestation.subtrees import grow
 from tasks.engine import markers, points
-from tasks.engine.checkpoint_files import CheckpointFiles, Published
+from tasks.engine.checkpoint_files import CheckpointFiles
 from tasks.engine.chunk_runs import patiently
 from tasks.engine.clock import now_text
 from tasks.engine.documents import Count, Digest, Seconds, typed
-from tasks.engine.errors import DriftError, NoteError, SealError, StateError, UnverifiedNoteError
+from tasks.engine.errors import DriftError, StateError
 from tasks.engine.leaf_groups import Group, groups_of, hash_group, hashing
 from tasks.engine.paths import RunPaths
 from tasks.engine.payload_digests import DigestFile, PayloadDigests, find_digests, remove_digests
+from tasks.engine.sealed_history import EMPTY, require_history
 from tasks.engine.sealed_rows import refuse_other_rows
 from tasks.engine.settings import Settings
 from tasks.engine.verification import log_signer_of
 from tasks.stores.log_base import NewCheckpoint, StoredCheckpoint, Tile
 from tasks.stores.sqlite_log import SqliteLogSession, next_id, open_log_session
+from tasks.stores.sqlite_resigning import LEDGER_PREFIX
 
 logger = logging.getLogger("luigi-interface")
 
@@ -54,7 +55,8 @@ SealState = Literal["sealed", "no_key", "dry_run"]
 class Sealed:
     """How the log stands, after it was sealed in so many `seconds`.
 
-    `root` is hex; `unsealed_rows` is None where the table cannot be counted by its ids.
+    `root` is hex; `unsealed_rows` is None where the table cannot be counted by its ids. `new_leaves` are those that
+    this sealing committed; in a run's seal.json, those that any process sealed for the run.
     """
 
     state: SealState
@@ -100,13 +102,11 @@ def seal_log(settings: Settings, *, run_id: str | None, now: Callable[[], str] =
     started = time.monotonic()
     files = CheckpointFiles(settings.state_dir, settings.sealing.origin)
     with open_log_session(settings, purpose="seal") as session:
-        before = None
-        while True:
+        sealer, is_whole = _Sealer(session, settings, signer, files, run_id, now), False
+        while not is_whole:
             start = _resume(session, signer, files, settings.sealing.origin)
             refuse_other_rows(session)
-            before = start.tree_size if before is None else before
-            if _Sealer(session, settings, signer, files, run_id, now).seal(start):
-                break
+            is_whole = sealer.seal(start)
         last = session.last_checkpoint()
         if last is not None:
             remove_digests(settings.state_dir, through=last.last_attestation_id)
@@ -116,7 +116,7 @@ def seal_log(settings: Settings, *, run_id: str | None, now: Callable[[], str] =
             root=last.root.hex() if last else None,
             unsealed_rows=_count_unsealed(session, last),
             checkpoint_file=str(files.path(last.tree_size)) if last else None,
-            new_leaves=(last.tree_size if last else 0) - before,
+            new_leaves=sum(sealer.committed),
             seconds=round(time.monotonic() - started, 3),
         )
 
@@ -142,79 +142,15 @@ def _count_unsealed(session: SqliteLogSession, last: StoredCheckpoint | None) ->
     return session.count_rows(first, newest) if newest is not None and newest >= first else 0
 
 
-EMPTY = StoredCheckpoint(0, Frontier().root(), Frontier().to_bytes(), 0, b"")
-
-
 def _resume(session: SqliteLogSession, signer: Signer, files: CheckpointFiles, origin: str) -> StoredCheckpoint:
     """The checkpoint to go on from. Publishes the files that a crash left unwritten.
 
-    Raises SealError if the database does not hold what was sealed before.
+    Raises SealError if the database does not hold what was sealed before, or if no file could be published.
     """
-    stored = session.checkpoints()
-    last = stored[-1] if stored else EMPTY
-    refuse_other_history(last, signer, files, origin)
+    files.prepare()
+    stored = require_history(session, signer, files, origin)
     files.publish(stored)
-    return last
-
-
-def refuse_other_history(last: StoredCheckpoint, signer: Signer | None, files: CheckpointFiles, origin: str) -> None:
-    """Raise SealError unless the last checkpoint, or EMPTY where there is none, is what was sealed last.
-
-    It must be as large as any that was published, this log's, whole, and signed by this key or published itself.
-    """
-    published = files.largest(_keys_of(signer))
-    if published is not None and published.tree_size > last.tree_size:
-        _refuse_larger(published, last)
-    if last.tree_size:
-        _refuse_other_log(last, signer, files, origin)
-
-
-def _keys_of(signer: Signer | None) -> list[VerifierKey]:
-    return [VerifierKey(signer.key_name, signer.public_key)] if signer else []
-
-
-def _refuse_larger(published: Published, last: StoredCheckpoint) -> NoReturn:
-    size = published.tree_size
-    if not published.verified:
-        raise SealError(
-            f"{published.path}: ATTENTION: a checkpoint of {size} leaves lies here, but the database holds "
-            f"{last.tree_size} sealed leaves, and the key that seals now has not signed it. If an earlier key of yours "
-            f"did, the database was restored or truncated since: put it back. If not, somebody put the file there: "
-            f"keep it elsewhere, and remove it here. Nothing was written."
-        )
-    raise SealError(
-        f"{published.path}: ATTENTION: a checkpoint of {size} leaves was published, but the database holds "
-        f"{last.tree_size} sealed leaves: it was restored or truncated since. To seal it again would make a second "
-        f"history: put the database back, or begin a new log under another sealing.origin. Nothing was written."
-    )
-
-
-def _refuse_other_log(last: StoredCheckpoint, signer: Signer | None, files: CheckpointFiles, origin: str) -> None:
-    """Raise SealError unless the last checkpoint is this log's, whole, and signed by this key or published before."""
-    where = f"checkpoint of {last.tree_size} leaves in the database"
-    try:
-        frontier = Frontier.from_bytes(last.frontier)
-        try:
-            checkpoint = open_checkpoint(last.note, _keys_of(signer))
-        except UnverifiedNoteError:
-            if not files.holds(last):
-                raise
-            checkpoint = Checkpoint.parse(Note.parse(last.note).text)  # signed by the key before this one
-    except (ValueError, NoteError) as error:
-        raise SealError(
-            f"{where}: {str(error).rstrip('.')}. It cannot be gone on from: audit the log. Nothing was written."
-        ) from None
-    seen = (frontier.size, frontier.root(), checkpoint.size, checkpoint.root)
-    if seen != (last.tree_size, last.root, last.tree_size, last.root):
-        raise SealError(
-            f"{where}: its note, its root and its frontier do not belong together. Somebody altered the row: "
-            f"audit the log. Nothing was written."
-        )
-    if checkpoint.origin != origin:
-        raise SealError(
-            f"{where}: the log is called {checkpoint.origin}, the job file says {origin}. A log keeps its name: set "
-            f"sealing.origin back. Nothing was written."
-        )
+    return stored[-1] if stored else EMPTY
 
 
 @dataclass(frozen=True)
@@ -227,6 +163,7 @@ class _Sealer:
     files: CheckpointFiles
     run_id: str | None
     now: Callable[[], str]
+    committed: list[int] = field(default_factory=list)  # leaves, commit by commit
 
     def seal(self, start: StoredCheckpoint) -> bool:
         """Seal the rows behind `start`. False if another sealer was faster: then begin again."""
@@ -271,6 +208,7 @@ class _Sealer:
         )
         if not self.session.append(NewCheckpoint(made, grows_from, tuple(tiles), self.run_id, self.now())):
             return False
+        self.committed.append(made.tree_size - grows_from)
         points.reach("after the seal commits, before its checkpoint file")
         self.session.check_file()
         self.files.publish([made])
@@ -291,7 +229,12 @@ def seal_run(settings: Settings, paths: RunPaths) -> None:
 
 
 def _seal_once(settings: Settings, paths: RunPaths) -> None:
-    sealed = seal_log(settings, run_id=paths.run_id)
+    """Two processes of one run may seal at once: both leave what was sealed for the run, whichever of them did it."""
+    run_id = f"{LEDGER_PREFIX}{paths.run_id}" if paths.mode == "sign" else paths.run_id
+    sealed = seal_log(settings, run_id=run_id)
+    if sealed.state == "sealed":
+        with open_log_session(settings, purpose="read") as session:
+            sealed = replace(sealed, new_leaves=session.leaves_of_run(run_id))
     markers.write_durably(paths.seal, markers.to_text(sealed.as_json()), root=paths.state_dir)
 
 

@@ -11,6 +11,7 @@ from tasks.engine import markers
 from tasks.engine.commands import keygen_command
 from tasks.engine.errors import DriftError, SigningKeyError
 from tasks.engine.paths import RunPaths
+from tasks.engine.sealed_history import refuse_unsealable
 from tasks.engine.settings import Settings
 from tasks.engine.store_warnings import store_warnings
 from tasks.engine.terminal import printable
@@ -25,7 +26,8 @@ def verify_schema(settings: Settings, paths: RunPaths) -> None:
     """Pass the gate and write schema.json. Executes no write; a live run rolls back a journal left by a crash.
 
     Raises DriftError with all drift, DatabaseError, or SigningKeyError if a key is configured but unusable. What only
-    sealing needs is asked for only where there is a key for checkpoints.
+    sealing needs is asked for only where there is a key for checkpoints; then SealError if the log could not be gone on
+    from.
     """
     signer = signer_of(settings)
     recover(settings, paths)
@@ -40,6 +42,9 @@ def verify_schema(settings: Settings, paths: RunPaths) -> None:
         if content["sealing"]["key_id"] is not None:
             raise
     content["signing"] = _signing(settings, signer)
+    log_signer = log_signer_of(settings)
+    if log_signer is not None:
+        refuse_unsealable(settings, log_signer)
     markers.write_durably(paths.schema, markers.to_text(content), root=paths.state_dir)
     _warn_of_rotated_keys(settings)
     for warning in content["warnings"]:

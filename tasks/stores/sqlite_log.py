@@ -186,6 +186,10 @@ class SqliteLogSession:
         """All of them, the smallest first."""
         return [_checkpoint(row) for row in self._run("read_checkpoints")]
 
+    def leaves_of_run(self, run_id: str) -> int:
+        """How many leaves were sealed for a run, by whichever of its processes."""
+        return int(self._run("leaves_of_run", run_id=run_id)[0][0])
+
     def append(self, new: NewCheckpoint) -> bool:
         """Commit tiles and their checkpoint durably, all of it or nothing.
 

@@ -141,6 +141,12 @@ class _Builder:
                 f"SELECT {_CHECKPOINT_AS_BYTES} FROM {self.checkpoint} ORDER BY tree_size", "once",
             ),
             Statement(
+                "leaves_of_run",
+                "SELECT coalesce(sum(c.tree_size - coalesce((SELECT max(p.tree_size) FROM "
+                f"{self.checkpoint} AS p WHERE p.tree_size < c.tree_size), 0)), 0) FROM {self.checkpoint} AS c "
+                "WHERE c.run_id = :run_id", "once",
+            ),
+            Statement(
                 "append_tile",
                 f"INSERT INTO {self.tile} ({_TILE}, attestation_ids, leaf_marks, payload_digests) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)", "batch", writes=True, positional=8,
