@@ -23,7 +23,16 @@ from tasks.attestation.keyring import (
 )
 from tasks.attestation.notes import MAX_NOTE_BYTES, VerifierKey
 from tasks.attestation.signing import Signer, load_signer
-from tasks.cli_common import NO, immutable_option, job_option, json_option, keys_option, read_settings, use_option
+from tasks.cli_common import (
+    NO,
+    NO_ANSWER,
+    immutable_option,
+    job_option,
+    json_option,
+    keys_option,
+    read_settings,
+    use_option,
+)
 from tasks.engine import files, markers
 from tasks.engine.auditing import AuditOrder, AuditReport, audit
 from tasks.engine.clock import now_text
@@ -165,12 +174,15 @@ def prove_command(fact_id: str, output: Path | None, job: Path, immutable: bool)
 @click.option("--log-key", "log_keys", multiple=True, metavar="VKEY", help="Trusted to sign checkpoints.")
 @json_option
 def check_command(proof: Path, row_keys: tuple[str, ...], log_keys: tuple[str, ...], as_json: bool) -> None:
-    """Check a proof, with no database. Exit code 0 only if all that could be checked holds."""
+    """Check a proof, with no database. Exit code 0 only if all of it holds, for which it takes both keys.
+
+    1: something does not hold. 3: what could be checked holds, but not all could.
+    """
     trusted = KeyRegistry(_given(row_keys, log_keys), "the command line")
     rows, log = trusted.of_use("rows"), trusted.of_use("checkpoints")
     result = check(_read(proof, MAX_PROOF_BYTES), [one.key for one in rows], [one.key for one in log])
     click.echo(_json(result.as_json()) if as_json else result.words())
-    sys.exit(0 if result.holds else NO)
+    sys.exit(0 if result.holds else NO if result.fails else NO_ANSWER)
 
 
 @click.command("rotate")

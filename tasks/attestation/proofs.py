@@ -35,7 +35,7 @@ InclusionVerdict = Literal["proven", "checkpoint_not_verified", "not_proven"]
 
 @dataclass(frozen=True)
 class Checked:
-    """What a proof shows. `holds` is whether everything holds for which a key was given."""
+    """What a proof shows. `holds` is a whole yes: the signature, and that the log that was signed holds it."""
 
     signature: SignatureVerdict
     inclusion: InclusionVerdict
@@ -49,17 +49,40 @@ class Checked:
 
     @property
     def holds(self) -> bool:
-        return self.signature == "valid" and self.inclusion != "not_proven"
+        return self.signature == "valid" and self.inclusion == "proven"
+
+    @property
+    def held(self) -> list[str]:
+        """What was checked and is so: the signature, the log."""
+        so = {"signature": self.signature == "valid", "log": self.inclusion == "proven"}
+        return [part for part, is_so in so.items() if is_so]
+
+    @property
+    def not_checked(self) -> list[str]:
+        """What could not be checked for want of a key."""
+        return ["log"] if self.inclusion == "checkpoint_not_verified" else []
+
+    @property
+    def fails(self) -> bool:
+        """Whether something was checked and is not so. If nothing is, and not all was checked, there is no answer."""
+        return self.signature != "valid" or self.inclusion == "not_proven"
 
     def as_json(self) -> dict[str, Any]:
-        return {"holds": self.holds, **asdict(self)}
+        return {"holds": self.holds, "held": self.held, "not_checked": self.not_checked, **asdict(self)}
+
+    def _verdict(self) -> str:
+        if self.holds:
+            return "holds"
+        return "DOES NOT HOLD" if self.fails else "NOT WHOLLY CHECKED: the signature holds, the log was not checked"
 
     def words(self) -> str:
         """For people. Nothing from the proof is printed raw, and what does not hold is not told as if it did."""
-        lines = [f"{'holds' if self.holds else 'DOES NOT HOLD'}: {self.detail}"]
+        lines = [f"{self._verdict()}: {self.detail}"]
         if self.record is not None:
-            says = "" if self.holds else "the proof says, do not rely on it: "
+            warned = "the proof says, do not rely on it: "
+            says = warned if self.fails else ""
             lines.append(f"  {says}fact {self.fact_id}: {json.dumps(self.record, ensure_ascii=False)}")
+            says = "" if self.holds else warned
             lines.append(f"  {says}leaf {self.leaf} of {self.tree_size} in {self.origin}, signed at {self.signed_at}")
         return "\n".join(map(printable, [*lines, f"  signature: {self.signature}; in the log: {self.inclusion}"]))
 
@@ -80,10 +103,10 @@ def check_proof(data: bytes, row_keys: Sequence[VerifierKey], log_keys: Sequence
     try:
         proof = InclusionProof.parse(data)
         blob, leaf_data, payload = _members(proof.extra)
-        leaf, record = json.loads(leaf_data), json.loads(payload)
+        leaf, record = _object(leaf_data, "its leaf"), _object(payload, "its payload")
         _refuse_two_attestations(leaf, record, blob, payload)
-    except (NoteError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        return Checked("malformed", "not_proven", f"no proof of an attestation: {str(error) or type(error).__name__}")
+    except NoteError as error:
+        return Checked("malformed", "not_proven", f"no proof of an attestation: {error}")
     signature, said = _signature(blob, payload, row_keys)
     inclusion, also = _inclusion(proof, leaf_hash(leaf_data), log_keys)
     checkpoint = Checkpoint.parse(Note.parse(proof.checkpoint).text)
@@ -94,26 +117,47 @@ def check_proof(data: bytes, row_keys: Sequence[VerifierKey], log_keys: Sequence
 
 
 def _members(extra: bytes | None) -> tuple[bytes, bytes, bytes]:
-    members = json.loads((extra or b"null").decode())
-    if not isinstance(members, dict) or set(members) != {"ed25519_sig", "leaf", "payload"}:
-        raise ValueError("its extra has not the members ed25519_sig, leaf and payload")
-    blob, leaf, payload = bytes.fromhex(members["ed25519_sig"]), members["leaf"].encode(), members["payload"].encode()
+    members = _object(extra or b"null", "its extra")
+    if set(members) != {"ed25519_sig", "leaf", "payload"}:
+        raise NoteError("its extra has not the members ed25519_sig, leaf and payload")
+    for name, text in members.items():
+        if not isinstance(text, str):
+            raise NoteError(f"the member {name} of its extra is no text")
+    try:
+        blob, leaf, payload = (
+            bytes.fromhex(members["ed25519_sig"]), members["leaf"].encode(), members["payload"].encode()
+        )  # fmt: skip
+    except ValueError:
+        raise NoteError("its extra holds what is neither hex digits nor text") from None
     if encode_extra(blob=blob, leaf=leaf, payload=payload) != extra:
-        raise ValueError("its extra is not spelt as it must be")
+        raise NoteError("its extra is not spelt as it must be")
     return blob, leaf, payload
+
+
+def _object(data: bytes, called: str) -> dict[str, Any]:
+    """The JSON object in some bytes. Raises NoteError."""
+    try:
+        found = json.loads(data.decode())
+    except (ValueError, RecursionError):
+        raise NoteError(f"{called} cannot be read as JSON") from None
+    if not isinstance(found, dict):
+        raise NoteError(f"{called} is no JSON object")
+    return found
 
 
 def _refuse_two_attestations(leaf: dict[str, Any], record: dict[str, Any], blob: bytes, payload: bytes) -> None:
     """The leaf names the payload by its digest, so what the payload says is what the log holds."""
+    if not isinstance(leaf.get("fact_id"), str) or not isinstance(record.get("fact_id"), str):
+        raise NoteError("leaf or payload name no fact")
     if set(leaf) != _LEAF or set(record) != _PAYLOAD:
-        raise ValueError("leaf or payload have other members than they must")
+        raise NoteError("leaf or payload have other members than they must")
     if leaf["payload_sha256"] != sha256(payload).hexdigest():
-        raise ValueError("the leaf is not of this payload")
+        raise NoteError("the leaf is not of this payload")
     if leaf["fact_id"] != record["fact_id"]:
-        raise ValueError("leaf and payload are of two facts")
+        raise NoteError("leaf and payload are of two facts")
     signature = blob if len(blob) == len(PLACEHOLDER) else blob[8:72]
     if leaf["signature_hex"] != signature.hex():
-        raise ValueError("the leaf holds another signature")
+        raise NoteError("the leaf holds another signature")
 
 
 def _signature(blob: bytes, payload: bytes, keys: Sequence[VerifierKey]) -> tuple[SignatureVerdict, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import sys
 from dataclasses import replace
 from hashlib import sha256
@@ -66,8 +67,37 @@ def test_keys_decide(sealed: Any) -> None:
     assert check_proof(proof, [OTHER], [LOG]).signature == "unknown_key"
     assert check_proof(proof, [ROWS], [OTHER]).inclusion == "not_proven"
     without = check_proof(proof, [ROWS], [])
-    assert (without.holds, without.inclusion) == (True, "checkpoint_not_verified")
+    assert (without.holds, without.fails, without.inclusion) == (False, False, "checkpoint_not_verified")
+    assert (without.as_json()["held"], without.as_json()["not_checked"]) == (["signature"], ["log"])
+    assert without.words().startswith("NOT WHOLLY CHECKED: the signature holds, the log was not checked: ")
     assert "NOT VERIFIED" in without.words()
+    assert check_proof(proof, [ROWS], [LOG]).as_json()["held"] == ["signature", "log"]
+
+
+def test_a_size_that_was_forged_is_never_said_to_hold_without_the_key_of_the_log(sealed: Any) -> None:
+    """The last leaf of a log of 3 is the last of 4 as well, if nobody signs the size."""
+    proof = prove(sealed.settings, "3")
+    other = Signer(key_name="stranger", seed=bytes(32))
+    head, _, note = proof.partition(b"\n\n")
+    stranger = notes.sign(note.decode().partition("\n\n")[0] + "\n", other).encode()
+    checked = check_proof(head + b"\n\n" + stranger, [ROWS], [])
+    assert not checked.holds and "holds:" not in checked.words()
+    assert check_proof(head + b"\n\n" + stranger, [ROWS], [LOG]).fails
+
+
+@pytest.mark.parametrize("member", ["ed25519_sig", "leaf", "payload"])
+@pytest.mark.parametrize("value", [17, None, [], {}, True, "zz", "[]", "17", "{}", '{"fact_id": 5}', "[" * 100_000])
+def test_a_proof_of_the_wrong_types_is_told_of_in_our_words(sealed: Any, member: str, value: Any) -> None:
+    proof = prove(sealed.settings, "5")
+    checked = check_proof(with_extra(proof, extra_of(proof) | {member: value}), [ROWS], [LOG])
+    assert checked.signature == "malformed" and checked.fails
+    assert re.fullmatch(r"no proof of an attestation: (its|the|leaf) [\w, ]+", checked.detail), checked.detail
+
+
+@pytest.mark.parametrize("extra", [[], 17, None, "text"])
+def test_an_extra_that_is_no_object_is_told_of_in_our_words(sealed: Any, extra: Any) -> None:
+    checked = check_proof(with_extra(prove(sealed.settings, "5"), extra), [ROWS], [LOG])
+    assert checked.detail == "no proof of an attestation: its extra is no JSON object"
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -174,7 +204,10 @@ def test_the_commands_prove_and_check(sealed: Any, tmp_path: Any, monkeypatch: p
     assert unwritable.exit_code == 3 and "cannot be written: Not a directory. There is no proof." in unwritable.output
     twice = run.invoke(main, ["check", proof, "--key", str(ROWS), "--log-key", str(ROWS)])
     assert twice.exit_code == 3 and "is given for rows and for checkpoints" in twice.output
-    assert run.invoke(main, ["check", proof, "--key", str(ROWS)]).exit_code == 0
+    partly = run.invoke(main, ["check", proof, "--key", str(ROWS), "--json"])
+    assert partly.exit_code == 3
+    assert json.loads(partly.output)["holds"] is False and json.loads(partly.output)["not_checked"] == ["log"]
+    assert run.invoke(main, ["check", proof, "--key", str(ROWS), "--log-key", str(LOG)]).exit_code == 0
     both = run.invoke(main, ["check", proof, "--key", str(ROWS), "--log-key", str(LOG), "--json"])
     assert json.loads(both.output)["inclusion"] == "proven"
     assert run.invoke(main, ["check", proof, "--key", str(OTHER)]).exit_code == 1
