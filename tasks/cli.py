@@ -13,8 +13,10 @@ import click
 from tasks.attestation.keyring import KeyRegistry, Use, entry_for, load_registry
 from tasks.attestation.notes import VerifierKey
 from tasks.cli_common import (
+    FACT_ID,
     NO,
     Commands,
+    FactCommand,
     immutable_option,
     job_option,
     json_option,
@@ -28,6 +30,7 @@ from tasks.cli_stale import against_facts as find_stale
 from tasks.engine import keygen as engine_keygen
 from tasks.engine import markers
 from tasks.engine.clock import now_text
+from tasks.engine.errors import VerificationError
 from tasks.engine.explaining import envelope, explain, ids_in_order, lookup_facts, to_text
 from tasks.engine.settings import Settings, load_settings
 from tasks.engine.verifying import findings_in, plan_verification, read_findings, verify_in_process
@@ -109,7 +112,7 @@ def verify(
     immutable: bool,
     as_json: bool,
 ) -> None:
-    """Put every metadata row into its state. Exit code 0 only if all of them are valid."""
+    """Put every metadata row into its state. Exit code 0 only if there are some and all of them are valid."""
     settings = read_settings(job, immutable=immutable)
     if against_facts:
         sys.exit(find_stale(settings, as_json=as_json))
@@ -123,6 +126,11 @@ def verify(
             _echo_parts(to_json_parts(report, read_findings(findings, root=scratch)))
         else:
             click.echo(to_terminal(report))
+    if report.rows == 0:
+        raise VerificationError(
+            f"{report.table}: it has no row, so nothing was verified and there is no answer. If it had rows, audit the "
+            f"log against a checkpoint that you kept."
+        )
     sys.exit(0 if report.passed else NO)
 
 
@@ -150,8 +158,8 @@ def _echo_parts(parts: Iterable[str]) -> None:
     sys.stdout.buffer.flush()
 
 
-@main.command("explain")
-@click.argument("fact_ids", nargs=-1, required=True, metavar="FACT_ID...")
+@main.command("explain", cls=FactCommand)
+@click.argument("fact_ids", nargs=-1, required=True, metavar="FACT_ID...", type=FACT_ID)
 @job_option
 @keys_option
 @_key_option
@@ -160,26 +168,26 @@ def _echo_parts(parts: Iterable[str]) -> None:
 def explain_command(
     fact_ids: tuple[str, ...], job: Path, keys: Path, vkeys: tuple[str, ...], immutable: bool, as_json: bool
 ) -> None:
-    """Print what is known of facts, their attestations and the state of their rows. Exit code 1 if one is unknown.
+    """Print what is known of facts, their attestations and the state of their rows.
 
-    With --json, the JSON-LD envelope that the API attaches.
+    Exit code 0 only if every one is known and its row is valid. With --json, the JSON-LD envelope that an API attaches.
     """
     wanted = ids_in_order(fact_ids)
     never = [fact_id for fact_id in dict.fromkeys(fact_ids) if fact_id not in wanted]  # no database can hold them
-    unknown = len(never)
+    all_valid = not never
     with open_attestations(read_settings(job, immutable=immutable)) as reader:
-        if as_json:
-            facts = lookup_facts(reader, wanted)
-            unknown += len(wanted) - len(facts)
-            _echo_parts([json.dumps(envelope(facts), ensure_ascii=False, indent=2), "\n"])
-        else:
-            registry = _registry(keys, vkeys)
-            for fact_id in wanted:
-                found = explain(reader, registry, fact_id)
-                unknown += found is None
+        registry = _registry(keys, vkeys)
+        for fact_id in wanted:
+            found = explain(reader, registry, fact_id)
+            all_valid = all_valid and found is not None and found.finding is None
+            if not as_json:
                 click.echo(to_text(found) if found else _unknown(fact_id))
+        if as_json:
+            facts = envelope(lookup_facts(reader, wanted))
+            _echo_parts([json.dumps(facts, ensure_ascii=False, indent=2), "\n"])
+        else:
             click.echo("".join(f"{_unknown(fact_id)}\n" for fact_id in never), nl=False)
-    sys.exit(NO if unknown else 0)
+    sys.exit(0 if all_valid else NO)
 
 
 def _unknown(fact_id: str) -> str:

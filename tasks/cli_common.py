@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -41,6 +42,35 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except ProvenanceError as error:
             raise NoAnswerError(str(error)) from None
+
+
+_NUMBER = re.compile(r"-[0-9]+")
+_MARK: Final = "\0"  # no argument of a shell can hold one
+
+
+class _FactId(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """A fact's key, a negative number too."""
+
+    name = "fact_id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return str(value).removeprefix(_MARK)
+
+
+FACT_ID: Final = _FactId()
+
+
+class FactCommand(click.Command):
+    """A command about facts: -5 is the key of one, no option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        marked = [_MARK + one if _NUMBER.fullmatch(one) else one for one in args[:end]]
+        try:
+            return super().parse_args(ctx, [*marked, *args[end:]])
+        except click.NoSuchOption as error:
+            hint = f"A fact id that begins with a dash stands behind --, as in: {ctx.info_name} -- -x"
+            raise click.UsageError(f"{error.format_message()} {hint}", ctx) from None
 
 
 def job_option(command: _F) -> _F:

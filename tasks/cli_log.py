@@ -24,8 +24,10 @@ from tasks.attestation.keyring import (
 from tasks.attestation.notes import MAX_NOTE_BYTES, VerifierKey
 from tasks.attestation.signing import Signer, load_signer
 from tasks.cli_common import (
+    FACT_ID,
     NO,
     NO_ANSWER,
+    FactCommand,
     immutable_option,
     job_option,
     json_option,
@@ -152,8 +154,8 @@ def seal_command(job: Path, as_json: bool) -> None:
     sys.exit(0 if sealed.state == "sealed" else NO)
 
 
-@click.command("prove")
-@click.argument("fact_id")
+@click.command("prove", cls=FactCommand)
+@click.argument("fact_id", type=FACT_ID)
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it, else the terminal.")
 @immutable_option
 @job_option

@@ -197,14 +197,89 @@ def test_explain_tells_the_fact_its_chain_and_its_state(signed: Any, provenance:
     assert "fact '7': downgraded (a placeholder now" in provenance("explain", "7", *job, *keys).stdout
 
 
-def test_explain_as_json_is_the_envelope_and_needs_no_registry(signed: Any, provenance: Any) -> None:
-    _, job, _ = signed
-    result = provenance("explain", "9", "7", "9", "--json", *job, "--keys", "no/such.yaml")
+def test_explain_as_json_is_the_envelope(signed: Any, provenance: Any) -> None:
+    _, job, keys = signed
+    result = provenance("explain", "9", "7", "9", "--json", *job, *keys)
     assert result.exit_code == YES
     content = json.loads(result.stdout)
     assert set(content) == {"@context", "@type", "facts"}
     assert [fact["fact_id"] for fact in content["facts"]] == ["9", "7"]
-    assert provenance("explain", "nobody", "--json", *job).exit_code == NO
+    assert provenance("explain", "nobody", "--json", *job, *keys).exit_code == NO
+
+
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "source_doc = 'https://b/7'",
+        "ed25519_sig = zeroblob(64)",
+        "ed25519_sig = zeroblob(80)",
+        "confidence_lower = 0.1",
+    ],
+)
+def test_explain_says_no_unless_every_row_is_valid(
+    signed: Any, provenance: Any, damage: str, as_json: tuple[str, ...]
+) -> None:
+    store, job, keys = signed
+    assert provenance("explain", "7", "8", *as_json, *job, *keys).exit_code == YES
+    stranger = VerifierKey(
+        "a stranger's".replace(" ", "-"),
+        load_signer(key_name="a", key_env="K", key_file=None, environ={"K": "17" * 32}).public_key,
+    )  # type: ignore[union-attr]
+    assert provenance("explain", "7", *as_json, *job, "--key", stranger).exit_code == NO
+    store.execute(f"UPDATE am_fact_metadata SET {damage} WHERE fact_id = '7'")
+    assert provenance("explain", "7", "8", *as_json, *job, *keys).exit_code == NO
+    assert provenance("explain", "8", *as_json, *job, *keys).exit_code == YES
+
+
+def test_a_store_without_a_row_is_no_yes(signed: Any, provenance: Any, tmp_path: Path) -> None:
+    store, job, keys = signed
+    store.execute("DELETE FROM am_fact_metadata")
+    for options in ((), ("--json",), ("--output", str(tmp_path / "v.json"))):
+        result = provenance("verify", *job, *keys, *options)
+        assert result.exit_code == NO_ANSWER
+        assert "am_fact_metadata: it has no row, so nothing was verified and there is no answer." in result.stderr
+
+
+def test_a_negative_key_is_no_option_and_a_misspelt_option_is_no_key(
+    store: Any, settings: Any, run: Any, signing_key: str, tmp_path: Path, provenance: Any
+) -> None:
+    made = store()
+    made.add_facts({"id": n, "source_url": "https://a/", "created_at": "2026-05-01"} for n in (-5, 5))
+    loaded = settings(made, small=True)
+    run(loaded)
+    job = ("--job", loaded.job_file)
+    shown = provenance("public-key", *job).stdout.partition("\n")[0]
+    result = provenance("explain", "-5", "5", *job, "--key", shown)
+    assert result.exit_code == YES
+    assert re.findall(r"^fact '(.*)': valid", result.stdout, re.M) == ["-5", "5"]
+    assert provenance("explain", *job, "--key", shown, "--", "-5").exit_code == YES
+    assert "fact '-5': its attestation" in provenance("prove", "-5", *job).stderr
+    for command in ("explain", "prove"):
+        wrong = provenance(command, "-x", *job)
+        assert wrong.exit_code == USAGE
+        assert f"A fact id that begins with a dash stands behind --, as in: {command} -- -x" in wrong.stderr
+
+
+def test_the_empty_key_is_known_like_any_other(
+    store: Any, settings: Any, run: Any, signing_key: str, provenance: Any, monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("PROVENANCE_CHECKPOINT_PRIVATE_KEY", "18" * 32)
+    made = store(lambda schema: schema.change_column("am_entity_facts", "id", "id TEXT PRIMARY KEY"))
+    made.add_facts([{"id": "", "source_url": "https://a/", "created_at": "2026-05-01"}])
+    loaded = settings(made, small=True)
+    run(loaded)
+    job = ("--job", loaded.job_file)
+    shown = provenance("public-key", *job).stdout.partition("\n")[0]
+    log = provenance("public-key", *job, "--use", "checkpoints").stdout.partition("\n")[0]
+    explained = provenance("explain", "", *job, "--key", shown)
+    assert (explained.exit_code, explained.stdout.partition("\n")[0]) == (YES, "fact '': valid")
+    envelope = json.loads(provenance("explain", "", *job, "--key", shown, "--json").stdout)
+    assert [fact["fact_id"] for fact in envelope["facts"]] == [""]
+    proof = tmp_path / "empty.tlog-proof"
+    assert provenance("prove", "", "--output", proof, *job).exit_code == YES
+    assert provenance("check", proof, "--key", shown, "--log-key", log).exit_code == YES
 
 
 @pytest.mark.parametrize("fact_id", ["", "\udcff"])

@@ -19,12 +19,10 @@ TYPE: Final = "Dataset"
 def ids_in_order(values: Iterable[object]) -> list[str]:
     """Those of `values` that can be fact ids, as text, each once, in order: text and whole numbers.
 
-    A text alone is one id, not its characters.
+    A text alone is one id, not its characters. The empty text is an id like any other.
     """
     values = (values,) if isinstance(values, str) else values
-    found = (
-        str(value) for value in values if isinstance(value, (str, int)) and not isinstance(value, bool) and value != ""
-    )
+    found = (str(value) for value in values if isinstance(value, (str, int)) and not isinstance(value, bool))
     return [fact_id for fact_id in dict.fromkeys(found) if _is_unicode(fact_id)]
 
 
