@@ -1,0 +1,37 @@
+"""What the linker made of the compiled signer and hasher: a table that is written before it is closed, nothing later."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+
+BUILT = sorted((Path(__file__).parents[2] / "tasks" / "attestation").glob("_batch_*.so"))
+BIND_NOW, FLAGS, FLAGS_1, GNU_RELRO, GNU_STACK = 24, 30, 0x6FFFFFFB, 0x6474E552, 0x6474E551
+
+
+def segments(data: bytes) -> list[tuple[int, int, int, int]]:
+    """(type, flags, offset, size) of each program header of a 64-bit little-endian ELF file."""
+    assert data[:6] == b"\x7fELF\x02\x01"
+    at, each, count = struct.unpack_from("<Q", data, 32)[0], *struct.unpack_from("<HH", data, 54)
+    heads = (struct.unpack_from("<IIQQQQ", data, at + each * number) for number in range(count))
+    return [(kind, flags, offset, size) for kind, flags, offset, _, _, size in heads]
+
+
+def dynamic(data: bytes) -> dict[int, int]:
+    """The tags of the dynamic section."""
+    offset, size = next((offset, size) for kind, _, offset, size in segments(data) if kind == 2)
+    return dict(struct.iter_unpack("<qQ", data[offset : offset + size]))
+
+
+@pytest.mark.skipif(not BUILT, reason="no extension was built here")
+@pytest.mark.parametrize("path", BUILT, ids=lambda path: path.name.partition(".")[0])
+def test_an_extension_is_linked_so_that_its_tables_are_closed_and_its_stack_is_watched(path: Path) -> None:
+    data = path.read_bytes()
+    tags = dynamic(data)
+    assert BIND_NOW in tags or tags.get(FLAGS, 0) & 8 or tags.get(FLAGS_1, 0) & 1
+    kinds = {kind: flags for kind, flags, _, _ in segments(data)}
+    assert GNU_RELRO in kinds
+    assert not kinds[GNU_STACK] & 1  # never executable
+    assert b"__stack_chk_fail" in data
