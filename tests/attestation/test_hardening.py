@@ -1,4 +1,4 @@
-"""What the linker made of the compiled signer and hasher: a table that is written before it is closed, nothing later."""
+"""What the linker made of the signer and the hasher: tables that are closed before anything runs, a watched stack."""
 
 from __future__ import annotations
 
