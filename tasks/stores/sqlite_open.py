@@ -11,6 +11,7 @@ Settings of a connection, each with its reason, in the order in which they are a
     synchronous = EXTRA   a commit is on the disk before its marker is written. In WAL mode this is FULL; with a
                           rollback journal, FULL may bring a deleted journal, and so the time before the commit,
                           back after a power cut: https://sqlite.org/pragma.html#pragma_synchronous
+    foreign_keys          a row that breaks one is refused, as the application's own would be; off by default
     query_only            a dry run cannot write even by mistake
     QPSG                  the plan that the gate looked at is the plan that runs. Otherwise SQLite compiles many a
                           statement anew whenever another value is bound to it, asks the guard about it again, and,

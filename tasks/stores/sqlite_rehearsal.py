@@ -75,7 +75,8 @@ def declared_copy(binding: Binding, catalogue: Catalogue) -> apsw.Connection:
     copy = apsw.Connection(":memory:")
     try:
         for statement in setup_statements(cache_mib=1, write=True):
-            copy.execute(statement.sql).fetchall()
+            if statement.name != "foreign_keys":  # the tables that they refer to are not there
+                copy.execute(statement.sql).fetchall()
         _declare_all(copy, binding.writable, catalogue)
     except BaseException:
         copy.close(True)

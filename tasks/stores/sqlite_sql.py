@@ -81,6 +81,7 @@ def setup_statements(*, cache_mib: int, write: bool) -> tuple[Statement, ...]:
     return (
         Statement("temp_store", "PRAGMA temp_store = MEMORY", "once"),
         Statement("cache_size", f"PRAGMA cache_size = -{cache_mib * 1024}", "once"),
+        Statement("foreign_keys", "PRAGMA foreign_keys = 1", "once"),
         Statement("first_read", "SELECT count(*) FROM sqlite_schema", "once"),
         Statement("create_staging", staging, "once"),
         by_mode,

@@ -188,6 +188,34 @@ def compute(made: Any, column: str) -> Any:
     return made
 
 
+@pytest.mark.parametrize("deferred", ["", " DEFERRABLE INITIALLY DEFERRED"])
+@pytest.mark.parametrize("is_signed", [True, False])
+@pytest.mark.parametrize(
+    ("table", "column"), [(METADATA, "source_doc TEXT"), (LOG, "notes TEXT"), (METADATA, "fact_id TEXT PRIMARY KEY")]
+)
+def test_no_row_ever_breaks_a_foreign_key(
+    store: Any, settings: Any, run: Any, request: Any, table: str, column: str, is_signed: bool, deferred: str
+) -> None:
+    if is_signed:
+        request.getfixturevalue("signing_key")
+    parent = f"{FACTS} (id)" if column.startswith("fact_id") else "am_source (source_url)"
+    declared = f"{column} REFERENCES {parent}{deferred}"
+    made = numbered(store(lambda s: s.change_column(table, column.split()[0], declared)), 40)
+    for number in range(1, 41):
+        if number not in (7, 8, 33):
+            made.add_source(number, f"https://a.test/{number}")
+    config = settings(made, pacing={"chunk_rows": 40, "batch_rows": 16})
+    dry = run(config, dry_run=True)
+    assert any("a foreign key: a dry run does not foresee" in text for text in dry["absences"])
+    report = run(config)
+    broken = 3 if column.startswith("source_doc") else 0
+    assert report["rows"] == rows(40 - broken, broken)
+    assert report["rejects"] == ({REFUSED: 3} if broken else {})
+    assert made.execute("PRAGMA foreign_key_check") == []
+    details = {detail for (detail,) in made.execute("SELECT detail FROM am_backfill_reject")}
+    assert details == ({"FOREIGN KEY constraint failed"} if broken else set())
+
+
 def test_what_a_dry_run_cannot_foresee_stands_in_its_report(store: Any, settings: Any, run: Any) -> None:
     made = store(texts, lambda s: s.then(f"CREATE UNIQUE INDEX ux ON {METADATA} (lower(fact_id))"))
     made.add_facts([{"id": "a"}, {"id": "b"}])

@@ -4,6 +4,9 @@ PRAGMA temp_store = MEMORY;
 -- cache_size (once)
 PRAGMA cache_size = -65536;
 
+-- foreign_keys (once)
+PRAGMA foreign_keys = 1;
+
 -- first_read (once)
 SELECT count(*) FROM sqlite_schema;
 
