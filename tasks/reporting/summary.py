@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from tasks.engine import markers
 from tasks.engine.backfill import live_marker
 from tasks.engine.chunk_runs import read_marker
 from tasks.engine.clock import now_text
-from tasks.engine.errors import StateError
+from tasks.engine.errors import RowRefusedError, StateError
 from tasks.engine.ledger import refuse_unborne
 from tasks.engine.leftovers import Leftovers, leftovers, refuse_unsettled
 from tasks.engine.paths import RunPaths
@@ -32,6 +33,8 @@ from tasks.stores.base import Session
 
 OUTCOMES = ("eligible", "inserted", "updated", "unchanged", "rejected")
 _LISTED = 20
+
+logger = logging.getLogger("luigi-interface")
 
 
 @dataclass(frozen=True)
@@ -175,8 +178,14 @@ def _rehearsed_chunks(paths: RunPaths, plan: Plan) -> list[dict[str, Any]]:
 
 
 def _stale(session: Session, settings: Settings) -> dict[str, Any] | None:
-    """None where the job file does not want them counted."""
-    return count_stale(session, settings.derivation.rules("")).as_json() if settings.reporting.count_stale else None
+    """None where the job file does not want them counted, or where one of the facts cannot be read to compare it."""
+    if not settings.reporting.count_stale:
+        return None
+    try:
+        return count_stale(session, settings.derivation.rules("")).as_json()
+    except RowRefusedError as error:
+        logger.warning("stale facts were not counted, because a fact cannot be read: %s", error.words)
+        return None
 
 
 def _rejects(session: Session, paths: RunPaths, plan: Plan, chunks: list[dict[str, Any]]) -> dict[str, int]:

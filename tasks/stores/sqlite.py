@@ -698,7 +698,12 @@ class SqliteSession:
             values = {"no_key_detail": NULL_KEY_DETAIL, "too_long": TOO_LONG}
             rejected = self._run("count_rejected_set_aside", run_id=run_id, **values)[0][0]
             kept_apart = min(rejected, self.count_set_aside().total) if rejected else 0
-        return kept_apart + int(self._run("count_rejected_residual", run_id=run_id)[0][0])
+        try:
+            return kept_apart + int(self._run("count_rejected_residual", run_id=run_id)[0][0])
+        except RowRefusedError:  # one of them cannot be read: look at every residual fact
+            facts = self.residual_facts()
+            fact_ids = (f.reject.fact_id if isinstance(f, UnreadableFact) else str(f[0]) for f in facts)
+            return kept_apart + sum(self.was_rejected_by(run_id, fact_id) for fact_id in fact_ids)
 
     def was_rejected_by(self, run_id: str | None, fact_id: str) -> bool:
         return bool(self._run("was_rejected_by", run_id=run_id, fact_id=fact_id))
