@@ -310,12 +310,20 @@ def test_a_column_renamed_in_the_middle_of_a_chunk_ends_the_run_until_it_is_mend
     run.wait_until_trapped()
     made.query("ALTER TABLE am_source RENAME COLUMN source_url TO url")
     rows = dump(made.path)
+    of_chunks = (
+        "SELECT chunk, plan_id, cursor, eligible, inserted, updated, unchanged, rejected, state FROM am_backfill_chunk"
+    )
+    chunks = made.query(of_chunks)
     run.release()
     assert run.wait() == 30, run.output
     assert "the schema changed while the chunk ran" in run.output
     assert 'no column "source_url"' in run.output and '"url"' in run.output
     assert "Traceback" not in run.output
-    assert dump(made.path) == rows
+    assert made.query(of_chunks) == chunks
+    after = dump(made.path)
+    assert {**after, "am_backfill_chunk": None} == {**rows, "am_backfill_chunk": None}
+    last_errors = [error for (error,) in made.query("SELECT last_error FROM am_backfill_chunk") if error is not None]
+    assert last_errors and all("schema changed" in error for error in last_errors)
     made.query("ALTER TABLE am_source RENAME COLUMN url TO source_url")
     again = command(made.settings)
     assert again.wait() == 0, again.output

@@ -53,6 +53,16 @@ def locks_on(path: Path) -> list[str]:
     return sorted(found)
 
 
+def still_held(path: Path, before: list[str]) -> bool:
+    """Whether all these locks are held. One look at the list misses some while other processes lock and unlock."""
+    return any(locks_on(path) == before for _ in range(200))
+
+
+def held_locks(path: Path) -> list[str]:
+    """The fullest of many looks, for the same reason. No look shows a lock that is not held."""
+    return max((locks_on(path) for _ in range(20)), key=len)
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Another connection of this process, in the middle of a read."""
@@ -163,28 +173,28 @@ def _sign_paths(settings: Settings) -> Any:
 def test_no_read_drops_the_locks_of_another_connection(what: str, journal_mode: str, attested: Any, paths: Any) -> None:
     settings = attested(journal_mode)
     with reading(settings.database_path):
-        before = locks_on(settings.database_path)
+        before = held_locks(settings.database_path)
         assert before
         READS[what](settings, paths(settings, "run-2"))
-        assert locks_on(settings.database_path) == before
+        assert still_held(settings.database_path, before)
 
 
 @pytest.mark.parametrize("what", WRITES)
 def test_no_write_drops_the_locks_of_another_connection(what: str, attested: Any, paths: Any) -> None:
     settings = attested("wal")
     with reading(settings.database_path):
-        before = locks_on(settings.database_path)
+        before = held_locks(settings.database_path)
         WRITES[what](settings, paths(settings, "run-2"))
-        assert locks_on(settings.database_path) == before
+        assert still_held(settings.database_path, before)
 
 
 def test_a_whole_run_drops_no_lock_of_another_connection(attested: Any, run: Any) -> None:
     settings = attested("wal")
     with reading(settings.database_path):
-        before = locks_on(settings.database_path)
+        before = held_locks(settings.database_path)
         assert run(settings, "run-2", dry_run=True)["rows"]["inserted"] == 20
         assert run(settings, "run-2")["rows"]["inserted"] == 20
-        assert locks_on(settings.database_path) == before
+        assert still_held(settings.database_path, before)
 
 
 _watched: list[str] = []
