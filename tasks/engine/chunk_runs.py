@@ -13,6 +13,7 @@ from tasks.engine.clock import utc_now
 from tasks.engine.collector import no_collector
 from tasks.engine.errors import DiskFullError, LockedError, StateError
 from tasks.engine.interrupts import end_without_traceback
+from tasks.engine.key_standing import refuse_ended_keys
 from tasks.engine.ledger import done_chunks, refuse_lost_ledger
 from tasks.engine.paths import RunPaths
 from tasks.engine.plans import Plan, PlannedChunk, read_plan, refuse_other_binding
@@ -95,6 +96,7 @@ def _attempt(settings: Settings, paths: RunPaths, number: int, progress: Callabl
     plan = require_plan(paths, settings)
     read_marker(plan, paths, plan.chunk(number).chunk)  # a marker of another plan is refused before any work
     signer, log_signer = signer_of(settings), None if paths.dry_run else log_signer_of(settings)
+    refuse_ended_keys(settings, rows=signer, checkpoints=log_signer)
     if log_signer is not None:
         refuse_unsealable(settings, log_signer)
     run = ChunkRun(

@@ -17,11 +17,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cached_property, partial
 from hashlib import sha256
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NoReturn, Protocol
 
-from tasks.attestation.keyring import DEFAULT_REGISTRY, KeyRegistry, entry_for, load_registry
+from tasks.attestation.keyring import KeyRegistry, entry_for
 from tasks.attestation.leaves import NO_DIGEST
 from tasks.attestation.notes import VerifierKey
 from tasks.attestation.signing import Signer
@@ -30,6 +29,7 @@ from tasks.attestation.supersession import LONGEST_REASON, Supersession, is_reas
 from tasks.engine.binding import LogBinding
 from tasks.engine.derivation import Derivation, Reject
 from tasks.engine.errors import DriftError, ParameterError, SealError
+from tasks.engine.key_standing import registry_of
 from tasks.engine.settings import Settings
 from tasks.stores.base import Superseded
 from tasks.stores.sqlite_attestations import open_attestations
@@ -40,12 +40,12 @@ NOT_AS_LOGGED: Final = "not_as_logged"
 _SHOWN = 16  # hex digits
 
 
-def known_keys(signer: Signer | None, registry: Path = Path(DEFAULT_REGISTRY)) -> KeyRegistry:
+def known_keys(signer: Signer | None, settings: Settings) -> KeyRegistry:
     """The registered keys, and the run's own unless the registry has something to say of it.
 
     Raises KeyRegistryError if the registry is there and is not what it should be.
     """
-    known = load_registry(registry) if registry.exists() else KeyRegistry((), str(registry))
+    known = registry_of(settings)
     if signer is None or known.find(signer.key_id.hex()) is not None:
         return known
     own = entry_for(VerifierKey(signer.key_name, signer.public_key), "rows")
@@ -128,7 +128,9 @@ class Witness:
     def _judge(self) -> Judge:
         reader = self._opened.enter_context(open_attestations(self._settings))
         return Judge(
-            known_keys(self._signer), first_id_of_leaf=reader.first_id_of_leaf, logged_before=reader.logged_before
+            known_keys(self._signer, self._settings),
+            first_id_of_leaf=reader.first_id_of_leaf,
+            logged_before=reader.logged_before,
         )
 
     @cached_property

@@ -42,6 +42,7 @@ from tasks.engine.chunk_runs import patiently, read_marker, require_plan
 from tasks.engine.clock import now_text, utc_now
 from tasks.engine.derivation import Fact, Reject, derive
 from tasks.engine.errors import SealError, SigningKeyError
+from tasks.engine.key_standing import refuse_ended_keys
 from tasks.engine.keys import describe
 from tasks.engine.paths import PartPaths
 from tasks.engine.planning import Cuts, streamed
@@ -70,13 +71,17 @@ _SHOWN = 60
 
 
 def require_signer(settings: Settings) -> Signer:
-    """The signer that the job file configures. Raises SigningKeyError if there is none: nothing can be signed then."""
+    """The signer that the job file configures.
+
+    Raises SigningKeyError if there is none, or its key was superseded or revoked: nothing can be signed then.
+    """
     signer = signer_of(settings)
     if signer is None:
         raise SigningKeyError(
             f"signing key: {settings.signing.key_env} is not set, and {settings.job_file} names no key_file: without a "
             f"key nothing can be signed. Nothing was written."
         )
+    refuse_ended_keys(settings, rows=signer, checkpoints=None)
     return signer
 
 

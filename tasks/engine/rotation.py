@@ -12,7 +12,7 @@ The registry stays the authority: the row proves that whoever held the old key a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from tasks.attestation.ed25519 import verify
@@ -69,7 +69,7 @@ def refuse_unfit(old: Signer, new: Signer, use: Use, registry: KeyRegistry) -> N
                 f"rotate: the new key is in {where} already, as {key.name} for {key.use}, and a key is for one thing "
                 f"only. Make another: {keygen_command(new.key_name, use)}. {nothing}"
             )
-    registered = registry.find(old.key_id.hex())
+    registered = next((key for key in registry.keys if key.key.public_key == old.public_key), None)
     if registered is not None and (registered.use, registered.state) != (use, "active"):
         raise KeyRegistryError(
             f"rotate: {where} has the old key {registered.key_id} as {registered.state} for {registered.use}, expected "
@@ -107,34 +107,73 @@ def rotate(settings: Settings, old: Signer, new: Signer, *, now: str) -> Rotatio
         return Rotation(appended, sealed + session.count_rows(behind, appended) - 1, sealed, *keys)
 
 
+RotationRow = tuple[int, object, object, object]
+"""As the log holds it: attestation id, fact id, signature and notes, of any storage class."""
+
+
 def rotation_findings(
-    rows: Sequence[tuple[int, object, object, object]],
+    rows: Sequence[RotationRow],
     registry: KeyRegistry,
     leaf_of: Callable[[int], int | None],
 ) -> Iterator[Finding]:
     """What is wrong with the rotations in the log, by registered keys only."""
-    known = {str(key.key): key.key for key in registry.keys}
-    for attestation_id, fact_id, signature_hex, notes in rows:
-        objection = _objection(fact_id, signature_hex, notes, known)
+    known = {str(key.key) for key in registry.keys}
+    for attestation_id, *row in rows:
+        record = _read(*row)
+        objection = record if isinstance(record, str) else record.unknown(known) or record.unsigned()
         if objection:
             leaf = leaf_of(attestation_id)
-            yield Finding(Verdict.ROTATION_INVALID, objection, leaf, attestation_id, str(fact_id))
+            yield Finding(Verdict.ROTATION_INVALID, objection, leaf, attestation_id, str(row[0]))
 
 
-def _objection(fact_id: object, signature_hex: object, notes: object, known: dict[str, VerifierKey]) -> str | None:
+def successor(rows: Sequence[RotationRow], registry: KeyRegistry, public_key: bytes) -> tuple[int, VerifierKey] | None:
+    """The first rotation away from that key to a registered one that both have signed: (attestation id, the new key).
+
+    The old key need not be registered: whoever asks holds it.
+    """
+    known = {str(key.key) for key in registry.keys}
+    for attestation_id, *row in rows:
+        record = _read(*row)
+        if isinstance(record, str) or record.old.public_key != public_key or str(record.new) not in known:
+            continue
+        if record.unsigned() is None:
+            return attestation_id, record.new
+    return None
+
+
+@dataclass(frozen=True)
+class _Record:
+    """A rotation as a row of the log tells it. Nothing in it is verified."""
+
+    old: VerifierKey
+    new: VerifierKey
+    message: bytes
+    signatures: bytes
+
+    def unknown(self, known: Set[str]) -> str | None:
+        names = [key.name for key in (self.old, self.new) if str(key) not in known]
+        return f"{' and '.join(names)} is not registered with this public key" if names else None
+
+    def unsigned(self) -> str | None:
+        """Who of the two has not signed it."""
+        if len(self.signatures) != 128 or not verify(self.old.public_key, self.message, self.signatures[:64]):
+            return f"{self.old.name} has not signed it"
+        return (
+            None
+            if verify(self.new.public_key, self.message, self.signatures[64:])
+            else (f"{self.new.name} has not signed it")
+        )
+
+
+def _read(fact_id: object, signature_hex: object, notes: object) -> _Record | str:
+    """The record, or why the row is none."""
     try:
         fields = json.loads(str(notes))
         old, new = VerifierKey.parse(str(fields["old_vkey"])), VerifierKey.parse(str(fields["new_vkey"]))
         signatures = bytes.fromhex(str(signature_hex))
         expected = record(old, new, fields["rotated_at"])
-    except (ValueError, KeyError, TypeError, PublicKeyError):
+    except (ValueError, KeyError, TypeError, RecursionError, PublicKeyError):
         return "its notes are no record of a rotation"
     if notes != expected or fact_id != f"{PREFIX}{old.key_id.hex()}/{new.key_id.hex()}":
         return "its fact_id and its notes are not of one rotation"
-    unknown = [key.name for key in (old, new) if str(key) not in known]
-    if unknown:
-        return f"{' and '.join(unknown)} is not registered with this public key"
-    message = expected.encode()
-    if len(signatures) != 128 or not verify(old.public_key, message, signatures[:64]):
-        return f"{old.name} has not signed it"
-    return None if verify(new.public_key, message, signatures[64:]) else f"{new.name} has not signed it"
+    return _Record(old, new, expected.encode(), signatures)

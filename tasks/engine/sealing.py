@@ -33,6 +33,7 @@ from tasks.engine.chunk_runs import patiently
 from tasks.engine.clock import now_text
 from tasks.engine.documents import Count, Digest, Seconds, typed
 from tasks.engine.errors import DriftError, StateError
+from tasks.engine.key_standing import refuse_ended_keys
 from tasks.engine.leaf_groups import Group, groups_of, hash_group, hashing
 from tasks.engine.paths import RunPaths
 from tasks.engine.payload_digests import DigestFile, PayloadDigests, find_digests, remove_digests
@@ -94,11 +95,13 @@ def seal_words(sealed: dict[str, Any]) -> str:
 def seal_log(settings: Settings, *, run_id: str | None, now: Callable[[], str] = now_text) -> Sealed:
     """Seal every row that the log holds now. Without a key nothing is written, and the rows are counted.
 
-    Raises SealError if the log is not the one that was sealed before; DriftError, DatabaseError or LockedError.
+    Raises SealError if the log is not the one that was sealed before; SigningKeyError for a key that was superseded or
+    revoked; DriftError, DatabaseError or LockedError.
     """
     signer = log_signer_of(settings)
     if signer is None:
         return _unsealed(settings)
+    refuse_ended_keys(settings, rows=None, checkpoints=signer)
     started = time.monotonic()
     files = CheckpointFiles(settings.state_dir, settings.sealing.origin)
     with open_log_session(settings, purpose="seal") as session:

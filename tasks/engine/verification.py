@@ -10,13 +10,13 @@ from tasks.attestation.signing import Signer, load_signer
 from tasks.engine import markers
 from tasks.engine.commands import keygen_command
 from tasks.engine.errors import DriftError, SigningKeyError
+from tasks.engine.key_standing import refuse_ended_keys
 from tasks.engine.paths import RunPaths
 from tasks.engine.sealed_history import refuse_unsealable
 from tasks.engine.settings import Settings
 from tasks.engine.store_warnings import store_warnings
-from tasks.engine.terminal import printable
 from tasks.stores.sqlite import open_session
-from tasks.stores.sqlite_log import log_statements, open_log_session
+from tasks.stores.sqlite_log import log_statements
 from tasks.stores.sqlite_open import roll_back_hot_journal
 
 logger = logging.getLogger("luigi-interface")
@@ -25,9 +25,9 @@ logger = logging.getLogger("luigi-interface")
 def verify_schema(settings: Settings, paths: RunPaths) -> None:
     """Pass the gate and write schema.json. Executes no write; a live run rolls back a journal left by a crash.
 
-    Raises DriftError with all drift, DatabaseError, or SigningKeyError if a key is configured but unusable. What only
-    sealing needs is asked for only where there is a key for checkpoints; then SealError if the log could not be gone on
-    from.
+    Raises DriftError with all drift, DatabaseError, or SigningKeyError if a key is configured but unusable, superseded
+    or revoked. What only sealing needs is asked for only where there is a key for checkpoints; then SealError if the
+    log could not be gone on from.
     """
     signer = signer_of(settings)
     recover(settings, paths)
@@ -45,8 +45,8 @@ def verify_schema(settings: Settings, paths: RunPaths) -> None:
     log_signer = log_signer_of(settings)
     if log_signer is not None:
         refuse_unsealable(settings, log_signer)
+    refuse_ended_keys(settings, rows=signer, checkpoints=log_signer)
     markers.write_durably(paths.schema, markers.to_text(content), root=paths.state_dir)
-    _warn_of_rotated_keys(settings)
     for warning in content["warnings"]:
         logger.warning("store: %s", warning)
     for absence in content["absences"]:
@@ -55,26 +55,6 @@ def verify_schema(settings: Settings, paths: RunPaths) -> None:
         "schema: %d statements compiled against %s, %s", len(content["statements"]), settings.database_path,
         f"rows will be signed, by {signer.blobs_by}" if signer else "NO SIGNING KEY: rows will get a placeholder",
     )  # fmt: skip
-
-
-def _warn_of_rotated_keys(settings: Settings) -> None:
-    """What is signed with a key after its rotation is revoked for ever: say so before it happens."""
-    signers = {signer.key_id.hex(): signer for signer in (signer_of(settings), log_signer_of(settings)) if signer}
-    if not signers:
-        return
-    try:
-        with open_log_session(settings, purpose="read") as session:
-            rotations = session.rotations()
-    except DriftError:  # no log that could be sealed, so none that could tell of a rotation
-        return
-    for attestation_id, fact_id, *_ in rotations:
-        _, old, new = [*str(fact_id).split("/"), "", ""][:3]
-        if old in signers:
-            logger.warning(
-                "signing: THE KEY %s (%s) WAS ROTATED to %s with log row %d: what it signs from there on counts as "
-                "revoked. Put the new key where the job file looks for it.",
-                old, signers[old].key_name, printable(new), attestation_id,
-            )  # fmt: skip
 
 
 def is_verified(settings: Settings, paths: RunPaths) -> bool:
