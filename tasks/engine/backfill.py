@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -66,6 +66,7 @@ from tasks.stores.base import (
     RunRow,
     Session,
     Superseded,
+    rows_by_key,
 )
 
 logger = logging.getLogger("luigi-interface")
@@ -135,7 +136,8 @@ def work_through(session: Session, run: ChunkRun, write_next_batch: WriteBatch) 
         raise
     points.reach("after the last commit, before the marker")
     _refuse_moved(session, run, row)
-    marker = {**live_marker(run.plan, row, run.key_id), "mode": run.paths.mode}
+    keys = rows_by_key(session.read_batches(run.plan.run_id, chunk=run.chunk.chunk))
+    marker = {**live_marker(run.plan, row, keys, key_id=run.key_id), "mode": run.paths.mode}
     markers.write_durably(run.paths.marker(run.chunk.chunk), markers.to_text(marker), root=run.paths.state_dir)
 
 
@@ -246,7 +248,11 @@ def _claim(session: Session, run: ChunkRun) -> LedgerRow:
 
 
 def _enter_run(session: Session, run: ChunkRun) -> None:
-    """The ledger's run row must be this plan's, signed with this key; without one, enter it."""
+    """The ledger's run row must be this plan's; without one, enter it.
+
+    A run that signs goes on with whatever key is good now, and one that does not sign never begins to, nor the other
+    way round.
+    """
     plan, key_id = run.plan, run.key_id
     found = session.read_run(plan.run_id)
     _refuse_other_time(session, run, found)
@@ -263,11 +269,15 @@ def _enter_run(session: Session, run: ChunkRun) -> None:
             f"run {plan.run_id} has the plan {found.plan_id[:12]}… in the ledger of {run.settings.database_path}, and "
             f"{plan.plan_id[:12]}… in {run.paths.plan}. Use a new --run-id. Nothing was written."
         )
-    if found.key_id != key_id:
+    if (found.key_id is None) != (key_id is None):
+        again = "Configure a key again" if found.key_id else "Run it without a key again"
         raise StateError(
             f"run {plan.run_id} was started with {_key_words(found.key_id)}, now there is {_key_words(key_id)}. "
-            f"Configure the same key again, or use a new --run-id. Nothing was written."
+            f"{again}, or use a new --run-id. Nothing was written."
         )
+    if found.key_id != key_id:
+        logger.info("%s goes on with %s; run %s was started with %s", run.chunk, _key_words(key_id), plan.run_id,
+                    _key_words(found.key_id))  # fmt: skip
 
 
 def _refuse_finished_elsewhere(run: ChunkRun) -> None:
@@ -459,8 +469,16 @@ def _stopped(error: ProvenanceError, run: ChunkRun, row: LedgerRow) -> Provenanc
     )
 
 
-def live_marker(plan: Plan, row: LedgerRow, key_id: str | None) -> dict[str, Any]:
-    """The marker of a finished chunk: a projection of its ledger row, nothing else."""
+def signatures(*, signed: int, placeholder: int, keys: Mapping[str, int], key_id: str | None) -> dict[str, Any]:
+    """What markers and reports say of signatures: `key_ids` has the rows of each key, `key_id` is the one that signed
+    last. Where nothing was signed it is `key_id` as given.
+    """
+    latest = [*keys][-1] if keys else key_id
+    return {"signed": signed, "placeholder": placeholder, "key_id": latest, "key_ids": dict(keys)}
+
+
+def live_marker(plan: Plan, row: LedgerRow, keys: Mapping[str, int], *, key_id: str | None) -> dict[str, Any]:
+    """The marker of a finished chunk: a projection of its ledger row and of `rows_by_key` of its batches, no more."""
     return {
         "run_id": plan.run_id,
         "plan_id": row.plan_id,
@@ -469,7 +487,9 @@ def live_marker(plan: Plan, row: LedgerRow, key_id: str | None) -> dict[str, Any
         "after": to_json(row.after),
         "through": to_json(row.through),
         "rows": row.counts.rows(),
-        "signatures": {"signed": row.counts.signed, "placeholder": row.counts.placeholder, "key_id": key_id},
+        "signatures": signatures(
+            signed=row.counts.signed, placeholder=row.counts.placeholder, keys=keys, key_id=key_id
+        ),
         "created_at_missing": row.counts.created_at_missing,
         "confidence_not_numeric": row.counts.confidence_not_numeric,
         "seconds": round(row.seconds, 3),
@@ -479,6 +499,11 @@ def live_marker(plan: Plan, row: LedgerRow, key_id: str | None) -> dict[str, Any
         "started_at": row.started_at,
         "finished_at": row.finished_at,
     }
+
+
+def foreseen_keys(key_id: str | None, signed: int) -> dict[str, int]:
+    """`rows_by_key` of a rehearsal, which has one key."""
+    return {key_id: signed} if key_id and signed else {}
 
 
 def rehearse_chunk(session: Session, run: ChunkRun) -> None:
@@ -521,8 +546,8 @@ def _rehearse(session: Session, run: ChunkRun, preparation: _Preparation) -> Non
     )  # fmt: skip
     session.check_file()
     marker = {
-        **live_marker(run.plan, finished, run.key_id), "mode": "dry-run",
-        "rejects": dict(sorted(reasons.items())), "sample": sample,
+        **live_marker(run.plan, finished, foreseen_keys(run.key_id, totals.signed), key_id=run.key_id),
+        "mode": "dry-run", "rejects": dict(sorted(reasons.items())), "sample": sample,
     }  # fmt: skip
     markers.write_durably(run.paths.marker(run.chunk.chunk), markers.to_text(marker), root=run.paths.state_dir)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tasks.engine.sealing import seal_words
@@ -64,7 +65,14 @@ def _signature_words(report: Report) -> str:
     verb = "would be signed" if report.mode == "dry-run" else "signed"
     if key_id is None:
         return f"signatures: NO KEY, {placeholder:,} placeholders, which are not signatures"
-    return f"signatures: {signed:,} {verb} with key {key_id}"
+    return f"signatures: {signed:,} {verb} with {key_words(key_id, report.signatures['key_ids'])}"
+
+
+def key_words(key_id: str | None, keys: Mapping[str, int]) -> str:
+    """The key that signed, or how many rows each of them did."""
+    if len(keys) < 2:
+        return f"key {key_id}"
+    return "keys " + ", ".join(f"{one} ({rows:,} rows)" for one, rows in keys.items())
 
 
 def _head(report: Report) -> str:

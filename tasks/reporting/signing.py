@@ -14,8 +14,8 @@ from tasks.engine.paths import PartPaths
 from tasks.engine.plans import Plan, read_plan
 from tasks.engine.sealing import read_seal, seal_words
 from tasks.engine.settings import Settings
-from tasks.reporting.markdown import cell, markdown_table
-from tasks.stores.base import LedgerRow
+from tasks.reporting.markdown import cell, key_words, markdown_table
+from tasks.stores.base import LedgerRow, rows_by_key
 from tasks.stores.resigning import ResigningSession
 from tasks.stores.sqlite_resigning import open_resigning_session
 
@@ -28,6 +28,7 @@ class SigningReport:
     plan_id: str
     database: str
     key_id: str | None
+    key_ids: dict[str, int]
     started_at: str
     finished_at: str
     rows: dict[str, int]
@@ -70,7 +71,8 @@ def close_signing(settings: Settings, paths: PartPaths) -> str:
 
 def _summarize(session: ResigningSession, settings: Settings, paths: PartPaths, plan: Plan) -> SigningReport:
     run = session.read_run(plan.run_id)
-    key_id = run.key_id if run else None
+    keys = rows_by_key(session.read_batches(plan.run_id))
+    key_id = next(reversed(keys), run.key_id if run else None)
     rows = _finished_rows(session, paths, plan, key_id)
     counts = {
         "pending": sum(row.counts.eligible for row in rows),
@@ -83,6 +85,7 @@ def _summarize(session: ResigningSession, settings: Settings, paths: PartPaths, 
         plan_id=plan.plan_id,
         database=str(settings.database_path),
         key_id=key_id,
+        key_ids=keys,
         started_at=min((row.started_at for row in rows), default=now),
         finished_at=now,
         rows=counts,
@@ -107,7 +110,8 @@ def _finished_rows(session: ResigningSession, paths: PartPaths, plan: Plan, key_
                 f"restored since. Use a new --run-id. Nothing was written."
             )
         if read_marker(plan, paths, planned.chunk) is None:
-            marker = {**live_marker(plan, row, key_id), "mode": paths.mode}
+            keys = rows_by_key(session.read_batches(plan.run_id, chunk=planned.chunk))
+            marker = {**live_marker(plan, row, keys, key_id=key_id), "mode": paths.mode}
             markers.write_durably(paths.marker(planned.chunk), markers.to_text(marker), root=paths.state_dir)
     return [ledger[planned.chunk] for planned in plan.chunks]
 
@@ -121,7 +125,8 @@ def _of_report(row: LedgerRow) -> dict[str, Any]:
 
 def _to_terminal(report: SigningReport) -> str:
     signed, pending = report.rows["signed"], report.rows["pending"]
-    lines = [f"signing {report.run_id}: {signed:,} of {pending:,} placeholders signed with key {report.key_id}"]
+    keys = key_words(report.key_id, report.key_ids)
+    lines = [f"signing {report.run_id}: {signed:,} of {pending:,} placeholders signed with {keys}"]
     if report.refused:
         lines.append("  REFUSED: " + ", ".join(f"{reason} {count:,}" for reason, count in report.refused.items()))
     return "\n".join([*lines, f"  still unsigned: {report.remaining:,}", f"  {seal_words(report.sealed)}"])
@@ -130,7 +135,8 @@ def _to_terminal(report: SigningReport) -> str:
 def _to_markdown(report: SigningReport) -> str:
     """sign.md. Values from the database are escaped."""
     facts = {
-        "database": report.database, "key": report.key_id, "plan": report.plan_id, "started": report.started_at,
+        "database": report.database, "signed with": key_words(report.key_id, report.key_ids),
+        "plan": report.plan_id, "started": report.started_at,
         "finished": report.finished_at, "still unsigned": f"{report.remaining:,}",
         "speed": f"{report.rows_per_second:,.0f} rows/s per worker",
     }  # fmt: skip

@@ -11,10 +11,12 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import Any
 
 from tasks.engine import markers
-from tasks.engine.backfill import live_marker
+from tasks.engine.backfill import foreseen_keys, live_marker
+from tasks.engine.backfill import signatures as signatures_of
 from tasks.engine.chunk_runs import read_marker
 from tasks.engine.clock import now_text
 from tasks.engine.errors import RowRefusedError, StateError
@@ -29,7 +31,7 @@ from tasks.engine.store_warnings import outcome_warnings, store_warnings
 from tasks.engine.verification import log_signer_of
 from tasks.reporting.comparison import Outcome, compare
 from tasks.reporting.turns import turns
-from tasks.stores.base import Session
+from tasks.stores.base import RunRow, Session, rows_by_key
 
 OUTCOMES = ("eligible", "inserted", "updated", "unchanged", "rejected")
 _LISTED = 20
@@ -94,11 +96,7 @@ def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan,
         remaining, top_sources = session.closing_counts()
         left = None if paths.dry_run else find_leftovers(session, settings, plan, rows, residual=remaining)
     run = session.read_run(plan.run_id) if not paths.dry_run else None
-    signatures = {
-        "signed": sum(c["signatures"]["signed"] for c in chunks),
-        "placeholder": sum(c["signatures"]["placeholder"] for c in chunks),
-        "key_id": run.key_id if run else key_id,
-    }
+    signatures = _signatures(session, plan, chunks, run, key_id)
     now = now_text()
     return Report(
         run_id=plan.run_id,
@@ -135,6 +133,15 @@ def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan,
     )
 
 
+def _signatures(
+    session: Session, plan: Plan, chunks: list[dict[str, Any]], run: RunRow | None, key_id: str | None
+) -> dict[str, Any]:
+    """Live, the ledger's batches say which key signed what; a rehearsal has the configured one."""
+    signed, placeholder = (sum(c["signatures"][name] for c in chunks) for name in ("signed", "placeholder"))
+    keys = rows_by_key(session.read_batches(plan.run_id)) if run else foreseen_keys(key_id, signed)
+    return signatures_of(signed=signed, placeholder=placeholder, keys=keys, key_id=run.key_id if run else key_id)
+
+
 def _warnings(
     session: Session, settings: Settings, rows: dict[str, int], rejects: dict[str, int], *, signs: bool
 ) -> list[str]:
@@ -147,6 +154,7 @@ def _live_chunks(session: Session, paths: RunPaths, plan: Plan) -> list[dict[str
     """The finished rows of the ledger as markers; a marker that is missing is written again."""
     run = session.read_run(plan.run_id)
     ledger = {row.chunk: row for row in session.read_chunks(plan.run_id) if row.plan_id == plan.plan_id}
+    batches = {of: list(some) for of, some in groupby(session.read_batches(plan.run_id), lambda batch: batch.chunk)}
     found = []
     for planned in plan.chunks:
         row = ledger.get(planned.chunk)
@@ -156,7 +164,8 @@ def _live_chunks(session: Session, paths: RunPaths, plan: Plan) -> list[dict[str
                 f"{planned}: its marker is there, but the ledger of the database {seen}: the database was replaced or "
                 f"restored since. Use a new --run-id. Nothing was written."
             )
-        marker = live_marker(plan, row, run.key_id if run else None)
+        keys = rows_by_key(batches.get(planned.chunk, ()))
+        marker = live_marker(plan, row, keys, key_id=run.key_id if run else None)
         if read_marker(plan, paths, planned.chunk) is None:
             markers.write_durably(paths.marker(planned.chunk), markers.to_text(marker), root=paths.state_dir)
         found.append(marker)

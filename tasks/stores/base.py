@@ -6,7 +6,7 @@ crosses a fork. Every method may raise DatabaseError, LockedError or SchemaChang
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -149,9 +149,18 @@ class LedgerBatch:
     key_id: str | None
 
 
+def rows_by_key(batches: Iterable[LedgerBatch]) -> dict[str, int]:
+    """Key id -> how many rows were signed with that key, the one that signed last at the end."""
+    found = dict[str, int]()
+    for batch in sorted(batches, key=lambda batch: batch.last_attestation_id or 0):
+        if batch.key_id is not None and batch.counts.signed:
+            found[batch.key_id] = found.pop(batch.key_id, 0) + batch.counts.signed
+    return found
+
+
 @dataclass(frozen=True)
 class RunRow:
-    """One run as the database knows it. `plan` is the frozen plan as JSON."""
+    """One run as the database knows it. `plan` is the frozen plan as JSON; `key_id` is the key that it began with."""
 
     plan_id: Digest
     plan: str
@@ -362,8 +371,8 @@ class Session(Protocol):
 
     def read_chunks(self, run_id: str) -> list[LedgerRow]: ...
 
-    def read_batches(self, run_id: str) -> list[LedgerBatch]:
-        """The committed batches of a run, chunk by chunk, each chunk's in their order."""
+    def read_batches(self, run_id: str, *, chunk: int | None = None) -> list[LedgerBatch]:
+        """The committed batches of a run, or of one chunk of it; chunk by chunk, each chunk's in their order."""
 
     def count_log_rows(self, *, attester: str, first: int, last: int) -> int:
         """How many rows with these ids the log has by this attester."""

@@ -563,8 +563,10 @@ class SqliteSession:
     def read_chunks(self, run_id: str) -> list[LedgerRow]:
         return [_ledger_row(row) for row in self._run("read_chunks", run_id=run_id)]
 
-    def read_batches(self, run_id: str) -> list[LedgerBatch]:
-        return [_ledger_batch(row) for row in self._run("read_ledger_batches", run_id=run_id)]
+    def read_batches(self, run_id: str, *, chunk: int | None = None) -> list[LedgerBatch]:
+        of_chunk = {} if chunk is None else {"chunk": chunk}
+        name = "read_ledger_batches" if chunk is None else "read_ledger_batches_of_chunk"
+        return [_ledger_batch(row) for row in self._run(name, run_id=run_id, **of_chunk)]
 
     def count_log_rows(self, *, attester: str, first: int, last: int) -> int:
         return self._count("count_log_rows_of", attester=attester, first=first, last=last)

@@ -330,10 +330,9 @@ class RunSql(FactSql):
             "chunk", raw_value("after_key"), raw_value("through_key"), *_BATCH_COUNTS, "first_attestation_id",
             "last_attestation_id", "key_id",
         ])  # fmt: skip
-        yield Statement(
-            "read_ledger_batches",
-            f"SELECT {names} FROM {quoted(self.b.ledger.batch)} WHERE run_id = :run_id ORDER BY chunk, batch", "chunk",
-        )  # fmt: skip
+        of_run = f"SELECT {names} FROM {quoted(self.b.ledger.batch)} WHERE run_id = :run_id"
+        yield Statement("read_ledger_batches", f"{of_run} ORDER BY chunk, batch", "chunk")
+        yield Statement("read_ledger_batches_of_chunk", f"{of_run} AND chunk = :chunk ORDER BY batch", "chunk")
         yield Statement(
             "count_log_rows_of",
             f"SELECT count(*) FROM {quoted(log.table)} WHERE {quoted(log.attester)} = :attester "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 from tasks.attestation.keyring import KeyRegistry, RegisteredKey, entry_for
 from tasks.attestation.notes import VerifierKey
 from tasks.attestation.signing import Signer
+from tasks.engine import points
 from tasks.engine.chunk_runs import run_chunk
 from tasks.engine.clock import now_text
 from tasks.engine.errors import KeyRegistryError, SigningKeyError
+from tasks.engine.markers import read_json
 from tasks.engine.paths import sign_paths
 from tasks.engine.planning import plan_run
 from tasks.engine.resigning import plan_signing
@@ -29,6 +32,10 @@ OLD, NEW = (Signer(key_name="provenance-backfill/sample", seed=bytes([byte]) * 3
 LOG = Signer(key_name="provenance-backfill/sample-log", seed=bytes([0x33]) * 32)
 
 Registry = Callable[..., Path]
+
+
+class Stop(Exception):
+    """Stands for whatever ends a process."""
 
 
 def entry(signer: Signer, use: Any = "rows", **changes: Any) -> RegisteredKey:
@@ -151,6 +158,63 @@ def test_a_key_that_was_ended_signs_no_placeholder(
     with pytest.raises(SigningKeyError, match="such a key signs nothing"):
         plan_signing(config, sign_paths(config.state_dir, "run-2"))
     assert dump(made.path) == before
+
+
+# -- a run that was interrupted -----------------------------------------------------------------------
+
+
+def blobs(made: Any) -> list[str]:
+    """Who signed each metadata row, by the row itself."""
+    return [blob[72:].hex() for (blob,) in made.rows("SELECT ed25519_sig FROM am_fact_metadata")]
+
+
+def test_a_run_goes_on_with_the_key_that_follows_and_says_which_signed_what(
+    ready: Any, registry: Registry, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted within a chunk: its marker tells of both keys, as do the report and the ledger's batches."""
+    made, config, where = ready
+    registry(entry(OLD))
+    attempt(config, where, 3)
+
+    def stop(name: str) -> None:
+        if name == "before the write lock" and made.count("am_fact_metadata") == 9:
+            raise Stop
+
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(points, "reach", stop)
+        attempt(config, where, 1)
+    done = rotate(config, OLD, NEW, now=NOW)
+    registry(*done.entries("rows", None))
+    with pytest.raises(SigningKeyError):
+        attempt(config, where, 1)
+    monkeypatch.setenv(ROWS_VARIABLE, "6f" * 32)
+    report = run(config)
+    old, new = OLD.key_id.hex(), NEW.key_id.hex()
+    expected = {"signed": 25, "placeholder": 0, "key_id": new, "key_ids": {old: 9, new: 16}}
+    assert report["signatures"] == expected
+    assert Counter(blobs(made)) == Counter(expected["key_ids"])
+    by_chunk = {chunk["chunk"]: chunk["signatures"]["key_ids"] for chunk in report["chunks"]}
+    assert by_chunk == {1: {old: 4, new: 6}, 2: {new: 10}, 3: {old: 5}}
+    assert (read_json(where.marker(1), root=Path(config.state_dir)) or {})["signatures"]["key_ids"] == by_chunk[1]
+    assert f"signed with keys {old} (9 rows), {new} (16 rows)" in where.report_markdown.read_text(encoding="utf-8")
+    where.marker(1).unlink()
+    assert run(config)["signatures"] == expected
+
+
+def test_a_dry_run_tells_of_its_key_and_that_another_one_signed(
+    store: Any, settings: Any, run: Any, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ROWS_VARIABLE, "5e" * 32)
+    made = store()
+    made.add_facts({"id": key, "source_url": "https://a.test/"} for key in range(1, 26))
+    config = settings(made, small=True)
+    foreseen = run(config, dry_run=True)
+    old, new = OLD.key_id.hex(), NEW.key_id.hex()
+    assert foreseen["signatures"] == {"signed": 25, "placeholder": 0, "key_id": old, "key_ids": {old: 25}}
+    monkeypatch.setenv(ROWS_VARIABLE, "6f" * 32)
+    report = run(config)
+    assert report["signatures"]["key_ids"] == {new: 25}
+    assert report["dry_run"]["differences"] == [f"signed with key {new}, the dry run had key {old}"]
 
 
 # -- a rotation in the log ---------------------------------------------------------------------------

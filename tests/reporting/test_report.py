@@ -57,7 +57,7 @@ def test_the_report_of_a_live_run_has_every_field_with_its_type_and_value(sample
     assert report["started_at"] <= report["finished_at"]
     assert report["rows"] == {"eligible": 25, "inserted": 20, "updated": 2, "unchanged": 1, "rejected": 2}
     assert report["dry_run"] is None
-    assert report["signatures"] == {"signed": 0, "placeholder": 22, "key_id": None}
+    assert report["signatures"] == {"signed": 0, "placeholder": 22, "key_id": None, "key_ids": {}}
     assert report["remaining"] == 2
     assert report["rejects"] == {"confidence_out_of_range": 1, "created_at_unparseable": 1}
     assert [set(chunk) >= {"chunk", "after", "through", "rows", "seconds", "attempts"} for chunk in report["chunks"]]

@@ -134,15 +134,19 @@ def test_without_a_key_nothing_is_planned_or_written(attested: Any, dump: Any) -
     assert dump(store.path) == before
 
 
-def test_another_key_in_the_middle_is_refused(attested: Any, sign: Any, sign_with: Any, keys: Any) -> None:
+def test_a_signing_goes_on_with_another_key_and_says_which_signed_what(
+    attested: Any, sign: Any, sign_with: Any, keys: Any, verified: Any
+) -> None:
     _, settings = attested(FACTS, signed=False)
     paths = sign_paths(settings.state_dir, "run-1")
     sign_with(keys.seed)
     plan_signing(settings, paths)
     run_chunk(settings, paths, 1, progress=lambda _: None)
-    sign_with(keys.other_seed)
-    with pytest.raises(StateError, match="was started with the signing key"):
-        run_chunk(settings, paths, 2, progress=lambda _: None)
+    report = sign(settings, seed=keys.other_seed)
+    first, second = (keys.signer(seed).key_id.hex() for seed in (keys.seed, keys.other_seed))
+    assert (report["key_id"], report["key_ids"]) == (second, {first: 10, second: 15})
+    assert f"signed with: keys {first} (10 rows), {second} (15 rows)" in paths.report_markdown.read_text()
+    assert verified(settings, keys.entry(), keys.entry(keys.other_seed)).counts == {"valid": FACTS}
 
 
 def test_a_signing_does_not_stand_in_the_way_of_a_backfill_of_the_same_run_id(

@@ -160,6 +160,9 @@ INSERT INTO "am_backfill_batch" (run_id, chunk, batch, after_key, through_key, e
 -- read_ledger_batches (chunk)
 SELECT chunk, typeof(after_key) = 'text', CASE typeof(after_key) WHEN 'text' THEN CAST(after_key AS BLOB) ELSE after_key END, typeof(through_key) = 'text', CASE typeof(through_key) WHEN 'text' THEN CAST(through_key AS BLOB) ELSE through_key END, eligible, inserted, updated, unchanged, rejected, signed, placeholder, first_attestation_id, last_attestation_id, key_id FROM "am_backfill_batch" WHERE run_id = :run_id ORDER BY chunk, batch;
 
+-- read_ledger_batches_of_chunk (chunk)
+SELECT chunk, typeof(after_key) = 'text', CASE typeof(after_key) WHEN 'text' THEN CAST(after_key AS BLOB) ELSE after_key END, typeof(through_key) = 'text', CASE typeof(through_key) WHEN 'text' THEN CAST(through_key AS BLOB) ELSE through_key END, eligible, inserted, updated, unchanged, rejected, signed, placeholder, first_attestation_id, last_attestation_id, key_id FROM "am_backfill_batch" WHERE run_id = :run_id AND chunk = :chunk ORDER BY batch;
+
 -- count_log_rows_of (batch)
 SELECT count(*) FROM "am_fact_attestation_log" WHERE "attester" = :attester AND "attestation_id" BETWEEN :first AND :last;
 
