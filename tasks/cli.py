@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from tasks.attestation.key_bindings import KeyBinding
 from tasks.attestation.keyring import KeyRegistry, Use, entry_for, load_registry
 from tasks.attestation.notes import VerifierKey
 from tasks.cli_common import (
@@ -50,13 +51,18 @@ def main() -> None:
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--name", required=True, help="Key name: no blanks, no plus. Unique in the world is best.")
+@click.option("--store", "stores", multiple=True, type=click.Path(), metavar="PATH", help="It signs for this database.")
+@click.option("--log", "logs", multiple=True, metavar="ORIGIN", help="It signs checkpoints of this log.")
 @use_option
 @json_option
-def keygen(file: Path, name: str, use: Use, as_json: bool) -> None:
-    """Make a key: the private part goes to FILE (mode 0600, never overwritten), the public part is printed."""
-    _print_key(
-        engine_keygen.generate(file, name), use, as_json, private=f"Private key: {file}. Keep it out of backups."
-    )
+def keygen(file: Path, name: str, stores: tuple[str, ...], logs: tuple[str, ...], use: Use, as_json: bool) -> None:
+    """Make a key: the private part goes to FILE (mode 0600, never overwritten), the public part is printed.
+
+    With --store or --log the key is bound: it signs for no other. A key for rows needs a store, one for checkpoints a
+    log, and a store as well is best.
+    """
+    key, binding = engine_keygen.generate(file, name, use=use, stores=stores, logs=logs)
+    _print_key(key, binding, use, as_json, private=f"Private key: {file}. Keep it out of backups.")
 
 
 @main.command("public-key")
@@ -65,13 +71,15 @@ def keygen(file: Path, name: str, use: Use, as_json: bool) -> None:
 @json_option
 def public_key(job: Path, use: Use, as_json: bool) -> None:
     """Print the public part of the key that the job file configures, for the registry."""
-    _print_key(engine_keygen.configured(load_settings(job), use), use, as_json)
+    _print_key(*engine_keygen.configured(load_settings(job), use), use, as_json)
 
 
-def _print_key(key: VerifierKey, use: Use, as_json: bool, private: str | None = None) -> None:
-    entry = entry_for(key, use)
+def _print_key(
+    key: VerifierKey, binding: KeyBinding | None, use: Use, as_json: bool, private: str | None = None
+) -> None:
+    entry = entry_for(key, use, binding=binding)
     if as_json:
-        click.echo(json.dumps(entry.model_dump(exclude={"revoked_at_leaf"}), ensure_ascii=False, indent=2))
+        click.echo(json.dumps(entry.as_json(), ensure_ascii=False, indent=2))
         return
     click.echo(f"{key}\n")
     click.echo(f"For config/keys.yaml, below keys:\n{entry.as_yaml()}", nl=False)

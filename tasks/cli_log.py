@@ -40,6 +40,7 @@ from tasks.engine.auditing import AuditOrder, AuditReport, audit
 from tasks.engine.clock import now_text
 from tasks.engine.commands import keygen_command
 from tasks.engine.errors import KeyRegistryError, ProofError, ProvenanceError, SigningKeyError
+from tasks.engine.key_uses import refuse_other_use
 from tasks.engine.proving import check, prove
 from tasks.engine.rotation import Rotation, refuse_unfit, rotate
 from tasks.engine.sealing import seal_log
@@ -216,6 +217,7 @@ def rotate_command(
     )
     if new is None:
         raise SigningKeyError("rotate: no new key: give --new-key-file or --new-key-env. Nothing was written.")
+    refuse_other_use(new, use, settings)
     other = log_signer_of(settings) if use == "rows" else signer_of(settings)
     if other is not None and other.public_key == new.public_key:
         raise SigningKeyError(
@@ -264,7 +266,7 @@ def _rewrite(keys: Path, registry: KeyRegistry, done: Rotation, entries: tuple[R
 def _rotation_json(done: Rotation, entries: tuple[RegisteredKey, RegisteredKey]) -> dict[str, Any]:
     return {
         "attestation_id": done.attestation_id, "leaf": done.leaf, "old_vkey": str(done.old), "new_vkey": str(done.new),
-        "entries": [entry.model_dump() for entry in entries],
+        "entries": [entry.model_dump(mode="json") for entry in entries],
     }  # fmt: skip
 
 

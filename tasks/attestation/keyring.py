@@ -7,6 +7,9 @@ from nowhere else; above all they never come from the database that is being che
     superseded  was replaced: what it signed in `from_leaf` to `until_leaf` stays valid, nothing later does
     revoked     is no longer trusted from `revoked_at_leaf` on; without that number it never was
 
+What a key may sign can be said in its entry too: `stores`, absolute paths, and `logs`, origins (key_bindings.py). No
+verdict depends on that.
+
 The leaf of a signature is the number that its row of the log has, or will have, in the sealed log.
 """
 
@@ -21,6 +24,7 @@ from typing import Annotated, Any, Final, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tasks.attestation.key_bindings import KeyBinding, objection_to
 from tasks.attestation.notes import VerifierKey
 from tasks.engine.errors import KeyRegistryError, PublicKeyError
 from tasks.engine.files import read_bounded
@@ -32,6 +36,7 @@ DEFAULT_REGISTRY: Final = "config/keys.yaml"
 Use = Literal["rows", "checkpoints"]
 KeyState = Literal["active", "superseded", "revoked"]
 Leaf = Annotated[int, Field(ge=0, lt=2**63)]
+Names = Annotated[tuple[str, ...], Field(strict=False, max_length=100)]  # YAML has lists, no tuples
 
 
 class RegisteredKey(BaseModel):
@@ -51,6 +56,8 @@ class RegisteredKey(BaseModel):
     until_leaf: Leaf | None = None
     state: KeyState = "active"
     revoked_at_leaf: Leaf | None = None
+    stores: Names | None = None
+    logs: Names | None = None
 
     @property
     def key(self) -> VerifierKey:
@@ -80,7 +87,15 @@ class RegisteredKey(BaseModel):
             return f"name {self.name!r}, but the vkey is that of {key.name!r}"
         if self.key_id != key.key_id.hex():
             return f"key_id {self.key_id}, but name and public key give {key.key_id.hex()}"
-        return self._objection_to_leaves()
+        return self._objection_to_names() or self._objection_to_leaves()
+
+    def _objection_to_names(self) -> str | None:
+        for kind, names in (("store", self.stores), ("log", self.logs)):
+            for number, name in enumerate(names or (), 1):
+                objection = objection_to(kind, name)
+                if objection:
+                    return f"{kind}s, {kind} {number}: it {objection}; it is not shown"
+        return None
 
     def _objection_to_leaves(self) -> str | None:
         if self.until_leaf is not None and self.until_leaf < self.from_leaf:
@@ -93,16 +108,28 @@ class RegisteredKey(BaseModel):
             return f"revoked_at_leaf is given, but the state is {self.state}"
         return None
 
+    def binding(self, source: str) -> KeyBinding | None:
+        """What the entry, which stands in `source`, says of what the key may sign; None if it says nothing."""
+        if self.stores is None and self.logs is None:
+            return None
+        return KeyBinding(self.stores or (), self.logs or (), f"the entry of the key in {source}")
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry without the members that say nothing by being left out."""
+        silent = {name for name in ("revoked_at_leaf", "stores", "logs") if getattr(self, name) is None}
+        return self.model_dump(mode="json", exclude=silent)
+
     def as_yaml(self) -> str:
         """The entry as it stands in the registry, below `keys:`."""
-        values = self.model_dump(exclude={"revoked_at_leaf"} if self.revoked_at_leaf is None else None)
+        values = self.as_json()
         lines = [f"{name}: {'null' if value is None else _plain(value)}" for name, value in values.items()]
         return "  - " + "\n    ".join(lines) + "\n"
 
 
 def _plain(value: object) -> str:
-    """A scalar as YAML that reads back as the same text or number. Key names and ids are quoted where they must be."""
-    return str(yaml.safe_dump(value, allow_unicode=True, width=10_000)).removesuffix("...\n").strip()
+    """A value as YAML on one line that reads back as the same. Key names and ids are quoted where they must be."""
+    text = yaml.safe_dump(value, allow_unicode=True, width=1_000_000, default_flow_style=True)
+    return str(text).removesuffix("...\n").strip()
 
 
 @dataclass(frozen=True)
@@ -123,12 +150,16 @@ class KeyRegistry:
     @property
     def digest(self) -> str:
         """SHA-256 over everything in the registry that a verdict depends on."""
-        return hashlib.sha256("".join(key.model_dump_json() + "\n" for key in self.keys).encode()).hexdigest()
+        decisive = (key.model_dump_json(exclude={"stores", "logs"}) for key in self.keys)
+        return hashlib.sha256("".join(f"{key}\n" for key in decisive).encode()).hexdigest()
 
 
-def entry_for(key: VerifierKey, use: Use, *, from_leaf: int = 0) -> RegisteredKey:
-    """The entry of a key that begins to sign at `from_leaf`."""
-    return RegisteredKey(name=key.name, vkey=str(key), key_id=key.key_id.hex(), use=use, from_leaf=from_leaf)
+def entry_for(key: VerifierKey, use: Use, *, from_leaf: int = 0, binding: KeyBinding | None = None) -> RegisteredKey:
+    """The entry of a key that begins to sign at `from_leaf`, for what the binding names, or for anything."""
+    stores, logs = (binding.stores or None, binding.logs or None) if binding else (None, None)
+    return RegisteredKey(
+        name=key.name, vkey=str(key), key_id=key.key_id.hex(), use=use, from_leaf=from_leaf, stores=stores, logs=logs
+    )
 
 
 def refuse_double_use(keys: Iterable[RegisteredKey]) -> None:

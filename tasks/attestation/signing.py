@@ -14,12 +14,14 @@ import os
 import re
 import stat
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
 from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
 
 from tasks.attestation.batch_signing import SIGNATURE_BYTES, SignAll, batch_signing
+from tasks.attestation.key_bindings import KeyBinding, binding_in_file, binding_in_variable
 from tasks.engine.errors import SigningKeyError
 from tasks.engine.files import is_ours, opened_file, opened_folder
 
@@ -76,12 +78,13 @@ class Signer:
     `sign(payload)` gives the bare signature, 64 bytes; `blob(payload)` gives the 80 bytes of
     `ed25519_sig`, and `blobs(payloads)` those of many, in their order and in less time. All are deterministic
     (RFC 8032). In a loop, fetch the function once. With `compiled`, `blobs` uses the compiled signer where there is
-    one: batch_signing.py tells of that and of what it raises. `blobs_by` names who makes them.
+    one: batch_signing.py tells of that and of what it raises. `blobs_by` names who makes them. `binding` is what is
+    said beside the key of what it may sign: whoever takes a signer for a store looks at it first, key_uses.py.
 
     Raises SigningKeyError for an unusable key name, ValueError for a seed that is not 32 bytes.
     """
 
-    __slots__ = ("blob", "blobs", "blobs_by", "key_id", "key_name", "public_key", "sign")
+    __slots__ = ("binding", "blob", "blobs", "blobs_by", "key_id", "key_name", "public_key", "sign")
 
     key_name: str
     key_id: bytes
@@ -90,9 +93,11 @@ class Signer:
     blob: Callable[[bytes], bytes]
     blobs: Callable[[Sequence[bytes]], list[bytes]]
     blobs_by: str
+    binding: KeyBinding | None
 
-    def __init__(self, *, key_name: str, seed: bytes, compiled: bool = True) -> None:
+    def __init__(self, *, key_name: str, seed: bytes, compiled: bool = True, binding: KeyBinding | None = None) -> None:
         self.key_name, self.key_id = key_name, b""  # a traceback out of here calls repr
+        self.binding = binding
         self.public_key, secret_key = _key_pair(seed)
         self.key_id = key_id(key_name, self.public_key)
         many = batch_signing(secret_key, compiled=compiled)
@@ -146,25 +151,31 @@ def load_signer(
 
     A key is configured if `environ` holds the variable `key_env`, even empty, or if `key_file` is
     given. It is a seed of 32 bytes, in hex. The file may have blanks around it, and may be open to
-    its owner only.
+    its owner only. What stands beside the key of what it may sign comes with the signer: key_bindings.py.
 
     Raises SigningKeyError if the key is missing, unreadable, malformed or configured twice, with a
     message that shows nothing of the key.
     """
-    found = _find_seed(key_env, key_file, environ)
+    found = _find_key(key_env, key_file, environ)
     del environ  # it holds the key: keep it out of the locals of whatever is raised from here
     if found is None:
         return None
     if isinstance(found, str):
         raise SigningKeyError(f"{called}: {found}. Nothing was written.")
-    return Signer(key_name=key_name, seed=found, compiled=compiled)
+    return Signer(key_name=key_name, seed=found.seed, compiled=compiled, binding=found.binding)
 
 
 # The functions below hold key text among their locals. So they return what is wrong, and never raise.
 
 
-def _find_seed(key_env: str | None, key_file: Path | None, environ: Mapping[str, str]) -> _Secret | str | None:
-    """The one seed that is configured; what is wrong with it; or None if none is."""
+@dataclass(frozen=True)
+class _Key:
+    seed: _Secret
+    binding: KeyBinding | None
+
+
+def _find_key(key_env: str | None, key_file: Path | None, environ: Mapping[str, str]) -> _Key | str | None:
+    """The one key that is configured; what is wrong with it; or None if none is."""
     variable = key_env if key_env is not None and key_env in environ else None
     if variable is not None and key_file is not None:
         return (
@@ -172,10 +183,16 @@ def _find_seed(key_env: str | None, key_file: Path | None, environ: Mapping[str,
             "unset the variable or remove the key_file of the job file"
         )
     if variable is not None:
-        return _seed_of(environ[variable], where=variable)
+        return _key_of(_seed_of(environ[variable], where=variable), binding_in_variable(environ, variable))
     if key_file is not None:
-        return _seed_in_file(key_file)
+        return _key_in_file(key_file)
     return None
+
+
+def _key_of(seed: _Secret | str, binding: KeyBinding | str | None) -> _Key | str:
+    if isinstance(seed, str):
+        return seed
+    return binding if isinstance(binding, str) else _Key(seed, binding)
 
 
 def _seed_of(text: str, *, where: str) -> _Secret | str:
@@ -193,18 +210,24 @@ def _seed_of(text: str, *, where: str) -> _Secret | str:
     return _Secret.fromhex(text)
 
 
-def _seed_in_file(path: Path) -> _Secret | str:
-    """The seed in a private file, or what is wrong with the file or its content."""
+def _key_in_file(path: Path) -> _Key | str:
+    """The key in a private file, or what is wrong with the file or its content."""
     try:
         with opened_folder(path.parent, root=path.parent, sticky=True):  # nobody else may have a hand in it
             if not is_ours(os.lstat(path)):  # a link, too: in a folder like /tmp nobody replaces one of ours
                 return f"{path} belongs to another user, expected this one or root"
             with opened_file(path, root=None) as file:
                 objection = _objection(path, os.fstat(file.fileno()))
-                return objection or _seed_of(file.read(_LONGEST_KEY_FILE).strip().decode("latin-1"), where=str(path))
+                return objection or _key_in(file.read(_LONGEST_KEY_FILE), path=str(path))
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL
         reason = getattr(error, "strerror", None) or error
         return f"{path} cannot be read ({reason}), expected {_SEED_DIGITS} hex digits in a file of mode 0600"
+
+
+def _key_in(content: bytes, *, path: str) -> _Key | str:
+    """The key on the first line that is not blank, and what the lines below say."""
+    first, _, rest = content.strip().partition(b"\n")
+    return _key_of(_seed_of(first.strip().decode("latin-1"), where=path), binding_in_file(rest, path))
 
 
 def _objection(path: Path, status: os.stat_result) -> str | None:

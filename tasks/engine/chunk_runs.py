@@ -14,6 +14,7 @@ from tasks.engine.collector import no_collector
 from tasks.engine.errors import DiskFullError, LockedError, StateError
 from tasks.engine.interrupts import end_without_traceback
 from tasks.engine.key_standing import refuse_ended_keys
+from tasks.engine.key_uses import refuse_other_file
 from tasks.engine.ledger import done_chunks, refuse_lost_ledger
 from tasks.engine.paths import RunPaths
 from tasks.engine.plans import Plan, PlannedChunk, read_plan, refuse_other_binding
@@ -110,6 +111,7 @@ def _attempt(settings: Settings, paths: RunPaths, number: int, progress: Callabl
         log_signer=log_signer if signer else None,
     )
     with open_session(settings, write=not paths.dry_run) as session:
+        refuse_other_file(session.file, signer, log_signer)
         refuse_other_binding(plan, session.binding)
         if not paths.dry_run and paths.marker(number).exists():
             refuse_lost_ledger(session, paths, plan)

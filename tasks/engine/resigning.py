@@ -43,6 +43,7 @@ from tasks.engine.clock import now_text, utc_now
 from tasks.engine.derivation import Fact, Reject, derive
 from tasks.engine.errors import SealError, SigningKeyError
 from tasks.engine.key_standing import refuse_ended_keys
+from tasks.engine.key_uses import refuse_other_file
 from tasks.engine.keys import describe
 from tasks.engine.paths import PartPaths
 from tasks.engine.planning import Cuts, streamed
@@ -135,6 +136,7 @@ def _attempt(settings: Settings, paths: PartPaths, number: int, progress: Callab
         clock=utc_now, progress=progress,
     )  # fmt: skip
     with open_log_session(settings, purpose="read") as log, open_resigning_session(settings, write=True) as session:
+        refuse_other_file(session.file, run.signer)
         refuse_other_binding(plan, session.binding)
         sign_chunk(session, run, SealedDigests(log, settings))
 

@@ -22,6 +22,7 @@ from tasks.attestation.signing import Signer
 from tasks.attestation.verdicts import Finding, Verdict
 from tasks.engine.commands import keygen_command
 from tasks.engine.errors import DriftError, KeyRegistryError, PublicKeyError, SigningKeyError
+from tasks.engine.key_uses import refuse_other_file
 from tasks.engine.settings import Settings
 from tasks.stores.sqlite_log import open_log_session
 
@@ -51,7 +52,7 @@ class Rotation:
         before = old or entry_for(self.old, use)
         superseded = before.model_copy(update={"state": "superseded", "until_leaf": self.leaf})
         first = self.leaf + 1 if use == "rows" else self.sealed
-        return superseded, entry_for(self.new, use, from_leaf=first)
+        return superseded, entry_for(self.new, use, from_leaf=first, binding=before.binding(""))
 
 
 def record(old: VerifierKey, new: VerifierKey, rotated_at: str) -> str:
@@ -89,6 +90,7 @@ def rotate(settings: Settings, old: Signer, new: Signer, *, now: str) -> Rotatio
     keys = VerifierKey(old.key_name, old.public_key), VerifierKey(new.key_name, new.public_key)
     notes = record(*keys, now)
     with open_log_session(settings, purpose="rotate") as session:
+        refuse_other_file(session.file, old, new)
         log = session.binding.log
         if log.notes is None:
             raise DriftError(

@@ -34,6 +34,7 @@ from tasks.engine.clock import now_text
 from tasks.engine.documents import Count, Digest, Seconds, typed
 from tasks.engine.errors import DriftError, StateError
 from tasks.engine.key_standing import refuse_ended_keys
+from tasks.engine.key_uses import refuse_other_file
 from tasks.engine.leaf_groups import Group, groups_of, hash_group, hashing
 from tasks.engine.paths import RunPaths
 from tasks.engine.payload_digests import DigestFile, PayloadDigests, find_digests, remove_digests
@@ -105,6 +106,7 @@ def seal_log(settings: Settings, *, run_id: str | None, now: Callable[[], str] =
     started = time.monotonic()
     files = CheckpointFiles(settings.state_dir, settings.sealing.origin)
     with open_log_session(settings, purpose="seal") as session:
+        refuse_other_file(session.file, signer)
         sealer, is_whole = _Sealer(session, settings, signer, files, run_id, now), False
         while not is_whole:
             start = _resume(session, signer, files, settings.sealing.origin)

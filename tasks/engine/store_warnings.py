@@ -14,6 +14,11 @@ _SAMPLE_KEY = SigningSettings.model_fields["key_name"].default
 _SAMPLE_LOGS = {SealingSettings.model_fields[name].default for name in ("key_name", "origin")}
 
 
+def is_sample(settings: Settings) -> bool:
+    """Whether the database is one that MakeSample made."""
+    return Path(f"{settings.database_path}.sample.json").is_file()
+
+
 def store_warnings(session: Session, settings: Settings, *, signs: bool, seals: bool) -> list[str]:
     """What can be said of a store before a run, a line each. Reads a few hundred facts at most."""
     return [*_of_names(settings, signs=signs, seals=seals), *_of_times(session, settings), *_of_journal(session)]
@@ -33,7 +38,7 @@ def outcome_warnings(session: Session, rows: dict[str, int], rejects: dict[str, 
 
 def _of_names(settings: Settings, *, signs: bool, seals: bool) -> Iterator[str]:
     """A name of the sample is nobody's: what is signed under it cannot be told from anybody else's trial."""
-    if Path(f"{settings.database_path}.sample.json").is_file():
+    if is_sample(settings):
         return
     if signs and settings.signing.key_name == _SAMPLE_KEY:
         yield (

@@ -11,10 +11,11 @@ from tasks.engine import markers
 from tasks.engine.commands import keygen_command
 from tasks.engine.errors import DriftError, SigningKeyError
 from tasks.engine.key_standing import refuse_ended_keys
+from tasks.engine.key_uses import refuse_other_use, unbound_words
 from tasks.engine.paths import RunPaths
 from tasks.engine.sealed_history import refuse_unsealable
 from tasks.engine.settings import Settings
-from tasks.engine.store_warnings import store_warnings
+from tasks.engine.store_warnings import is_sample, store_warnings
 from tasks.stores.sqlite import open_session
 from tasks.stores.sqlite_log import log_statements
 from tasks.stores.sqlite_open import roll_back_hot_journal
@@ -49,6 +50,8 @@ def verify_schema(settings: Settings, paths: RunPaths) -> None:
     markers.write_durably(paths.schema, markers.to_text(content), root=paths.state_dir)
     for warning in content["warnings"]:
         logger.warning("store: %s", warning)
+    for words in [] if is_sample(settings) else unbound_words(settings, {"rows": signer, "checkpoints": log_signer}):
+        logger.warning("%s", words)
     for absence in content["absences"]:
         logger.warning("schema: %s", absence)
     logger.info(
@@ -95,7 +98,7 @@ def recover(settings: Settings, paths: RunPaths) -> None:
 def signer_of(settings: Settings) -> Signer | None:
     """The signer that the job file names, or None if no key is configured and none is required.
 
-    Raises SigningKeyError if a key is configured but missing, unreadable or malformed.
+    Raises SigningKeyError if a key is configured but missing, unreadable or malformed, or bound to another store.
     """
     signing = settings.signing
     signer = load_signer(
@@ -105,7 +108,9 @@ def signer_of(settings: Settings) -> Signer | None:
         environ=os.environ,
         compiled=signing.compiled,
     )
-    if signer is None and signing.required:
+    if signer is not None:
+        refuse_other_use(signer, "rows", settings)
+    elif signing.required:
         raise SigningKeyError(
             f"signing key: signing.required is true in {settings.job_file}, but {signing.key_env} is not set and there "
             f"is no key_file. Nothing was written."
@@ -116,7 +121,7 @@ def signer_of(settings: Settings) -> Signer | None:
 def log_signer_of(settings: Settings) -> Signer | None:
     """The signer of checkpoints that the job file names, or None if none is configured.
 
-    Raises SigningKeyError if a key is configured but unusable, or if it is the key of the rows.
+    Raises SigningKeyError if a key is configured but unusable, bound to another log or store, or the key of the rows.
     """
     sealing = settings.sealing
     signer = load_signer(
@@ -126,6 +131,8 @@ def log_signer_of(settings: Settings) -> Signer | None:
         environ=os.environ,
         called="sealing key",
     )
+    if signer is not None:
+        refuse_other_use(signer, "checkpoints", settings)
     rows = signer_of(settings) if signer else None
     if signer and rows and rows.public_key == signer.public_key:
         raise SigningKeyError(

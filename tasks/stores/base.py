@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from tasks.engine.binding import Binding
@@ -231,6 +232,10 @@ class Session(Protocol):
 
     @property
     def fingerprint(self) -> str: ...
+
+    @property
+    def file(self) -> Path:
+        """What was opened, behind all links."""
 
     def verification_json(self) -> dict[str, Any]:
         """The content of schema.json."""

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
 import apsw
@@ -98,6 +99,10 @@ class SqliteSession:
     @property
     def fingerprint(self) -> str:
         return self._verification.fingerprint
+
+    @property
+    def file(self) -> Path:
+        return self._connection.file.real
 
     def verification_json(self) -> dict[str, Any]:
         return self._verification.as_json(self._settings)

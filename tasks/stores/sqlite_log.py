@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
 from typing import Any, Literal
 
 import apsw
@@ -88,6 +89,11 @@ class SqliteLogSession:
     @property
     def binding(self) -> SidecarBinding:
         return self.verification.binding
+
+    @property
+    def file(self) -> Path:
+        """What was opened, behind all links."""
+        return self._connection.file.real
 
     # -- one statement, one transaction --------------------------------------------------------------
 
