@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ from tasks.attestation.keyring import entry_for, load_registry
 from tasks.attestation.notes import VerifierKey
 from tasks.attestation.signing import Signer
 from tasks.cli import main
-from tasks.engine import chunk_runs, key_uses, resigning
+from tasks.engine import chunk_runs, key_uses, resigning, sealing
 from tasks.engine.chunk_runs import run_chunk
 from tasks.engine.errors import KeyRegistryError, ProvenanceError, SigningKeyError
 from tasks.engine.paths import RunPaths, sign_paths
@@ -166,22 +167,26 @@ def test_a_checkpoint_key_signs_no_other_log(ours: Any, in_environment: Any, mon
     assert ours[0].count("am_attestation_checkpoint") == 0
 
 
+@pytest.mark.parametrize("step", ["a chunk", "a chunk of signing", "a seal", "a rotation"])
 def test_a_link_that_is_turned_after_the_key_was_taken_leads_to_nothing(
-    ours: Any, theirs: Any, in_environment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dump: Any
-) -> None:
+    step: str, ours: Any, theirs: Any, in_environment: Any, any_plan: None, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, dump: Any,
+) -> None:  # fmt: skip
     link = tmp_path / "link.db"
     link.symlink_to(ours[0].path)
     settings = ours[1].model_copy(update={"database": str(link)})
     before = dump(theirs[0].path)
     signer, log_signer = signer_of(settings), log_signer_of(settings)
+    assert signer is not None
     link.unlink()
     link.symlink_to(theirs[0].path)
-    monkeypatch.setattr("tasks.engine.sealing.log_signer_of", lambda _: log_signer)
+    for module in (chunk_runs, resigning):
+        monkeypatch.setattr(module, "signer_of", lambda _: signer)
+    for module in (chunk_runs, sealing):
+        monkeypatch.setattr(module, "log_signer_of", lambda _: log_signer)
+    rotation = partial(rotate, settings, signer, THIRD, now="2026-05-12T01:23:45.000Z")
     with pytest.raises(SigningKeyError, match="a link on the way to it was turned"):
-        seal_log(settings, run_id=None)
-    assert signer is not None
-    with pytest.raises(SigningKeyError, match="a link on the way to it was turned"):
-        rotate(settings, signer, THIRD, now="2026-05-12T01:23:45.000Z")
+        {**steps(settings), "a rotation": rotation}[step]()
     assert dump(theirs[0].path) == before
 
 
@@ -354,12 +359,18 @@ def test_keygen_refuses_a_binding_that_the_key_could_not_be_used_with(options: A
     assert "There is no new key" in result.output and "5e5e5e" not in result.output
 
 
+@pytest.mark.parametrize(
+    ("use", "line", "words"),
+    [("rows", "store: /data/elsewhere.db", "the store /data/elsewhere.db, and the database of"),
+     ("checkpoints", "log: another.test/log", "the log another.test/log, and sealing.origin of")],
+)  # fmt: skip
 def test_rotate_refuses_a_new_key_that_is_bound_elsewhere(
-    ours: Any, in_environment: Any, tmp_path: Path, dump: Any
+    use: str, line: str, words: str, ours: Any, in_environment: Any, tmp_path: Path, dump: Any
 ) -> None:
-    new = key_file(tmp_path / "new.key", f"{'33' * 32}\nstore: /data/elsewhere.db\n")
+    new = key_file(tmp_path / "new.key", f"{'33' * 32}\n{line}\n")
     before = dump(ours[0].path)
-    result = provenance("rotate", "--new-key-file", new, "--job", ours[1].job_file, "--keys", tmp_path / "none.yaml")
-    assert result.exit_code == 3 and f"{new} binds it to the store /data/elsewhere.db" in result.output
+    options = ("--new-key-file", new, "--job", ours[1].job_file, "--keys", tmp_path / "none.yaml")
+    result = provenance("rotate", "--use", use, *options)
+    assert result.exit_code == 3 and f"{new} binds it to {words}" in result.output, result.output
     assert dump(ours[0].path) == before
     assert key_uses.bindings_of(THIRD) == ()
