@@ -40,7 +40,10 @@ ROOT = Path(__file__).parents[1]
 KEY_VARIABLE = "AUTONOMATH_FACT_SIGN_PRIVATE_KEY"
 CREATED_AT = f"{now_text()[:10]}T00:00:00.000Z"  # today: a plan of another time than its run is refused
 SMALL_PACING = {"chunk_rows": 10, "batch_rows": 4, "lock_timeout_seconds": 2, "cache_mib": 1}
-_OF_THE_JOB = (KEY_VARIABLE, "AUTONOMATH_DB_PATH", "PROVENANCE_STATE_DIR", "PROVENANCE_KEY_NAME", "LUIGI_CONFIG_PATH")
+_OF_THE_JOB = (
+    KEY_VARIABLE, f"{KEY_VARIABLE}_SIGNS", "PROVENANCE_REQUIRE_BOUND_KEYS", "AUTONOMATH_DB_PATH",
+    "PROVENANCE_STATE_DIR", "PROVENANCE_KEY_NAME", "LUIGI_CONFIG_PATH",
+)  # fmt: skip
 
 hypothesis.settings.register_profile("untimed", hypothesis.settings(), deadline=None)
 hypothesis.settings.load_profile("untimed")  # no test may fail because the machine is slow
