@@ -1,4 +1,4 @@
-"""SignPending: rows that carry a placeholder are signed, once a key is there."""
+"""SignPending: rows that carry a placeholder, or what a revoked key signed, are signed once a key is there."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SigningTask(JobTask):
 
 
 class PlanSigning(SigningTask):
-    """Cut the rows that carry a placeholder into chunks and write sign/plan.json, once per run id."""
+    """Cut the rows that are pending into chunks and write sign/plan.json, once per run id."""
 
     def output(self) -> luigi.LocalTarget:
         return file_target(self.paths().plan)
@@ -74,7 +74,10 @@ class SealSigned(SigningTask):
 
 
 class SignPending(SigningTask):
-    """Sign every row that carries a placeholder and is what was logged, seal the log, write sign.json and sign.md."""
+    """Sign every row that carries a placeholder, or a revoked key's signature, and is what was logged.
+
+    Then seal the log, and write sign.json and sign.md.
+    """
 
     def requires(self) -> PlanSigning:
         return PlanSigning(job=self.job, run_id=self.run_id)

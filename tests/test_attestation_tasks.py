@@ -68,7 +68,7 @@ def test_from_placeholders_to_signatures_and_back_to_an_alarm(unsigned: Any, key
 
     signed = luigi("SignPending", *of_run, settings=settings, key=SEED.hex())
     assert signed.code == 0, signed.output
-    assert "signing v: 45 of 45 placeholders signed" in signed.stdout
+    assert "signing v: 45 of 45 pending rows signed" in signed.stdout
     assert luigi("SignPending", *of_run, settings=settings, key=SEED.hex()).code == 0
     assert store.count("am_fact_attestation_log") == 90
 

@@ -1,6 +1,6 @@
 """What a row of the log says in its `notes` when it takes the place of an earlier attestation of the same fact.
 
-    {"supersedes":106,"type":"re-signed"}                      a placeholder got its signature, nothing else changed
+    {"supersedes":106,"type":"re-signed"}                      a placeholder, or a revoked key's signature, was replaced
     {"supersedes":106,"type":"update"}                         a source was found for a fact that had none
     {"because":"…","supersedes":106,"type":"reattestation"}    an operator's word: attest what is there now
 

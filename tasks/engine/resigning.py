@@ -1,15 +1,19 @@
-"""Signing the rows that carry a placeholder, once a key is there: chunked, resumable and crash-safe like the backfill.
+"""Signing the rows that are pending, once a key is there: chunked, resumable and crash-safe like the backfill.
 
-1. Read a batch of placeholder rows with the latest log row of each; no lock is held.
+Pending are the rows that carry a placeholder, and those that carry the id of a key for rows that the registry calls
+revoked. What such a key signed is no evidence, so its rows have to pass the same bar.
+
+1. Read a batch of pending rows with the latest log row of each; no lock is held.
 2. Refuse every row that is not, beyond doubt, what was logged; sign the others.
-3. In one short transaction: replace each placeholder, if the row and its log are still as they were read, append a log
-   row whose notes name the one it supersedes, enter the refusals and advance the ledger.
+3. In one short transaction: replace each placeholder or signature, if the row and its log are still as they were read,
+   append a log row whose notes name the one it supersedes, enter the refusals and advance the ledger.
 
 A row is refused with the first of these reasons:
 
     malformed               no signature over it could be valid: see attestation/states.py
     downgraded              the log holds a signature for this fact: somebody put the placeholder there
-    unlogged                the latest log row of the fact is not a placeholder, or there is none
+    unlogged                the latest log row of the fact is not this placeholder or signature, or there is none
+    invalid                 the revoked key's signature does not hold over the row
     attester_missing        verified_by is NULL: nobody stands for it
     attester_differs        verified_by is not the attester that was logged
     seal_broken             its log row is older than the seal, and not what was sealed
@@ -42,7 +46,7 @@ from tasks.engine.chunk_runs import patiently, read_marker, require_plan
 from tasks.engine.clock import now_text, utc_now
 from tasks.engine.derivation import Fact, Reject, derive
 from tasks.engine.errors import SealError, SigningKeyError
-from tasks.engine.key_standing import refuse_ended_keys
+from tasks.engine.key_standing import refuse_ended_keys, registry_of
 from tasks.engine.key_uses import refuse_other_file
 from tasks.engine.keys import describe
 from tasks.engine.paths import PartPaths
@@ -64,7 +68,7 @@ from tasks.stores.sqlite_log import open_log_session
 from tasks.stores.sqlite_resigning import open_resigning_session
 
 REFUSALS: Final = (
-    "malformed", "downgraded", "unlogged", "attester_missing", "attester_differs", "seal_broken",
+    "malformed", "downgraded", "unlogged", "invalid", "attester_missing", "attester_differs", "seal_broken",
     "payload_differs", "payload_not_sealed", "changed_after_logging", "fact_missing", "differs_from_fact",
 )  # fmt: skip
 
@@ -86,13 +90,24 @@ def require_signer(settings: Settings) -> Signer:
     return signer
 
 
+def revoked_keys(settings: Settings) -> KeyRegistry:
+    """The keys for rows whose rows are to be signed again. Raises KeyRegistryError."""
+    registry = registry_of(settings)
+    return KeyRegistry(tuple(key for key in registry.of_use("rows") if key.state == "revoked"), registry.source)
+
+
+def revoked_ids(revoked: KeyRegistry) -> tuple[str, ...]:
+    """What a session is told of them."""
+    return tuple(key.key_id for key in revoked.keys)
+
+
 def plan_signing(settings: Settings, paths: PartPaths) -> Plan:
     """Cut the rows that are pending now into chunks and freeze the plan; one that the ledger holds is taken instead.
 
     Raises SigningKeyError without a key, StateError if the plan that is there is not for this command.
     """
     require_signer(settings)
-    with open_resigning_session(settings, write=False) as session:
+    with open_resigning_session(settings, write=False, revoked=revoked_ids(revoked_keys(settings))) as session:
         known = session.read_run(paths.run_id)
         if known:
             plan = plan_from_ledger(known.plan_id, known.plan, started_at=known.started_at, run_id=paths.run_id)
@@ -135,15 +150,19 @@ def _attempt(settings: Settings, paths: PartPaths, number: int, progress: Callab
         settings=settings, paths=paths, plan=plan, chunk=plan.chunk(number), signer=require_signer(settings),
         clock=utc_now, progress=progress,
     )  # fmt: skip
-    with open_log_session(settings, purpose="read") as log, open_resigning_session(settings, write=True) as session:
+    revoked = revoked_keys(settings)
+    with (
+        open_log_session(settings, purpose="read") as log,
+        open_resigning_session(settings, write=True, revoked=revoked_ids(revoked)) as session,
+    ):
         refuse_other_file(session.file, run.signer)
         refuse_other_binding(plan, session.binding)
-        sign_chunk(session, run, SealedDigests(log, settings))
+        sign_chunk(session, run, SealedDigests(log, settings), revoked)
 
 
-def sign_chunk(session: ResigningSession, run: ChunkRun, sealed: SealedDigests) -> None:
+def sign_chunk(session: ResigningSession, run: ChunkRun, sealed: SealedDigests, revoked: KeyRegistry) -> None:
     """Bring one chunk to its end. Raises as `backfill_chunk` does."""
-    judge = Judge(KeyRegistry(()), first_id_of_leaf=lambda _: None, logged_before=lambda *_: None)
+    judge = Judge(revoked, first_id_of_leaf=lambda _: None, logged_before=lambda *_: None)
     bar = _Bar(session, sealed, judge, run.settings.derivation)
     work_through(session, run, lambda row, mark: _write_next_batch(session, run, bar, row, mark))
 
@@ -188,7 +207,7 @@ def _write_next_batch(session: ResigningSession, run: ChunkRun, bar: _Bar, row: 
 
 def _signature(row: PendingRow, blob: bytes) -> SignatureWrite:
     notes = Supersession("re-signed", row.attestation_id).notes()
-    return SignatureWrite(*row[:6], blob, signature_hex(blob), row.attestation_id, notes)
+    return SignatureWrite(*row[:6], row.ed25519_sig, blob, signature_hex(blob), row.attestation_id, notes)
 
 
 @dataclass(frozen=True)
@@ -204,7 +223,7 @@ class _Bar:
         """The payload to sign, or why the row is refused."""
         attested = AttestedRow(*row[:9], row.ever_signed)
         finding = self.judge.judge(attested)
-        if finding is not None and finding.state != "unsigned":
+        if finding is not None and finding.state not in ("unsigned", "revoked"):
             return _refuse(row, finding.state, finding.detail)
         if row.verified_by is None:
             return _refuse(row, "attester_missing", "verified_by is NULL")

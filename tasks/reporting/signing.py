@@ -1,4 +1,4 @@
-"""What a signing of placeholders came to: sign.json, sign.md and the terminal's summary."""
+"""What a signing of pending rows came to: sign.json, sign.md and the terminal's summary."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tasks.engine.clock import now_text
 from tasks.engine.errors import StateError
 from tasks.engine.paths import PartPaths
 from tasks.engine.plans import Plan, read_plan
+from tasks.engine.resigning import revoked_ids, revoked_keys
 from tasks.engine.sealing import read_seal, seal_words
 from tasks.engine.settings import Settings
 from tasks.reporting.markdown import cell, key_words, markdown_table
@@ -58,7 +59,8 @@ def signing_is_done(settings: Settings, paths: PartPaths) -> bool:
 def close_signing(settings: Settings, paths: PartPaths) -> str:
     """Write sign.md and sign.json of a signing whose chunks are done. Returns the terminal's summary."""
     plan = require_plan(paths, settings)
-    with open_resigning_session(settings, write=bool(plan.chunks)) as session:
+    revoked = revoked_ids(revoked_keys(settings))
+    with open_resigning_session(settings, write=bool(plan.chunks), revoked=revoked) as session:
         report = _summarize(session, settings, paths, plan)
         if plan.chunks:
             session.finish_run(
@@ -126,10 +128,10 @@ def _of_report(row: LedgerRow) -> dict[str, Any]:
 def _to_terminal(report: SigningReport) -> str:
     signed, pending = report.rows["signed"], report.rows["pending"]
     keys = key_words(report.key_id, report.key_ids)
-    lines = [f"signing {report.run_id}: {signed:,} of {pending:,} placeholders signed with {keys}"]
+    lines = [f"signing {report.run_id}: {signed:,} of {pending:,} pending rows signed with {keys}"]
     if report.refused:
         lines.append("  REFUSED: " + ", ".join(f"{reason} {count:,}" for reason, count in report.refused.items()))
-    return "\n".join([*lines, f"  still unsigned: {report.remaining:,}", f"  {seal_words(report.sealed)}"])
+    return "\n".join([*lines, f"  still pending: {report.remaining:,}", f"  {seal_words(report.sealed)}"])
 
 
 def _to_markdown(report: SigningReport) -> str:
@@ -137,13 +139,13 @@ def _to_markdown(report: SigningReport) -> str:
     facts = {
         "database": report.database, "signed with": key_words(report.key_id, report.key_ids),
         "plan": report.plan_id, "started": report.started_at,
-        "finished": report.finished_at, "still unsigned": f"{report.remaining:,}",
+        "finished": report.finished_at, "still pending": f"{report.remaining:,}",
         "speed": f"{report.rows_per_second:,.0f} rows/s per worker",
     }  # fmt: skip
     sections = [
         f"# Signing {cell(report.run_id)}",
         "\n".join(f"- {name}: {cell(value)}" for name, value in facts.items()),
-        f"## Rows\n\n{markdown_table(('placeholders', 'rows'), [(k, f'{v:,}') for k, v in report.rows.items()])}",
+        f"## Rows\n\n{markdown_table(('pending', 'rows'), [(k, f'{v:,}') for k, v in report.rows.items()])}",
         f"## Sealed log\n\n{cell(seal_words(report.sealed))}",
     ]
     if report.refused:

@@ -1,4 +1,4 @@
-"""What signing placeholders needs of a database, beyond what a run needs: values and one protocol."""
+"""What signing pending rows needs of a database, beyond what a run needs: values and one protocol."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from tasks.stores.base import BatchWrite, Session
 
 
 class PendingRow(NamedTuple):
-    """A metadata row that holds a placeholder: an AttestedRow, with when it was last updated and what its latest log
-    row says of attester and time.
+    """A metadata row that holds a placeholder, or what a revoked key signed.
+
+    An AttestedRow, with when it was last updated and what its latest log row says of attester and time.
     """
 
     fact_id: Any
@@ -48,6 +49,7 @@ class SignatureWrite(NamedTuple):
     verified_by: str
     confidence_lower: float | None
     confidence_upper: float | None
+    replaced: bytes
     ed25519_sig: bytes
     signature_hex: str
     superseded: int
@@ -55,10 +57,13 @@ class SignatureWrite(NamedTuple):
 
 
 class ResigningSession(Session, Protocol):
-    """A run's session that can also sign placeholders. Its runs are kept apart from those of the backfill."""
+    """A run's session that can also sign what is pending: placeholders, and rows that carry the id of a revoked key.
+
+    Its runs are kept apart from those of the backfill.
+    """
 
     def pending_keys(self) -> Iterator[Key]:
-        """Keys of all rows that hold exactly the placeholder, in key order, except NULL keys. Streams."""
+        """Keys of all rows that are pending, in key order, except NULL keys. Streams."""
 
     def count_pending(self) -> int: ...
 

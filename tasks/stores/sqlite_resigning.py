@@ -1,9 +1,9 @@
-"""The SQLite session that signs placeholders: a run's session, with a ledger of its own and guarded updates."""
+"""The SQLite session that signs pending rows: a run's session, with a ledger of its own and guarded updates."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,9 +14,9 @@ from tasks.stores.base import BatchWrite
 from tasks.stores.resigning import PendingRead, PendingRow, SignatureWrite
 from tasks.stores.sqlite import LockTimes, SqliteSession, StaleReadError, bound
 from tasks.stores.sqlite_attestations import decode_row
-from tasks.stores.sqlite_open import connected, translated
+from tasks.stores.sqlite_open import StoreConnection, connected, translated
 from tasks.stores.sqlite_resigning_sql import resigning_statements
-from tasks.stores.sqlite_verify import verify
+from tasks.stores.sqlite_verify import Verification, verify
 
 _INTEGER = re.compile("0|-?[1-9][0-9]{0,17}")
 
@@ -25,22 +25,31 @@ LEDGER_PREFIX = "sign-pending:"
 
 
 @contextmanager
-def open_resigning_session(settings: Settings, *, write: bool) -> Iterator[SqliteResigningSession]:
+def open_resigning_session(
+    settings: Settings, *, write: bool, revoked: Collection[str] = ()
+) -> Iterator[SqliteResigningSession]:
     """A connection that has passed the gate with the statements of signing, closed when the block ends.
 
+    Rows with one of the `revoked` key ids, 16 hex digits each, are pending beside the placeholders.
     Raises as `open_session` does.
     """
     path = settings.database_path
     with connected(settings, write=write) as connection:
         with translated(path, "its schema was verified", lock_timeout=settings.pacing.lock_timeout_seconds):
             verification = verify(connection, settings, more=resigning_statements)
-        yield SqliteResigningSession(connection, settings, verification)
+        yield SqliteResigningSession(connection, settings, verification, revoked)
 
 
 class SqliteResigningSession(SqliteSession):
     """See stores.resigning.ResigningSession for what each method promises."""
 
     _kind = "sign"
+
+    def __init__(
+        self, connection: StoreConnection, settings: Settings, verification: Verification, revoked: Collection[str]
+    ) -> None:
+        super().__init__(connection, settings, verification)
+        self._revoked = " ".join(revoked).upper()
 
     def _run(self, name: str, **parameters: Any) -> list[Any]:
         """In the ledger, a signing is a run of its own beside the backfill of the same run id."""
@@ -49,15 +58,16 @@ class SqliteResigningSession(SqliteSession):
         return super()._run(name, **parameters)
 
     def pending_keys(self) -> Iterator[Key]:
-        for is_text, value in self._stream("pending_keys"):
+        for is_text, value in self._stream("pending_keys", revoked=self._revoked):
             yield decoded(is_text, value)
 
     def count_pending(self) -> int:
-        return int(self._run("count_pending")[0][0])
+        return int(self._run("count_pending", revoked=self._revoked)[0][0])
 
     def read_pending(self, *, after: Key, through: Key, limit: int) -> PendingRead:
         name = "read_pending_first" if after is None else "read_pending"
         bounds = {**bound("through", through), **(bound("after", after) if after is not None else {})}
+        bounds["revoked"] = self._revoked
         try:
             rows, is_whole = self._run_bounded(name, limit=limit, **bounds)
         except UnicodeDecodeError:

@@ -1,4 +1,7 @@
-"""Every statement by which placeholders are signed on SQLite, on top of those of a run."""
+"""Every statement by which placeholders, and what revoked keys signed, are signed on SQLite, on top of those of a run.
+
+`:revoked` holds the ids of the revoked keys, in hex with blanks between them; it is empty where there are none.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,9 @@ class _Builder(AttestationSql):
     def __init__(self, binding: Binding) -> None:
         super().__init__(AttestationBinding(binding.metadata, binding.log, binding.ledger.tile))
         self.run = FactSql(binding)
-        self.is_pending = f"{self.signature} = zeroblob(64)"
+        blob = self.signature
+        signed = f":revoked <> '' AND typeof({blob}) = 'blob' AND length({blob}) = 80"
+        self.is_pending = f"({blob} = zeroblob(64) OR ({signed} AND instr(:revoked, hex(substr({blob}, 73))) > 0))"
 
     def reading_pending(self) -> tuple[Statement, ...]:
         m, log = self.b.metadata, self.b.log
@@ -70,7 +75,7 @@ class _Builder(AttestationSql):
             Statement(
                 "sign_row",
                 f"UPDATE {self.metadata} AS m SET {', '.join(f'{quoted(c)} = {v}' for c, v in sets.items())} "
-                f"WHERE {self.fact_id} = :fact_id AND {self.is_pending} AND "
+                f"WHERE {self.fact_id} = :fact_id AND {self.signature} = :replaced AND "
                 f"{' AND '.join(f'm.{quoted(c)} IS {v}' for c, v in same.items())} AND {self.latest_id} = :superseded",
                 "batch", writes=True,
             ),

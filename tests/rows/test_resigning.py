@@ -1,4 +1,4 @@
-"""Signing placeholders: everything that is what was logged, nothing else, once, whatever dies on the way."""
+"""Signing what is pending: everything that is what was logged, nothing else, once, whatever dies on the way."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
 from nacl.signing import SigningKey
 
+from tasks.attestation.keyring import KeyRegistry, entry_for
+from tasks.attestation.notes import VerifierKey
+from tasks.attestation.payload import encode
+from tasks.attestation.signing import Signer
 from tasks.engine import points
+from tasks.engine.auditing import AuditOrder, audit
 from tasks.engine.chunk_runs import all_chunks_done, chunk_is_done
+from tasks.engine.derivation import Record
 from tasks.engine.errors import SealError, SigningKeyError, StateError
 from tasks.engine.paths import checkpoint_folder, sign_paths
 from tasks.engine.resigning import REFUSALS, plan_signing, run_chunk
@@ -345,7 +352,7 @@ def test_a_seal_that_nobody_here_can_verify_stops_the_signing(
 
 
 def test_every_refusal_has_its_test() -> None:
-    assert {*REFUSED, "seal_broken", "payload_differs", "payload_not_sealed"} == set(REFUSALS)
+    assert {*REFUSED, *REVOKED_REFUSED, "seal_broken", "payload_differs", "payload_not_sealed"} == set(REFUSALS)
 
 
 def test_a_column_notes_that_is_missing_is_done_without(attested: Any, sign: Any, verified: Any) -> None:
@@ -375,6 +382,138 @@ def test_an_integer_goes_before_a_text_key_that_reads_the_same(
     run(loaded)
     assert sign(loaded)["rows"] == {"pending": 2, "signed": 2, "refused": 0}
     assert verified(loaded).counts == {"valid": 2}
+
+
+# -- what a revoked key signed -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def revoke(tmp_path: Path, keys: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, Any]]:
+    """`revoke()` has the registry of this folder say that the tests' key is revoked; gives its entries."""
+    (tmp_path / "here" / "config").mkdir(parents=True)
+
+    def write(**changes: Any) -> tuple[Any, Any]:
+        monkeypatch.chdir(tmp_path / "here")
+        entries = keys.entry(state="revoked", **changes), keys.entry(keys.other_seed)
+        text = "keys:\n" + "".join(entry.as_yaml() for entry in entries)
+        Path("config/keys.yaml").write_text(text, encoding="utf-8")
+        return entries
+
+    return write
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+@pytest.mark.parametrize("changes", [{}, {"revoked_at_leaf": 5}])
+def test_what_a_revoked_key_signed_is_signed_again_and_then_valid(
+    changes: dict[str, int], sealed: bool, attested: Any, sign: Any, seal: Any, revoke: Any, verified: Any, keys: Any
+) -> None:
+    store, settings = attested(FACTS)
+    if sealed:
+        seal(settings)
+    before = store.metadata()
+    entries = revoke(**changes)
+    assert verified(settings, *entries).counts["revoked"] == FACTS - changes.get("revoked_at_leaf", 0)
+    report = sign(settings, seed=keys.other_seed)
+    assert report["rows"] == {"pending": FACTS, "signed": FACTS, "refused": 0} and report["remaining"] == 0
+    assert report["key_ids"] == {keys.signer(keys.other_seed).key_id.hex(): FACTS}
+    assert verified(settings, *entries).counts == {"valid": FACTS}
+    notes = store.rows("SELECT json_extract(notes, '$.supersedes'), json_extract(notes, '$.type') "
+                       "FROM am_fact_attestation_log WHERE notes IS NOT NULL ORDER BY 1")  # fmt: skip
+    assert notes == [(attestation_id, "re-signed") for attestation_id in range(1, FACTS + 1)]
+    for fact_id, row in store.metadata().items():
+        changed = {name for name in row if row[name] != before[fact_id][name]}
+        assert {"ed25519_sig"} <= changed <= {"ed25519_sig", "updated_at"}
+    assert sign(settings, "run-2", seed=keys.other_seed)["rows"]["pending"] == 0
+
+
+def test_an_audit_finds_nothing_after_what_a_revoked_key_signed_was_signed_again(
+    attested: Any, sign: Any, seal: Any, revoke: Any, keys: Any
+) -> None:
+    _, settings = attested(FACTS)
+    seal(settings)
+    entries = revoke()
+    sign(settings, seed=keys.other_seed)
+    log_key = Signer(key_name=settings.sealing.key_name, seed=bytes(range(32, 64)))
+    known = entry_for(VerifierKey(log_key.key_name, log_key.public_key), "checkpoints")
+    last = sorted((Path(settings.state_dir) / "checkpoints").rglob("*.checkpoint"))[-1]
+    report = audit(settings, KeyRegistry((*entries, known)), AuditOrder(checkpoint=last.read_bytes()))
+    assert report.clean and report.leaves == 2 * FACTS, report.findings
+
+
+@pytest.mark.parametrize("entry", [{}, {"state": "superseded", "until_leaf": 1000}])
+def test_what_another_key_signed_is_not_pending(
+    entry: dict[str, Any], attested: Any, sign: Any, revoke: Any, keys: Any
+) -> None:
+    _, settings = attested(9)
+    revoke()
+    others = keys.entry(**entry), keys.entry(bytes(range(32)), state="revoked")
+    Path("config/keys.yaml").write_text("keys:\n" + "".join(one.as_yaml() for one in others), encoding="utf-8")
+    assert sign(settings, seed=keys.other_seed)["rows"]["pending"] == 0
+
+
+REVOKED_REFUSED = {
+    "malformed": of(7, "source_doc = CAST(x'ff' AS TEXT)"),
+    "unlogged": "DELETE FROM am_fact_attestation_log WHERE fact_id = '7'",
+    "invalid": of(7, "source_doc = 'https://elsewhere'"),
+    "changed_after_logging": of(7, "updated_at = '2099-01-01T00:00:00.000Z'"),
+    "attester_differs": "UPDATE am_fact_attestation_log SET attester = 'someone' WHERE fact_id = '7'",
+    "fact_missing": "DELETE FROM am_entity_facts WHERE id = 7",
+    "differs_from_fact": "UPDATE am_entity_facts SET source_url = 'https://elsewhere' WHERE id = 7",
+}
+
+
+@pytest.mark.parametrize("reason", REVOKED_REFUSED)
+def test_a_row_of_a_revoked_key_that_is_not_what_was_logged_is_refused_and_the_rest_goes_on(
+    reason: str, attested: Any, sign: Any, revoke: Any, keys: Any
+) -> None:
+    store, settings = attested(FACTS)
+    revoke()
+    store.execute(REVOKED_REFUSED[reason])
+    report = sign(settings, seed=keys.other_seed)
+    assert report["refused"] == {reason: 1} and report["rows"]["signed"] == FACTS - 1
+    assert report["remaining"] == 1
+    [(blob,)] = store.rows("SELECT ed25519_sig FROM am_fact_metadata WHERE fact_id = '7'")
+    assert blob[72:] == keys.signer().key_id
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_what_the_holder_of_a_revoked_key_forged_is_not_signed_again(
+    sealed: bool, attested: Any, sign: Any, seal: Any, revoke: Any, keys: Any
+) -> None:
+    """The signature holds and the log says so: only the seal, or the fact, knows better."""
+    store, settings = attested(FACTS)
+    if sealed:
+        seal(settings)
+    revoke()
+    row = store.metadata()["7"] | {"source_doc": "https://forged"}
+    record = Record(*(row[name] for name in ("fact_id", "source_doc", "extracted_at", "confidence_lower",
+                                             "confidence_upper")))  # fmt: skip
+    blob = keys.signer().blob(encode(record, row["verified_by"]))
+    store.execute("UPDATE am_fact_metadata SET source_doc = ?, ed25519_sig = ? WHERE fact_id = '7'",
+                  record.source_doc, blob)  # fmt: skip
+    if sealed:
+        store.execute(f"{LOG} ('7', 'etl_prov_backfill_v2', ?)", blob[8:72].hex())
+    else:
+        store.execute("UPDATE am_fact_attestation_log SET signature_hex = ? WHERE fact_id = '7'", blob[8:72].hex())
+    report = sign(settings, seed=keys.other_seed)
+    assert report["refused"] == {"differs_from_fact": 1}
+
+
+def test_a_signature_of_a_revoked_key_that_is_gone_when_the_row_is_written_is_not_signed_over(
+    attested: Any, sign: Any, revoke: Any, keys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, settings = attested(4)
+    revoke()
+    done = []
+
+    def meddle(name: str) -> None:
+        if name == "before the write lock" and not done:
+            done.append(name)
+            store.execute(of(2, "ed25519_sig = zeroblob(64)"))
+
+    monkeypatch.setattr(points, "reach", meddle)
+    report = sign(settings, seed=keys.other_seed)
+    assert report["refused"] == {"downgraded": 1} and report["rows"]["signed"] == 3
 
 
 # -- whatever happens on the way ---------------------------------------------------------------------
