@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tasks.engine.terminal import tell
 from tasks.run_task import JobTask
 from tasks.stores.sqlite_apply import apply_schema, describe, is_applied
 
@@ -15,4 +16,4 @@ class ApplySchema(JobTask):
     def run(self) -> None:
         settings = self.settings()
         for line in describe(apply_schema(settings), settings):
-            print(line)
+            tell(line)

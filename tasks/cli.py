@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -33,7 +32,9 @@ from tasks.engine import markers
 from tasks.engine.clock import now_text
 from tasks.engine.errors import VerificationError
 from tasks.engine.explaining import envelope, explain, ids_in_order, lookup_facts, to_text
+from tasks.engine.json_text import json_text
 from tasks.engine.settings import Settings, load_settings
+from tasks.engine.terminal import printable_lines
 from tasks.engine.verifying import findings_in, plan_verification, read_findings, verify_in_process
 from tasks.reporting.verification import Verification, summarize_verification, to_json_parts, to_terminal
 from tasks.stores.sqlite_attestations import open_attestations
@@ -79,7 +80,7 @@ def _print_key(
 ) -> None:
     entry = entry_for(key, use, binding=binding)
     if as_json:
-        click.echo(json.dumps(entry.as_json(), ensure_ascii=False, indent=2))
+        click.echo(json_text(entry.as_json(), indent=2))
         return
     click.echo(f"{key}\n")
     click.echo(f"For config/keys.yaml, below keys:\n{entry.as_yaml()}", nl=False)
@@ -133,7 +134,7 @@ def verify(
         if as_json:
             _echo_parts(to_json_parts(report, read_findings(findings, root=scratch)))
         else:
-            click.echo(to_terminal(report))
+            click.echo(printable_lines(to_terminal(report)))
     if report.rows == 0:
         raise VerificationError(
             f"{report.table}: it has no row, so nothing was verified and there is no answer. If it had rows, audit the "
@@ -189,10 +190,10 @@ def explain_command(
             found = explain(reader, registry, fact_id)
             all_valid = all_valid and found is not None and found.finding is None
             if not as_json:
-                click.echo(to_text(found) if found else _unknown(fact_id))
+                click.echo(printable_lines(to_text(found) if found else _unknown(fact_id)))
         if as_json:
             facts = envelope(lookup_facts(reader, wanted))
-            _echo_parts([json.dumps(facts, ensure_ascii=False, indent=2), "\n"])
+            _echo_parts([json_text(facts, indent=2), "\n"])
         else:
             click.echo("".join(f"{_unknown(fact_id)}\n" for fact_id in never), nl=False)
     sys.exit(0 if all_valid else NO)

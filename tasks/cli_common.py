@@ -18,6 +18,7 @@ import click
 from tasks.attestation.keyring import DEFAULT_REGISTRY
 from tasks.engine.errors import ProvenanceError
 from tasks.engine.settings import Settings, load_settings
+from tasks.engine.terminal import printable_lines
 
 NO: Final = 1
 NO_ANSWER: Final = 3
@@ -31,7 +32,7 @@ class NoAnswerError(click.ClickException):
     exit_code = NO_ANSWER
 
     def show(self, file: Any = None) -> None:
-        click.echo(self.format_message(), err=True)
+        click.echo(printable_lines(self.format_message()), err=True)
 
 
 class Commands(click.Group):

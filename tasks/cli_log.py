@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -40,12 +39,13 @@ from tasks.engine.auditing import AuditOrder, AuditReport, audit
 from tasks.engine.clock import now_text
 from tasks.engine.commands import keygen_command
 from tasks.engine.errors import KeyRegistryError, ProofError, ProvenanceError, SigningKeyError
+from tasks.engine.json_text import json_text
 from tasks.engine.key_uses import refuse_other_use
 from tasks.engine.proving import check, prove
 from tasks.engine.rotation import Rotation, refuse_unfit, rotate
 from tasks.engine.sealing import seal_log
 from tasks.engine.settings import Settings, load_settings
-from tasks.engine.terminal import holds_key, printable
+from tasks.engine.terminal import holds_key, printable, printable_lines
 from tasks.engine.verification import log_signer_of, signer_of
 
 _file = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -151,7 +151,7 @@ def _audit_words(report: AuditReport, order: AuditOrder) -> str:
 def seal_command(job: Path, as_json: bool) -> None:
     """Seal the rows of the log that are not sealed yet. Exit code 1 if no key for checkpoints is configured."""
     sealed = seal_log(load_settings(job), run_id=None)
-    click.echo(_json(sealed.as_json()) if as_json else sealed.words())
+    click.echo(_json(sealed.as_json()) if as_json else printable_lines(sealed.words()))
     sys.exit(0 if sealed.state == "sealed" else NO)
 
 
@@ -277,7 +277,7 @@ def _rotation_words(done: Rotation, entries: tuple[RegisteredKey, RegisteredKey]
 
 
 def _json(content: dict[str, Any]) -> str:
-    return json.dumps(content, ensure_ascii=False, indent=2)
+    return json_text(content, indent=2)
 
 
 commands = (seal_command, audit_command, prove_command, check_command, rotate_command)

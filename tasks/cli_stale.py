@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 
 import click
 
 from tasks.cli_common import NO
+from tasks.engine.json_text import json_text
 from tasks.engine.settings import Settings
 from tasks.engine.stale import StaleFact, stale_facts
 from tasks.engine.terminal import printable
@@ -39,8 +39,8 @@ def _echo_text(settings: Settings, stale: Iterator[StaleFact]) -> int:
 def _echo_json(settings: Settings, stale: Iterator[StaleFact]) -> int:
     """One object, `facts` before `stale`, their number: there may be millions."""
     found = 0
-    click.echo(f'{{\n  "database": {json.dumps(str(settings.database_path))},\n  "facts": [', nl=False)
+    click.echo(f'{{\n  "database": {json_text(str(settings.database_path))},\n  "facts": [', nl=False)
     for found, fact in enumerate(stale, 1):
-        click.echo(f"{',' if found > 1 else ''}\n    {json.dumps(asdict(fact))}", nl=False)
+        click.echo(f"{',' if found > 1 else ''}\n    {json_text(asdict(fact))}", nl=False)
     click.echo(f'\n  ],\n  "stale": {found}\n}}')
     return found

@@ -24,6 +24,7 @@ from typing import Any
 from tasks.engine.errors import DriftError
 from tasks.engine.explaining import envelope, envelope_fact, ids_in_order
 from tasks.engine.settings import Settings, load_settings
+from tasks.engine.terminal import printable
 from tasks.stores.lookup_process import look_up_apart
 from tasks.stores.sqlite_lookup import look_up
 
@@ -91,7 +92,7 @@ def _known(found: Mapping[str, Any], fact_ids: Sequence[str]) -> list[dict[str, 
 def _tell_once(why: str) -> None:
     if why not in _told:
         _told.add(why)
-        logger.warning("no provenance is attached: %s", why)
+        logger.warning("no provenance is attached: %s", printable(why))
 
 
 def _ids_of(payload: Mapping[str, Any]) -> Iterator[Any]:

@@ -10,6 +10,7 @@ from luigi.parameter import ParameterException
 from luigi.task_register import TaskClassException
 
 from tasks.engine.errors import ProvenanceError
+from tasks.engine.terminal import printable_lines
 
 # Luigi says these for every task; with hundreds of chunks they would hide what matters.
 _NOISE = (
@@ -29,14 +30,17 @@ _MENDABLE = (ProvenanceError, ParameterException, TaskClassException)
 
 
 class PlainFormatter(logging.Formatter):
-    """Luigi logs every failure with a traceback; for a mendable one this shows the message alone."""
+    """Luigi logs every failure with a traceback; for a mendable one this shows the message alone.
+
+    What a terminal would obey is escaped, wherever in the record it stands.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, _MENDABLE) and record.msg == _UNCAUGHT:
             alone = {"msg": "%s", "args": (error,), "exc_info": None, "exc_text": None}
             record = logging.makeLogRecord({**record.__dict__, **alone})
-        return super().format(record)
+        return printable_lines(super().format(record))
 
     def formatException(
         self,

@@ -10,6 +10,7 @@ import luigi
 
 from tasks.engine.errors import SampleError
 from tasks.engine.markers import read_json, to_text, write_durably
+from tasks.engine.terminal import tell
 from tasks.parameters import Text, WholeNumber
 from tasks.run_task import JobTask
 from tasks.sample import DEFAULT_FACTS, SampleSummary, build_sample, load_facts_file
@@ -49,7 +50,7 @@ class MakeSample(JobTask):
         else:
             summary = build_sample(database, facts=self.facts, profile=self.profile)
         write_durably(_stamp_of(database), to_text({"made_with": self._made_with(), **vars(summary)}), root=None)
-        print(_told(database, summary))
+        tell(_told(database, summary))
 
     def _database(self) -> Path:
         return self.settings().database_path

@@ -9,6 +9,7 @@ import luigi
 from tasks.backfill_chunk import BackfillChunk
 from tasks.engine.chunk_runs import all_chunks_done, require_plan
 from tasks.engine.plans import Plan
+from tasks.engine.terminal import tell
 from tasks.plan_chunks import PlanChunks
 from tasks.reporting.close import close_run, report_is_done
 from tasks.run_task import PlannedTask, file_target
@@ -39,7 +40,7 @@ class Report(PlannedTask):
         yield luigi.DynamicRequirements(chunks, lambda _: all_chunks_done(settings, plan, paths))  # type: ignore[no-untyped-call]
         if not self.dry_run:
             yield SealLog(job=self.job, run_id=self.run_id, dry_run=self.dry_run, max_rows=self.max_rows)
-        print(close_run(settings, paths))
+        tell(close_run(settings, paths))
 
     def _chunks(self, plan: Plan) -> list[BackfillChunk]:
         return [self._chunk(planned.chunk) for planned in plan.chunks]

@@ -29,6 +29,7 @@ from luigi.rpc import RemoteScheduler, RPCError, URLLibFetcher
 from luigi.scheduler import Scheduler
 
 from tasks.engine import stopping
+from tasks.engine.terminal import printable_lines
 
 logger = logging.getLogger("luigi-interface")
 
@@ -62,11 +63,11 @@ class SchedulerLink(RemoteScheduler):
         try:
             self._within(FIRST_SECONDS, "/api/is_pause_enabled", {})
         except RPCError as error:
-            print(
+            told = (
                 f"luigid does not answer at {self._shown} ({error.sub_exception}). Start it, name another address with "
-                f"--scheduler-url, or leave it out: --local-scheduler. Nothing was written.",
-                file=sys.stderr,
+                f"--scheduler-url, or leave it out: --local-scheduler. Nothing was written."
             )
+            print(printable_lines(told), file=sys.stderr)
             raise SystemExit(UNREACHABLE) from None
 
     def _request(self, url: str, data: dict[str, Any], attempts: int = 3, allow_null: bool = True) -> Any:

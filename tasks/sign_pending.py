@@ -11,6 +11,7 @@ from tasks.engine.paths import PartPaths, sign_paths
 from tasks.engine.plans import read_plan
 from tasks.engine.resigning import plan_signing, run_chunk
 from tasks.engine.sealing import is_sealed, seal_run
+from tasks.engine.terminal import tell
 from tasks.parameters import WholeNumber
 from tasks.progress import ProgressReporter
 from tasks.reporting.signing import close_signing, signing_is_done
@@ -94,4 +95,4 @@ class SignPending(SigningTask):
         chunks = [SignChunk(job=self.job, run_id=self.run_id, chunk=planned.chunk) for planned in plan.chunks]
         yield luigi.DynamicRequirements(chunks, lambda _: all_chunks_done(settings, plan, paths))  # type: ignore[no-untyped-call]
         yield SealSigned(job=self.job, run_id=self.run_id)
-        print(close_signing(settings, paths))
+        tell(close_signing(settings, paths))

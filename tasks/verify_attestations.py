@@ -10,6 +10,7 @@ import luigi
 from tasks.attestation.keyring import DEFAULT_REGISTRY, load_registry
 from tasks.engine.clock import now_text
 from tasks.engine.paths import PartPaths, verify_paths
+from tasks.engine.terminal import tell
 from tasks.engine.verify_runs import current_plan, plan_run, read_summary, read_verdict, require_plan, run_chunk
 from tasks.parameters import Flag, Text, WholeNumber
 from tasks.progress import ProgressReporter
@@ -86,4 +87,4 @@ class VerifyAttestations(VerificationTask):
         common = {"job": self.job, "run_id": self.run_id, "keys": self.keys, "plan_id": plan.plan_id}
         chunks = [VerifyChunk(**common, chunk=planned.chunk) for planned in plan.chunks]
         yield luigi.DynamicRequirements(chunks)  # type: ignore[no-untyped-call]
-        print(close_verification(settings, keys, paths, allow_unsigned=self.allow_unsigned))
+        tell(close_verification(settings, keys, paths, allow_unsigned=self.allow_unsigned))

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from tasks.engine import files, points
 from tasks.engine.errors import StateError
+from tasks.engine.json_text import json_text
 
 LONGEST: Final = 64 << 20
 """Bytes of the largest file that is read whole: a plan of 500 chunks with text keys of 64 KiB."""
@@ -68,8 +69,8 @@ def _temporary(path: Path, parts: Iterable[str], root: Path | None) -> Iterator[
 
 
 def to_text(content: dict[str, Any]) -> str:
-    """JSON as every file of a run holds it: readable, keys in the order given, non-ASCII as it is."""
-    return json.dumps(content, ensure_ascii=False, indent=2) + "\n"
+    """JSON as every file of a run holds it: readable, keys in the order given, letters as they are."""
+    return json_text(content, indent=2) + "\n"
 
 
 def read_json(path: Path, *, root: Path | None) -> dict[str, Any] | None:

@@ -15,6 +15,16 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def printable_lines(text: str) -> str:
+    """As `printable`, but for a text of several lines, which keeps its line feeds."""
+    return text if text.isprintable() else "\n".join(map(printable, text.split("\n")))
+
+
+def tell(text: str) -> None:
+    """Print a text of ours in which values from outside may stand."""
+    print(printable_lines(text), flush=True)
+
+
 def holds_key(text: str) -> bool:
     """Whether a text holds 64 hex digits in a row: perhaps a private key, which is never shown."""
     return _KEY.search(text) is not None

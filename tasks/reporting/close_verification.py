@@ -12,6 +12,7 @@ from tasks.engine.clock import now_text
 from tasks.engine.errors import StateError, VerificationError
 from tasks.engine.paths import PartPaths
 from tasks.engine.settings import Settings
+from tasks.engine.terminal import tell
 from tasks.engine.verify_runs import require_plan, require_verdict, summary_path
 from tasks.engine.verifying import read_findings
 from tasks.reporting.verification import (
@@ -63,6 +64,6 @@ class _Counted:
 
 def _told(report: Verification, paths: PartPaths) -> str:
     if not report.passed:
-        print(f"{to_terminal(report)}\nreport: {paths.report}")
+        tell(f"{to_terminal(report)}\nreport: {paths.report}")
         raise VerificationError(f"{report.table}: {verdict_words(report)} See {paths.report_markdown}.")
     return f"{to_terminal(report)}\nreport: {paths.report}"

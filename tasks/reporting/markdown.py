@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from tasks.engine.sealing import seal_words
 from tasks.engine.terminal import printable
 from tasks.reporting.comparison import words as comparison_words
 from tasks.reporting.summary import OUTCOMES, Report
 from tasks.reporting.turns import turn_words
+
+# What at the beginning of a line makes it a heading, an item of a list or the underline of a heading.
+_BLOCK: Final = re.compile(r"^([0-9]*)(#{1,6}(?= |$)|[-+](?= |$)|[.)](?= |$)|[-=]+$)")
 
 
 def to_markdown(report: Report) -> str:
@@ -196,6 +200,6 @@ def cell(value: object) -> str:
     text = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in " ".join(text.split()))
     for character, replacement in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\\", "\\\\"), ("|", "\\|")):
         text = text.replace(character, replacement)
-    for character in "`*_[]":
+    for character in "`*_[]~$":
         text = text.replace(character, "\\" + character)
-    return text
+    return _BLOCK.sub(r"\1\\\2", text)

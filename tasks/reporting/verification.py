@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -10,9 +9,11 @@ from typing import Any
 
 from tasks.attestation.keyring import KeyRegistry
 from tasks.attestation.states import STATES
+from tasks.engine.json_text import json_text
 from tasks.engine.keys import describe, from_json
 from tasks.engine.plans import Plan
 from tasks.engine.settings import Settings
+from tasks.engine.terminal import printable
 from tasks.engine.verifying import LISTED, ChunkVerdict
 from tasks.reporting.markdown import cell, markdown_table
 
@@ -97,11 +98,11 @@ def _first_of_each(facts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def to_json_parts(verification: Verification, facts: Iterable[dict[str, Any]]) -> Iterator[str]:
     """verify.json, piece by piece: `facts` may be millions."""
-    head = json.dumps(verification.as_json(), ensure_ascii=False, indent=2)
+    head = json_text(verification.as_json(), indent=2)
     yield head.removesuffix("\n}") + ',\n  "facts": ['
     separator = "\n    "
     for fact in facts:
-        yield separator + json.dumps(fact, ensure_ascii=False)
+        yield separator + json_text(fact)
         separator = ",\n    "
     yield "]\n}\n" if separator == "\n    " else "\n  ]\n}\n"
 
@@ -114,7 +115,7 @@ def to_terminal(verification: Verification) -> str:
     for state in STATES:
         listed = [fact for fact in v.listed if fact["state"] == state]
         if listed:
-            lines += ["", f"{state}:", *(f"  {_fact(f)}  {f['detail']}" for f in listed)]
+            lines += ["", f"{state}:", *(printable(f"  {_fact(f)}  {f['detail']}") for f in listed)]
             left = v.states[state] - len(listed)
             lines += [f"  … and {left:,} more"] if left else []
     return "\n".join([*lines, "", verdict_words(v)])
