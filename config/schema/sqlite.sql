@@ -107,7 +107,8 @@ CREATE TABLE am_fact_signature (
     CHECK (length(ed25519_sig) BETWEEN 64 AND 96)
 );
 
--- Per fact: when it was last attested, and how often.
+-- Per fact: the greatest time at which it was attested, and how often. That is a time: which attestation is the latest
+-- is told by attestation_id, also where a clock was set back, and lookup, attach and `provenance explain` go by that.
 CREATE VIEW v_am_fact_attestation_latest AS
 SELECT fact_id,
        max(signed_at) AS latest_signed_at,

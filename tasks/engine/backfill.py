@@ -52,7 +52,7 @@ from tasks.engine.keys import Key, describe, to_json
 from tasks.engine.parent import watch_parent
 from tasks.engine.paths import RunPaths
 from tasks.engine.payload_digests import leave_digests
-from tasks.engine.plans import Plan, PlannedChunk, refuse_other_time
+from tasks.engine.plans import Plan, PlannedChunk, clock_words, refuse_other_time
 from tasks.engine.reject_limit import refuse_more_rejects
 from tasks.engine.settings import Settings
 from tasks.stores.base import (
@@ -300,7 +300,9 @@ def _refuse_other_time(session: Session, run: ChunkRun, found: RunRow | None) ->
         refuse_other_time(run.plan, started_at=found.started_at)
     row = session.read_chunk(run.plan.run_id, run.chunk.chunk)
     if row is None or row.state != "done":
-        refuse_other_time(run.plan, started_at=run.now())
+        refuse_other_time(run.plan, started_at=(now := run.now()))
+        if words := clock_words(run.plan, began_at=now):
+            logger.warning("%s: %s", run.chunk, words)
 
 
 def _key_words(key_id: str | None) -> str:

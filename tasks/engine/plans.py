@@ -177,6 +177,17 @@ def refuse_other_time(plan: Plan, *, started_at: str) -> None:
     )
 
 
+def clock_words(plan: Plan, *, began_at: str) -> str | None:
+    """A warning where rows were signed before the plan was made, by their times: a clock was set back between."""
+    if began_at >= plan.created_at:
+        return None
+    return (
+        f"the plan was made at {plan.created_at}, and rows are signed from {began_at} on, before that: a clock "
+        f"was set back between. The log's times are not in the order of its ids, and a fact without created_at says "
+        f"that it was extracted after it was signed"
+    )
+
+
 def read_plan(paths: RunPaths, settings: Settings) -> Plan | None:
     """The frozen plan of the run, or None if there is none yet (or its file is torn).
 

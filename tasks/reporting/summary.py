@@ -23,7 +23,7 @@ from tasks.engine.errors import RowRefusedError, StateError
 from tasks.engine.ledger import refuse_unborne
 from tasks.engine.leftovers import Leftovers, leftovers, refuse_unsettled
 from tasks.engine.paths import RunPaths
-from tasks.engine.plans import Plan
+from tasks.engine.plans import Plan, clock_words
 from tasks.engine.sealing import read_seal
 from tasks.engine.settings import Settings
 from tasks.engine.stale import count_stale
@@ -110,7 +110,10 @@ def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan,
         stop_reason=plan.stop_reason,
         max_rows=plan.max_rows,
         reattest=plan.reattest or None,
-        warnings=_warnings(session, settings, rows, rejects, signs=signatures["key_id"] is not None),
+        warnings=[
+            *_of_clock(plan, chunks),
+            *_warnings(session, settings, rows, rejects, signs=signatures["key_id"] is not None),
+        ],
         rows=rows,
         rows_outside_chunks=plan.unchanged_outside,
         dry_run=_dry_run(paths, plan, Outcome(rows, rejects, chunks, _signers(session, paths, plan))),
@@ -148,6 +151,11 @@ def _warnings(
     seals = log_signer_of(settings) is not None
     of_store = store_warnings(session, settings, signs=signs, seals=seals)
     return [*outcome_warnings(session, rows, rejects), *of_store]
+
+
+def _of_clock(plan: Plan, chunks: list[dict[str, Any]]) -> list[str]:
+    words = clock_words(plan, began_at=min((chunk["started_at"] for chunk in chunks), default=plan.created_at))
+    return [words] if words else []
 
 
 def _live_chunks(session: Session, paths: RunPaths, plan: Plan) -> list[dict[str, Any]]:

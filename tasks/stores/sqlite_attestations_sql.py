@@ -176,10 +176,16 @@ class AttestationSql:
 
     @property
     def provenance(self) -> Statement:
-        """What an API attaches, for any number of facts."""
-        signed_at = self.b.log.signed_at
+        """What an API attaches, for any number of facts. The latest attestation is that of the highest id."""
+        log = self.b.log
         count = f"(SELECT count(*) {self._of_fact} = {self.fact_id})"
-        latest = f"(SELECT max({self.of_log(signed_at)}) {self._of_fact} = {self.fact_id})" if signed_at else "NULL"
+        last = f"(SELECT max({self.of_log(log.attestation_id)}) {self._of_fact} = {self.fact_id})"
+        latest = (
+            f"(SELECT {self.of_log(log.signed_at, 'x')} FROM {self.log} AS x "
+            f"WHERE {self.of_log(log.attestation_id, 'x')} = {last})"
+            if log.signed_at
+            else "NULL"
+        )
         values = ", ".join([*map(raw_value, self.fields), count, raw_value(latest)])
         return Statement(
             "provenance",

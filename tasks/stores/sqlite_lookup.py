@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tasks.engine.binding import AttestationBinding, LogBinding, MetadataBinding
+from tasks.engine.commands import luigi_command
 from tasks.engine.errors import DriftError
 from tasks.engine.settings import Settings
 from tasks.stores.attestations import Provenance
@@ -36,25 +37,27 @@ def look_up(connection: Any, settings: Settings, fact_ids: Sequence[str]) -> dic
     """
     with _cursor(connection) as cursor:
         try:
-            return _ask(cursor, _binding(settings), fact_ids)
+            return _ask(cursor, settings, _binding(settings), fact_ids)
         except _NoSuchNameError as error:
             if settings.tables.attestation_log.signed_at is None or "signed_at" not in str(error):
-                raise DriftError(_missing(error)) from None
+                raise DriftError(_missing(error, settings)) from None
         try:
-            return _ask(cursor, _binding(settings, signed_at=False), fact_ids)
+            return _ask(cursor, settings, _binding(settings, signed_at=False), fact_ids)
         except _NoSuchNameError as error:
-            raise DriftError(_missing(error)) from None
+            raise DriftError(_missing(error, settings)) from None
 
 
 class _NoSuchNameError(Exception):
     """SQLite knows no table or column of this name."""
 
 
-def _missing(error: _NoSuchNameError) -> str:
-    return f"{error}. Compare the tables with the job file: luigi --module tasks SchemaVerify."
+def _missing(error: _NoSuchNameError, settings: Settings) -> str:
+    return f"{error}. Compare the tables with the job file: {luigi_command(settings, 'SchemaVerify')}."
 
 
-def _ask(cursor: Any, binding: AttestationBinding, fact_ids: Sequence[str]) -> dict[str, Provenance]:
+def _ask(
+    cursor: Any, settings: Settings, binding: AttestationBinding, fact_ids: Sequence[str]
+) -> dict[str, Provenance]:
     sql, values = AttestationSql(binding).provenance.sql, {"fact_ids": json.dumps(fact_ids)}
     try:
         plan = cursor.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
@@ -64,7 +67,10 @@ def _ask(cursor: Any, binding: AttestationBinding, fact_ids: Sequence[str]) -> d
         raise
     names = {"m": binding.metadata.table, "l": binding.log.table}
     if problems := plan_problems([_plan_line(row[3]) for row in plan], names, small=("ids",)):
-        raise DriftError(f"the query would {problems[0]} for every answer. An index is missing: ApplySchema names it.")
+        raise DriftError(
+            f"the query would {problems[0]} for every answer. An index is missing, which is made by "
+            f"{luigi_command(settings, 'ApplySchema')}."
+        )
     return decode_provenance(cursor.execute(sql, values).fetchall())
 
 

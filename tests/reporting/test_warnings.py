@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tasks.engine.clock import now_iso, utc_now
 from tasks.engine.paths import RunPaths
 from tasks.engine.verification import verify_schema
 from tasks.reporting.close import close_run
@@ -146,3 +148,28 @@ def test_the_printed_summary_has_the_warnings_first(
     run(config)
     lines = close_run(config, RunPaths(Path(config.state_dir), "run-1", False)).splitlines()
     assert lines[1].startswith("  WARNING: the database's journal mode is delete")
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_clock_that_was_set_back_between_plan_and_signatures_is_warned_of(
+    store: Any, settings: Any, warned: Any, dry_run: bool
+) -> None:
+    made = store()
+    fill(made)
+    ahead = now_iso(utc_now() + timedelta(minutes=3))
+    assert warned(settings(made), "a clock was set back between", created_at=ahead, dry_run=dry_run)
+
+
+def test_a_clock_that_goes_on_is_not_warned_of(store: Any, settings: Any, warned: Any) -> None:
+    made = store()
+    fill(made)
+    assert not warned(settings(made), "a clock was set back between", created_at=now_iso(utc_now()))
+
+
+def test_a_chunk_says_as_it_begins_that_the_clock_was_set_back(
+    store: Any, settings: Any, run: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = store()
+    fill(made)
+    run(settings(made), created_at=now_iso(utc_now() + timedelta(minutes=3)))
+    assert any("chunk 1" in line and "a clock was set back between" in line for line in caplog.messages)

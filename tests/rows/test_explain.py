@@ -102,6 +102,15 @@ def test_attestations_are_counted_and_the_latest_is_told(known: Any) -> None:
     assert (other["attestation_count"], other["latest_signed_at"]) == (0, None)
 
 
+def test_the_latest_attestation_is_that_of_the_highest_id_whatever_the_clock_said(known: Any) -> None:
+    store, settings = known
+    for signed_at in ("2099-01-01T00:00:00.000Z", "2001-01-01T00:00:00.000Z"):
+        store.execute("INSERT INTO am_fact_attestation_log (fact_id, attester, signed_at, signature_hex) VALUES "
+                      f"('1', 'x', '{signed_at}', '{'0' * 128}')")  # fmt: skip
+    (one,) = lookup(["1"], **job(settings))
+    assert (one["attestation_count"], one["latest_signed_at"]) == (3, "2001-01-01T00:00:00.000Z")
+
+
 def test_ids_are_found_everywhere_in_order_without_duplicates(known: Any) -> None:
     _, settings = known
     payload = {
