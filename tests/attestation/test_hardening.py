@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 BUILT = sorted((Path(__file__).parents[2] / "tasks" / "attestation").glob("_batch_*.so"))
+RPATH, RUNPATH = 15, 29
 BIND_NOW, FLAGS, FLAGS_1, GNU_RELRO, GNU_STACK = 24, 30, 0x6FFFFFFB, 0x6474E552, 0x6474E551
 
 
@@ -31,7 +32,21 @@ def test_an_extension_is_linked_so_that_its_tables_are_closed_and_its_stack_is_w
     data = path.read_bytes()
     tags = dynamic(data)
     assert BIND_NOW in tags or tags.get(FLAGS, 0) & 8 or tags.get(FLAGS_1, 0) & 1
+    assert not {RPATH, RUNPATH} & set(tags)  # no library is looked for in a folder of whoever built Python
     kinds = {kind: flags for kind, flags, _, _ in segments(data)}
     assert GNU_RELRO in kinds
     assert not kinds[GNU_STACK] & 1  # never executable
     assert b"__stack_chk_fail" in data
+
+
+@pytest.mark.parametrize("words", [
+    ["-Wl,-rpath,/opt/python/lib"], ["-Wl,-rpath=/opt/python/lib"], ["-Wl,-rpath", "-Wl,/opt/python/lib"],
+    ["-Wl,--rpath,/opt/python/lib"], ["-Wl,-R,/opt/python/lib"], ["-rpath", "/opt/python/lib"],
+])  # fmt: skip
+def test_no_search_path_reaches_the_linker(words: list[str]) -> None:
+    pytest.importorskip("setuptools", reason="only a build has it")
+    from tasks.building import without_search_path
+
+    assert without_search_path(["gcc", "-shared", "-L/opt/python/lib", *words, "-Wl,-z,now"]) == [
+        "gcc", "-shared", "-L/opt/python/lib", "-Wl,-z,now",
+    ]  # fmt: skip
