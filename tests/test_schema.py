@@ -20,7 +20,7 @@ TABLES = {
     "am_backfill_run": """run_id plan_id plan kind state stop_reason remaining started_at finished_at attester key_id
         host pid""",
     "am_backfill_chunk": """run_id chunk plan_id after_key through_key cursor eligible inserted updated
-        unchanged rejected signed placeholder created_at_missing confidence_not_numeric stale state attempts
+        unchanged rejected signed placeholder created_at_missing confidence_not_numeric state attempts
         host pid started_at updated_at finished_at seconds last_error""",
     "am_backfill_batch": """run_id chunk batch after_key through_key eligible inserted updated unchanged
         rejected signed placeholder first_attestation_id last_attestation_id key_id host pid began_at

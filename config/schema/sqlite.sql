@@ -155,9 +155,8 @@ CREATE TABLE am_backfill_run (
 
 -- One row per chunk: the truth about how far it is. after_key, through_key and cursor have no declared
 -- type, so that a key keeps its storage class. Both sums are checked: every eligible fact has one
--- outcome, and every row written is either signed or holds a placeholder. stale counts facts that are
--- no longer what was attested. last_error is what the last failed attempt said; it stays when a later
--- one succeeds.
+-- outcome, and every row written is either signed or holds a placeholder. last_error is what the last
+-- failed attempt said; it stays when a later one succeeds.
 CREATE TABLE am_backfill_chunk (
     run_id                  TEXT NOT NULL,
     chunk                   INTEGER NOT NULL,
@@ -174,7 +173,6 @@ CREATE TABLE am_backfill_chunk (
     placeholder             INTEGER NOT NULL DEFAULT 0,
     created_at_missing      INTEGER NOT NULL DEFAULT 0,
     confidence_not_numeric  INTEGER NOT NULL DEFAULT 0,
-    stale                   INTEGER NOT NULL DEFAULT 0,
     state                   TEXT NOT NULL CHECK (state IN ('running', 'done')),
     attempts                INTEGER NOT NULL DEFAULT 0,
     host                    TEXT NOT NULL,

@@ -157,7 +157,7 @@ def test_two_names_that_are_exchanged_do_not_get_mixed_up(store: Any, settings: 
 
 
 RUN, CHUNK, BATCH = "am_backfill_run", "am_backfill_chunk", "am_backfill_batch"
-LATER = {RUN: ("kind", "state", "stop_reason"), CHUNK: ("stale", "last_error")}
+LATER = {RUN: ("kind", "state", "stop_reason"), CHUNK: ("last_error",)}
 
 
 def older(store: Any, **options: Any) -> Any:
@@ -192,7 +192,7 @@ def test_an_older_ledger_gains_what_it_lacks_and_its_rows_say_what_is_known(
         ("r1", "backfill", "done", None), ("r2", "backfill", "running", None),
         ("sign-pending:r1", "sign", "done", None),
     ]  # fmt: skip
-    assert made.rows(f"SELECT stale, last_error FROM {CHUNK}") == [(0, None)]
+    assert made.rows(f"SELECT last_error FROM {CHUNK}") == [(None,)]
     assert is_applied(config) is True
     assert run(config)["rows"]["inserted"] == 1
     with pytest.raises(apsw.ConstraintError):
