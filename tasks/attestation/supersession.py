@@ -1,7 +1,7 @@
 """What a row of the log says in its `notes` when it takes the place of an earlier attestation of the same fact.
 
     {"supersedes":106,"type":"re-signed"}                      a placeholder, or a revoked key's signature, was replaced
-    {"supersedes":106,"type":"update"}                         a source was found for a fact that had none
+    {"supersedes":106,"type":"update"}                         the fact got a source, or has changed
     {"because":"…","supersedes":106,"type":"reattestation"}    an operator's word: attest what is there now
 
 By the rule of the payload: sorted keys, no spaces, non-ASCII as it is. Any other spelling is no such record.

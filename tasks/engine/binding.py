@@ -91,7 +91,10 @@ class SidecarBinding:
 
 @dataclass(frozen=True)
 class Binding:
-    """The contract with every role resolved to a name that exists. `absences` tells what is not there, in words."""
+    """The contract with every role resolved to a name that exists. `absences` tells what is not there, in words.
+
+    `follows_changes`: stale facts are residual, because the job file says `derivation.on_change: reattest`.
+    """
 
     facts: FactsBinding
     source: SourceBinding | None
@@ -99,6 +102,7 @@ class Binding:
     log: LogBinding
     ledger: LedgerBinding
     absences: tuple[str, ...] = ()
+    follows_changes: bool = False
 
     @property
     def sidecar(self) -> SidecarBinding:
@@ -108,7 +112,7 @@ class Binding:
     @property
     def digest(self) -> str:
         """SHA-256 over which names play which role: what a fact's record is derived from, and where it goes."""
-        roles = {name: value for name, value in asdict(self).items() if name != "absences"}
+        roles = {name: value for name, value in asdict(self).items() if name not in ("absences", "follows_changes")}
         return hashlib.sha256(json.dumps(roles, sort_keys=True).encode()).hexdigest()
 
     @property

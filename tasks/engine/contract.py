@@ -92,7 +92,8 @@ def resolve(settings: Settings, catalogue: Catalogue, ledger_columns: LedgerColu
     if found.drift:
         return found.drift
     assert facts and metadata and log and ledger  # each missing one has left its drift
-    return Binding(facts, source, metadata, log, ledger, tuple(found.absences))
+    follows = settings.derivation.on_change == "reattest"
+    return Binding(facts, source, metadata, log, ledger, tuple(found.absences), follows)
 
 
 def resolve_sidecar(

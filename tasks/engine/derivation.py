@@ -52,6 +52,9 @@ ATTESTED: Final = 2
 READS_LIKE_ANOTHER: Final = 4
 """What a text key such as '7' has there too, beside another fact whose key is the integer 7: both are fact "7"."""
 
+FOLLOWS: Final = 8
+"""What a fact has there too if its attestation follows every change of it, be it that its source is gone."""
+
 _DETAIL_LENGTH = 120
 
 _NUMBER = re.compile(
@@ -171,7 +174,7 @@ def now_iso(now: datetime) -> str:
 
 def stays_unchanged(fact: Fact) -> bool:
     """Whether nothing is to be written: there is a metadata row, and no source to add to it."""
-    return fact.has_metadata & (1 | READS_LIKE_ANOTHER) == 1 and _source(fact) is None
+    return fact.has_metadata & (1 | READS_LIKE_ANOTHER | FOLLOWS) == 1 and _source(fact) is None
 
 
 def derive(fact: Fact, rules: Rules) -> Record | Reject:

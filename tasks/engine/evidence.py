@@ -169,11 +169,11 @@ def reason_to_reattest(reattest: bool, because: str | None) -> str | None:
     return because
 
 
-def refuse_without_notes(log: LogBinding) -> None:
-    """Raise DriftError if the log could not keep an operator's reason."""
+def refuse_without_notes(log: LogBinding, *, kept: str) -> None:
+    """Raise DriftError if the log could not keep what is to be `kept` there, in words."""
     if log.notes is None:
         raise DriftError(
-            f'{log.table}: no column "notes", and the reason of --because is kept there. Add it: ALTER TABLE '
+            f'{log.table}: no column "notes", and {kept} is kept there. Add it: ALTER TABLE '
             f"{log.table} ADD COLUMN notes TEXT. Nothing was written."
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
@@ -102,3 +102,8 @@ IS_TOO_LONG = 2
 def decoded_value(kind: int, value: Any) -> Value:
     """The same for any value of a fact, which may be too long to be read."""
     return TooLong(int(value)) if kind == IS_TOO_LONG else decoded(kind, value)
+
+
+def decoded_pairs(row: Sequence[Any]) -> Iterator[Value]:
+    """The same for a row of (kind, value) pairs."""
+    return map(decoded_value, row[::2], row[1::2])

@@ -288,7 +288,9 @@ def plan_run(
     with open_session(settings, write=False) as session:
         known = session.read_run(paths.run_id)
         if because is not None:
-            refuse_without_notes(session.binding.log)
+            refuse_without_notes(session.binding.log, kept="the reason of --because")
+        if session.binding.follows_changes:
+            refuse_without_notes(session.binding.log, kept="what derivation.on_change: reattest supersedes")
         if known:
             plan = plan_from_ledger(known.plan_id, known.plan, started_at=known.started_at, run_id=paths.run_id)
         else:

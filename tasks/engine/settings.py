@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -113,12 +113,14 @@ class Tables(_Model):
 class DerivationSettings(_Model):
     """What goes into every record. `confidence_width` is half the width of the band, in [0, 1].
 
+    `on_change` says what becomes of stale facts: nothing, or they are updated to what they say now.
     A fact whose source, or whose key, created_at or confidence, has more bytes than these is rejected, unread.
     """
 
     attester: Annotated[str, Field(min_length=1, max_length=200)] = "etl_prov_backfill_v2"
     confidence_width: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=False)] = 0.05
     created_at_as: CreatedAtAs = "text"
+    on_change: Literal["report", "reattest"] = "report"
     longest_source_bytes: Annotated[int, Field(ge=1_000, le=1_000_000)] = 65_536
     longest_value_bytes: Annotated[int, Field(ge=1_000, le=1_000_000)] = 1_024
 

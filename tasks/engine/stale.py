@@ -1,8 +1,9 @@
 """Facts that are attested, and no longer what was attested: another source, or another time.
 
 Somebody edited the fact, or its id was used again for another fact (an INTEGER PRIMARY KEY without AUTOINCREMENT gives
-the id of the last row to the next one, once that row is deleted). Nothing is written over: what was attested was true
-when it was attested. But whoever asks for the provenance of the fact gets that of another.
+the id of the last row to the next one, once that row is deleted). What was attested was true when it was attested.
+But whoever asks for the provenance of the fact gets that of another. A run leaves them as they are and counts them, or,
+with `derivation.on_change: reattest`, updates them where their row still is what the log says (see evidence.py).
 """
 
 from __future__ import annotations
@@ -48,15 +49,19 @@ def count_stale(session: Session, rules: Rules) -> Stale:
 
 
 def stale_facts(session: Session, rules: Rules) -> Iterator[StaleFact]:
-    """All of them, in no certain order. Streams. Facts that are residual are not among them: a run settles those."""
+    """All of them, in no certain order. Streams. Facts without the source that they could have are not among them:
+    a run settles those."""
     for *values, source_doc, extracted_at in session.stale_candidates():
-        stale = _compare(Fact._make((*values, 1)), source_doc, extracted_at, rules)
+        stale = compare(Fact._make((*values, 1)), source_doc, extracted_at, rules)
         if stale is not None:
             yield stale
 
 
-def _compare(fact: Fact, source_doc: Value, extracted_at: Value, rules: Rules) -> StaleFact | None:
-    """A fact without a time cannot say that its time moved."""
+def compare(fact: Fact, source_doc: Value, extracted_at: Value, rules: Rules) -> StaleFact | None:
+    """How an attested fact differs from what its metadata row says; None if it does not.
+
+    A fact without a time cannot say that its time moved.
+    """
     now: Record | Reject = derive(fact, replace(rules, default_extracted_at=str(extracted_at)))
     fact_id = str(fact.key)
     if isinstance(now, Reject):

@@ -29,7 +29,7 @@ from tasks.engine.derivation import (
 )
 from tasks.engine.documents import typed
 from tasks.engine.errors import DatabaseError, ProvenanceError, RowRefusedError, SchemaChangedError, StateError
-from tasks.engine.keys import Key, decoded, decoded_value, describe
+from tasks.engine.keys import Key, decoded, decoded_pairs, decoded_value, describe
 from tasks.engine.settings import Settings
 from tasks.stores.base import (
     BatchRead,
@@ -49,6 +49,7 @@ from tasks.stores.sqlite_open import StoreConnection, close_quietly, connected, 
 from tasks.stores.sqlite_refusals import RowRehearsal, first_unreadable
 from tasks.stores.sqlite_sharing import Piece, share
 from tasks.stores.sqlite_sql import quoted
+from tasks.stores.sqlite_stale import answer_is_stale
 from tasks.stores.sqlite_verify import Verification, live_guard, verify
 
 NULL_KEY_DETAIL = "the key is NULL"
@@ -346,9 +347,7 @@ class SqliteSession:
 
     def stale_candidates(self) -> Iterator[tuple[Any, ...]]:
         for row in self._stream("stale_candidates"):
-            *values, is_text, source_doc, other_is_text, extracted_at = row
-            fact = _decode_raw((*values, 1))[:-1]
-            yield (*fact, decoded(is_text, source_doc), decoded(other_is_text, extracted_at))
+            yield tuple(decoded_pairs(row))
 
     def snapshot(self) -> AbstractContextManager[None]:
         return self._transaction("begin_read")
@@ -364,6 +363,7 @@ class SqliteSession:
         """
         helper = open_connection(self._settings.database_path, pacing=self._settings.pacing, write=False)
         helper.authorizer = Guard()
+        answer_is_stale(helper, self._settings)
         try:
             for _ in range(_TRIES_FOR_ONE_MOMENT):
                 before = self._run("data_version")
@@ -807,8 +807,7 @@ def _even_ranges(lowest: int | None, highest: int | None) -> Iterator[tuple[int,
 
 def _decode_raw(row: tuple[Any, ...]) -> tuple[Any, ...]:
     """(kind, value) pairs and a last plain column, back to the columns of a fact."""
-    pairs = zip(row[0:-1:2], row[1:-1:2], strict=True)
-    return (*(decoded_value(kind, value) for kind, value in pairs), row[-1])
+    return (*decoded_pairs(row[:-1]), row[-1])
 
 
 def _ledger_batch(row: tuple[Any, ...]) -> LedgerBatch:

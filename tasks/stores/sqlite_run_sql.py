@@ -448,9 +448,12 @@ class RunSql(FactSql):
         if m.updated_at:
             values[m.updated_at] = ":now"
         sets = ", ".join(f"{quoted(column)} = {value}" for column, value in values.items())
+        still = f"m.{quoted(m.source_doc)} IS NULL"
+        if self.b.follows_changes:  # of a row that is superseded, `attested_metadata` sees that it is as it was read
+            still = f"(b.supersedes IS NOT NULL OR {still})"
         return (
             f"UPDATE {self.metadata} AS m SET {sets} FROM temp.{STAGING} AS b WHERE b.is_update = 1 "
-            f"AND m.{quoted(m.fact_id)} = b.fact_id AND m.{quoted(m.source_doc)} IS NULL"
+            f"AND m.{quoted(m.fact_id)} = b.fact_id AND {still}"
         )
 
     # -- closing -------------------------------------------------------------------------------------
@@ -508,6 +511,7 @@ class RunSql(FactSql):
             f"SELECT count(*) FROM {self.metadata} AS m NOT INDEXED CROSS JOIN {self.facts} AS f "
             f"WHERE {self.key} = CAST({fact_id} AS INTEGER) AND CAST({self.key} AS TEXT) = {fact_id} "
             f"AND (m.{quoted(m.source_doc)} IS NOT NULL OR NOT {self.derivable})"
+            f"{f' AND NOT {self.stale}' if self.b.follows_changes else ''}"
         )
         yield Statement("count_unchanged", unchanged, "once")
         if m.rowid:

@@ -17,11 +17,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tasks.engine.binding import Binding
-from tasks.engine.derivation import ATTESTED, READS_LIKE_ANOTHER
+from tasks.engine.derivation import ATTESTED, FOLLOWS, READS_LIKE_ANOTHER
 from tasks.stores.sqlite_bounds_sql import Reading, shows, value, value_bytes, value_kind
+from tasks.stores.sqlite_same_sql import surely_same
 
 Scale = Literal["once", "chunk", "batch"]
 STAGING = "backfill_batch"
+IS_STALE = "fact_is_stale"
+"""The function of SQL that engine/stale.py answers: see sqlite_stale.py."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,8 @@ class FactSql:
     def _standing(self) -> str:
         """The last value of derivation.Fact."""
         standing = f"({self._has_metadata}) + {ATTESTED} * ({self._is_attested})"
+        if self.b.follows_changes:
+            standing += f" + {FOLLOWS} * ({self._has_metadata} AND {self._is_attested})"
         if not self.b.facts.key_is_untyped:
             return standing
         return f"{standing} + {READS_LIKE_ANOTHER} * ({self.text_twin})"
@@ -236,7 +241,31 @@ class FactSql:
         """True for a fact that would be inserted, updated or rejected."""
         m = self.b.metadata
         residual = f"(m.{quoted(m.fact_id)} IS NULL OR (m.{quoted(m.source_doc)} IS NULL AND {self.derivable}))"
+        if self.b.follows_changes:
+            residual = f"({residual} OR {self.stale})"
         return f"({residual} OR {self.text_twin})" if self.b.facts.key_is_untyped else residual
+
+    @property
+    def stale(self) -> str:
+        """True for a fact that the log knows, and that is no longer what its metadata row says. Never NULL.
+
+        Exact: what two comparisons of text do not settle, which is little, is asked of `IS_STALE`.
+        """
+        m, log = self.b.metadata, self.b.log
+        same = self._surely_same(self._of_source(lambda column, _: column))
+        attested = ", ".join(raw_value(f"m.{quoted(column)}") for column in (m.source_doc, m.extracted_at))
+        logged = f"SELECT 1 FROM {quoted(log.table)} AS e WHERE e.{quoted(log.fact_id)} = m.{quoted(m.fact_id)}"
+        asked = f"{IS_STALE}({self.fact_values_raw}, {attested})"
+        return f"(({same}) IS NOT TRUE AND EXISTS ({logged}) AND {asked})"
+
+    def _surely_same(self, linked: str) -> str:
+        own, created_at = map(self._fact_column, (self.b.facts.source_url, self.b.facts.created_at))
+        source_doc, extracted_at = (
+            f"m.{quoted(name)}" for name in (self.b.metadata.source_doc, self.b.metadata.extracted_at)
+        )
+        return surely_same(
+            source_doc=source_doc, extracted_at=extracted_at, own=own, linked=linked, created_at=created_at
+        )
 
     @property
     def text_twin(self) -> str:

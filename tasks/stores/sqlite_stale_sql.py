@@ -24,11 +24,7 @@ class _Builder(FactSql):
         attested = f"m.{quoted(m.fact_id)}"
         source_doc, extracted_at = f"m.{quoted(m.source_doc)}", f"m.{quoted(m.extracted_at)}"
         linked, join = self._of_source_cheaply(lambda column, _: column)
-        own, created_at = map(self._fact_column, (self.b.facts.source_url, self.b.facts.created_at))
-        same = (
-            f"{source_doc} IS coalesce({own}, {linked}) "
-            f"AND ({created_at} IS NULL OR {extracted_at} = {_usual_time(created_at)})"
-        )
+        same = self._surely_same(linked)
         twin = f" AND NOT {self.text_twin}" if self.b.facts.key_is_untyped else ""
         return (
             f"SELECT {self.fact_values_raw}, {raw_value(source_doc)}, {raw_value(extracted_at)} "
@@ -45,15 +41,3 @@ class _Builder(FactSql):
             f"{self.metadata} AS m NOT INDEXED CROSS JOIN {self.facts} AS f "
             f"ON {self.key} = CAST({attested} AS INTEGER) AND CAST({self.key} AS TEXT) = {attested}"
         )
-
-
-def _usual_time(created_at: str) -> str:
-    """What is attested of a time in one of the usual spellings; anything, or NULL, for another text.
-
-    Equal to a time that was attested only if it is that time: each length admits one spelling of it.
-    """
-    spaced = f"replace({created_at}, ' ', 'T')"
-    return (
-        f"CASE octet_length({created_at}) WHEN 19 THEN {spaced} || '.000Z' "
-        f"WHEN 20 THEN replace({spaced}, 'Z', '.000Z') WHEN 24 THEN {spaced} END"
-    )

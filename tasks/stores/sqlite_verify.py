@@ -33,6 +33,7 @@ from tasks.stores.sqlite_own_rules import own_rules
 from tasks.stores.sqlite_rehearsal import rehearse, rehearse_sealing
 from tasks.stores.sqlite_run_sql import build_statements
 from tasks.stores.sqlite_sql import CATALOGUE_STATEMENTS, STAGING, Statement, setup_statements
+from tasks.stores.sqlite_stale import answer_is_stale
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ def verify(
         raise drift_error(drift + resolved)
     guard = live_guard(resolved)
     connection.authorizer = guard
+    answer_is_stale(connection, settings)
     indexes = counted_indexes(resolved, catalogue)
     counts = dict.fromkeys(statement for index in indexes for statement in (index.of_table, index.of_index))
     statements = (*build_statements(resolved), *counts, *more(resolved))
