@@ -17,6 +17,7 @@ says, nothing is known either, and the log says once what is missing.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ __all__ = ["attach", "lookup"]
 
 logger = logging.getLogger(__name__)
 
+_VARIABLE = "AUTONOMATH_DB_PATH"
 _JOB = Path("config/backfill.yaml")
 _told: set[str] = set()
 
@@ -63,7 +65,7 @@ def lookup(
             return look_up_apart(settings, wanted) if settings.database_path.is_file() else []
         return _known(look_up(connection, settings, wanted), wanted)
     except DriftError as error:
-        _tell_once(str(error))
+        _tell_once(str(error) + _before_commands(settings, database))
         return []
 
 
@@ -89,6 +91,19 @@ def _known(found: Mapping[str, Any], fact_ids: Sequence[str]) -> list[dict[str, 
     return [envelope_fact(found[fact_id]) for fact_id in fact_ids if fact_id in found]
 
 
+def _elsewhere(job: Path, settings: Settings, database: str) -> Settings:
+    """The job with another database: set as its variable where it takes one, so that commands can be printed for it."""
+    named = load_settings(job, {**os.environ, _VARIABLE: database})
+    return named if named.database == database else settings.model_copy(update={"database": database})
+
+
+def _before_commands(settings: Settings, database: str | Path | None) -> str:
+    """What has to be done before a printed command is about the database that was handed over."""
+    if database is None or not settings.job_file or settings.variables.get(_VARIABLE) == str(database):
+        return ""
+    return f" But first let the key database of {settings.job_file} name {settings.database}: it names another."
+
+
 def _tell_once(why: str) -> None:
     if why not in _told:
         _told.add(why)
@@ -109,7 +124,7 @@ def _settings(database: str | Path | None, job: Path, connection: Any) -> Settin
     """The job file with another database, if one is given; None if there is nothing to read from."""
     if job.is_file():
         settings = load_settings(job)
-        return settings if database is None else settings.model_copy(update={"database": str(database)})
+        return settings if database is None else _elsewhere(job, settings, str(database))
     if database is None and connection is None:
         return None
     return Settings(database=str(database or "the application's"), state_dir="var/runs")

@@ -30,7 +30,10 @@ def look_up_apart(settings: Settings, fact_ids: Sequence[str]) -> list[dict[str,
 
     Raises what reading raises: DriftError, DatabaseError or LockedError; DatabaseError if no process can be started.
     """
-    whole = {**settings.model_dump(), "job_file": settings.job_file, "key_lines": dict(settings.key_lines)}
+    whole = {
+        **settings.model_dump(), "job_file": settings.job_file, "key_lines": dict(settings.key_lines),
+        "variables": dict(settings.variables),
+    }  # fmt: skip
     question = {"settings": whole, "fact_ids": list(fact_ids)}
     search = os.pathsep.join(filter(None, (str(_PACKAGES), os.environ.get("PYTHONPATH"))))
     try:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from tasks.engine.paths import checkpoint_folder
 from tasks.engine.proving import prove
 from tasks.engine.settings import load_settings
 from tasks.engine.verification import verify_schema
+from tasks.explain import lookup
 
 ROOT = Path(__file__).parents[2]
 
@@ -119,3 +122,32 @@ def test_tables_that_could_be_meant_are_listed_the_likeliest_first_and_counted(
     assert len(names) == 12 and names[-1].endswith(" more")
     shown = len(names) - 1 + 1
     assert int(names[-1].split()[-2]) == 31 - shown
+
+
+@pytest.mark.parametrize("asks", ["with its connection", "with a path alone"])
+def test_the_mend_that_a_lookup_logs_runs_as_printed_against_the_same_database(
+    asks: str, store: Any, job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = store(lambda schema: schema.sidecar_missing())
+    monkeypatch.setenv("MY_DATABASE", str(made.path))
+    monkeypatch.setenv("MY_STATE", str(tmp_path / "the state"))
+    with closing(sqlite3.connect(made.path)) as connection:
+        lookup(["1"], job=job, connection=connection if asks == "with its connection" else None)
+    (command,) = printed(caplog.messages[0])
+    assert f"MY_DATABASE={made.path} " in command and str(job) in command
+    done = run_as_printed(command)
+    assert str(made.path) in done.stdout + done.stderr
+
+
+def test_the_mend_of_a_lookup_elsewhere_is_about_that_database_or_says_what_to_do_first(
+    store: Any, settings: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = store(lambda schema: schema.sidecar_missing())
+    other = settings(store(name="other.db"))
+    variable = tmp_path / "variable.yaml"
+    variable.write_text("database: ${AUTONOMATH_DB_PATH:-var/none.db}\nstate_dir: nowhere\n", encoding="utf-8")
+    lookup(["1"], job=variable, database=made.path)
+    lookup(["1"], job=other.job_file, database=made.path)
+    (command,) = printed(caplog.messages[0])
+    assert f"AUTONOMATH_DB_PATH={made.path} " in command and "But first" not in caplog.messages[0]
+    assert f"But first let the key database of {other.job_file} name {made.path}" in caplog.messages[1]
