@@ -105,7 +105,7 @@ def test_a_fact_without_a_time_of_its_own_is_not_stale_for_its_time(attested: An
     made, config = attested
     made.execute(f"{FACT} source_url = '{NEW}' WHERE id = 1")
     before = contents(made)["6"]
-    run(config, "second")
+    assert run(config, "second")["rows"]["updated"] == 1
     assert contents(made)["6"] == before
 
 
