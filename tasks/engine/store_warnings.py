@@ -53,9 +53,22 @@ def _of_names(settings: Settings, *, signs: bool, seals: bool) -> Iterator[str]:
         )
 
 
+def times_seen(session: Session, settings: Settings) -> str:
+    """How the times of a sample of facts are written, in words, and how they are read."""
+    asked, kinds = settings.derivation.created_at_as, _kinds(session)
+    if not kinds:
+        return f"times: no fact of the sample has a created_at, it is read as {asked}"
+    seen = ", ".join(f"{kind or 'no time that is known'} in {count}" for kind, count in kinds.most_common())
+    return f"times: of {kinds.total()} facts with a created_at, {seen}; it is read as {asked}"
+
+
+def _kinds(session: Session) -> Counter[str | None]:
+    return Counter(kind_of(value) for value in session.created_at_sample() if value is not None)
+
+
 def _of_times(session: Session, settings: Settings) -> Iterator[str]:
     asked = settings.derivation.created_at_as
-    kinds = Counter(kind_of(value) for value in session.created_at_sample() if value is not None)
+    kinds = _kinds(session)
     others = {kind: count for kind, count in kinds.items() if kind is not None and kind != asked}
     if sum(others.values()) * 2 > kinds.total():
         seen = max(others, key=lambda kind: others[kind])

@@ -15,7 +15,7 @@ from tasks.engine.key_uses import refuse_other_use, unbound_words
 from tasks.engine.paths import RunPaths
 from tasks.engine.sealed_history import refuse_unsealable
 from tasks.engine.settings import Settings
-from tasks.engine.store_warnings import is_sample, store_warnings
+from tasks.engine.store_warnings import is_sample, store_warnings, times_seen
 from tasks.stores.sqlite import open_session
 from tasks.stores.sqlite_log import log_statements
 from tasks.stores.sqlite_open import roll_back_hot_journal
@@ -36,6 +36,7 @@ def verify_schema(settings: Settings, paths: RunPaths) -> None:
         content = session.verification_json()
         seals = log_signer_of(settings) is not None
         content["warnings"] = store_warnings(session, settings, signs=signer is not None, seals=seals)
+        content["times"] = times_seen(session, settings)
     content["sealing"] = _sealing(settings)
     try:
         content["statements"] += [compiled.as_json() for compiled in log_statements(settings)]
@@ -54,6 +55,7 @@ def verify_schema(settings: Settings, paths: RunPaths) -> None:
         logger.warning("%s", words)
     for absence in content["absences"]:
         logger.warning("schema: %s", absence)
+    logger.info("%s", content["times"])
     logger.info(
         "schema: %d statements compiled against %s, %s", len(content["statements"]), settings.database_path,
         f"rows will be signed, by {signer.blobs_by}" if signer else "NO SIGNING KEY: rows will get a placeholder",

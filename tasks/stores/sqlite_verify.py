@@ -276,7 +276,10 @@ def _compile(
         return [Drift(tables.subject(statement), f"{statement.name} does not compile: {error}", "", mend)]
     problems = plan_problems(plan, tables.names) if statement.scale == "batch" else []
     if problems:
-        mend = "Add an index on the column that is looked up, with the type of the column it is compared to."
+        mend = (
+            "Add an index on the column that is looked up, with the type of the column it is compared to. If there is "
+            "one, the statistics mislead SQLite: run ANALYZE in the sqlite3 shell."
+        )
         return [
             Drift(tables.subject(statement), f"{statement.name} would {p} for every batch", "", mend) for p in problems
         ]

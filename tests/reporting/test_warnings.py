@@ -173,3 +173,23 @@ def test_a_chunk_says_as_it_begins_that_the_clock_was_set_back(
     fill(made)
     run(settings(made), created_at=now_iso(utc_now() + timedelta(minutes=3)))
     assert any("chunk 1" in line and "a clock was set back between" in line for line in caplog.messages)
+
+
+@pytest.mark.parametrize(
+    ("created_at", "said"),
+    [
+        ("2026-05-11", "times: of 8 facts with a created_at, text in 8; it is read as text"),
+        (1_778_502_000, "times: of 8 facts with a created_at, unix_seconds in 8; it is read as text"),
+        ("soon", "times: of 8 facts with a created_at, no time that is known in 8; it is read as text"),
+        (None, "times: no fact of the sample has a created_at, it is read as text"),
+    ],
+)
+def test_the_gate_always_says_how_times_are_written(
+    store: Any, settings: Any, caplog: pytest.LogCaptureFixture, created_at: Any, said: str
+) -> None:
+    made = store()
+    fill(made, created_at=created_at)
+    config = settings(made)
+    with caplog.at_level(logging.INFO, logger="luigi-interface"):
+        verify_schema(config, RunPaths(Path(config.state_dir), "run-1", True))
+    assert said in [record.getMessage() for record in caplog.records]
