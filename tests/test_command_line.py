@@ -56,7 +56,7 @@ def test_a_rehearsal_then_the_run_then_nothing_more_to_do(facts: Any, settings: 
     assert report["dry_run"]["matches"] is True
     assert report["signatures"]["signed"] == 24
     assert "5e" * 32 not in live.output
-    assert "dry run of this plan: matches in the facts of each outcome in every chunk" in live.stdout
+    assert "dry run of this plan: the same in the facts of each outcome in every chunk" in live.stdout
     assert live.stdout.splitlines()[-1].startswith("report: ")
     after = dump(facts.path)
     again = luigi("Report", settings=config, run_id="run-2")

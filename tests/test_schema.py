@@ -23,7 +23,7 @@ TABLES = {
         unchanged rejected signed placeholder created_at_missing confidence_not_numeric state attempts
         host pid started_at updated_at finished_at seconds last_error""",
     "am_backfill_batch": """run_id chunk batch after_key through_key eligible inserted updated unchanged
-        rejected signed placeholder first_attestation_id last_attestation_id key_id host pid began_at
+        rejected signed placeholder first_attestation_id last_attestation_id key_id content host pid began_at
         committed_at reading_seconds deriving_seconds signing_seconds waiting_seconds locked_seconds""",
     "am_backfill_reject": "reject_id run_id chunk fact_id reason detail rejected_at",
     "v_am_fact_attestation_latest": "fact_id latest_signed_at attestation_count",

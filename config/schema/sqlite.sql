@@ -189,8 +189,9 @@ CREATE TABLE am_backfill_chunk (
 
 -- One row per transaction of a chunk, committed with the rows that it counts: the counts of a chunk are
 -- the sums over its batches. The log rows of a batch follow each other, first to last; NULL where it
--- wrote none. key_id is the key that signed them. began_at is when its reading began, committed_at the
--- time just before the commit. waiting_seconds is the wait for the write lock, locked_seconds the time
+-- wrote none. key_id is the key that signed them. content is two sums of the
+-- SHA-256 of the payloads, of facts inserted and of facts updated, where a dry run is compared by content; else NULL.
+-- began_at is when its reading began, committed_at the time just before the commit. waiting_seconds is the wait for the write lock, locked_seconds the time
 -- from then until just before the commit: how long the commit itself took is not known inside it.
 CREATE TABLE am_backfill_batch (
     run_id                TEXT NOT NULL,
@@ -208,6 +209,7 @@ CREATE TABLE am_backfill_batch (
     first_attestation_id  INTEGER,
     last_attestation_id   INTEGER,
     key_id                TEXT,
+    content               BLOB,
     host                  TEXT NOT NULL,
     pid                   INTEGER NOT NULL,
     began_at              TEXT NOT NULL,

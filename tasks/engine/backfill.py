@@ -28,6 +28,7 @@ from tasks.attestation.batch_hashing import hash_each, split_hashes
 from tasks.attestation.payload import encoder
 from tasks.attestation.signing import PLACEHOLDER, Signer
 from tasks.engine import markers, points, stopping
+from tasks.engine.contents import Content, content_of
 from tasks.engine.derivation import (
     Derivation,
     Memo,
@@ -106,6 +107,11 @@ class ChunkRun:
         return now_iso(self.clock())
 
     @property
+    def compares_content(self) -> bool:
+        """Whether a rehearsal and its run are compared by what they attest: then both read every fact."""
+        return self.settings.rehearsal.compare == "content"
+
+    @property
     def key_id(self) -> str | None:
         return self.signer.key_id.hex() if self.signer else None
 
@@ -154,7 +160,8 @@ def _write_next_batch(session: Session, preparation: _Preparation, row: LedgerRo
     run, size = preparation.run, preparation.size
     refuse_more_rejects(session, run.plan, run.chunk, row, max_rejects=run.settings.pacing.max_rejects)
     stopwatch = Stopwatch(run.now)
-    read = session.read_batch if run.signer or size.is_narrow else partial(session.stage_batch, rules=preparation.rules)
+    reads = run.signer or run.compares_content or size.is_narrow
+    read = session.read_batch if reads else partial(session.stage_batch, rules=preparation.rules)
     batch = read(after=row.cursor, through=run.chunk.through, limit=size.limit, with_set_aside=run.plan.set_aside > 0)
     stopwatch.lap("reading")
     write = preparation.prepare(row, batch, mark, stopwatch)
@@ -380,12 +387,17 @@ class _Preparation:
         self.size = _BatchSize(run.settings.pacing.batch_rows)
         self._memo = Memo(self.rules)
         self._sign = _signing(run)
+        self._encode = encoder(run.settings.derivation.attester)
 
     def derive(self, batch: BatchRead) -> tuple[Derivation, dict[str, Superseded]]:
         """The outcomes of a batch, and what the log knew of those of its facts that it knew."""
         derivation = derive_batch(batch.facts, self.rules, self._memo)
         derivation.rejects += batch.rejects
         return derivation, hear_all(self._witness, derivation)
+
+    def content(self, derivation: Derivation) -> Content | None:
+        """What the batch attests, if that is to be compared."""
+        return content_of(derivation, self._encode) if self.run.compares_content else None
 
     def foresee(self, session: Session, batch: BatchRead) -> Derivation:
         """What a live run would make of a batch, with the rows that the database would refuse rejected."""
@@ -400,6 +412,7 @@ class _Preparation:
         """What is to be committed; its seconds count from `mark`."""
         run = self.run
         derivation, superseded = self.derive(batch)
+        content = self.content(derivation)
         stopwatch.lap("deriving")
         inserts, updates = self._sign(derivation.inserts), self._sign(derivation.updates)
         stopwatch.lap("signing")
@@ -423,6 +436,7 @@ class _Preparation:
             key_id=run.key_id,
             times=stopwatch.times(),
             clock=run.now,
+            content=content.to_bytes() if content else None,
         )
 
 
@@ -512,7 +526,8 @@ def rehearse_chunk(session: Session, run: ChunkRun) -> None:
     """The dry run of one chunk: the same classification, counted and sampled, nothing written but a marker.
 
     The chunk's first facts are read and derived for the sample, as a live run would; of the others, only those that
-    are not plain. Raises StateError if the plan's time is none that its live run could take.
+    are not plain, unless what is attested is to be compared. Raises StateError if the plan's time is none that its live
+    run could take.
     """
     with Witness(session, run.settings, run.signer, because=run.plan.reattest or None) as witness:
         _rehearse(session, run, _Preparation(run, witness))
@@ -523,7 +538,7 @@ def _rehearse(session: Session, run: ChunkRun, preparation: _Preparation) -> Non
     refuse_other_time(run.plan, started_at=started_at)
     totals, reasons, sample = Counts(), Counter[str](), list[dict[str, Any]]()
     cursor: Key = run.chunk.after
-    exhausted = False
+    exhausted, content = False, Content()
     parent_is_gone = watch_parent()
     read, limit = session.read_batch, min(READ_FOR_SAMPLE, run.settings.pacing.batch_rows)
     while not exhausted:
@@ -532,8 +547,10 @@ def _rehearse(session: Session, run: ChunkRun, preparation: _Preparation) -> Non
         batch = read(
             after=cursor, through=run.chunk.through, limit=limit, with_set_aside=run.plan.set_aside > 0,
         )  # fmt: skip
-        read, limit = session.read_batch if session.own_rules else session.tally_batch, run.settings.pacing.batch_rows
+        reads, limit = session.own_rules or run.compares_content, run.settings.pacing.batch_rows
+        read = session.read_batch if reads else session.tally_batch
         derivation = preparation.foresee(session, batch)
+        content += preparation.content(derivation) or Content()
         totals += _count(batch, derivation, signed=run.signer is not None)
         reasons.update(reject.reason for reject in derivation.rejects)
         reasons.update(batch.set_aside.reasons())
@@ -550,6 +567,7 @@ def _rehearse(session: Session, run: ChunkRun, preparation: _Preparation) -> Non
     marker = {
         **live_marker(run.plan, finished, foreseen_keys(run.key_id, totals.signed), key_id=run.key_id),
         "mode": "dry-run", "rejects": dict(sorted(reasons.items())), "sample": sample,
+        "content": content.to_bytes().hex() if run.compares_content else None,
     }  # fmt: skip
     markers.write_durably(run.paths.marker(run.chunk.chunk), markers.to_text(marker), root=run.paths.state_dir)
 

@@ -153,6 +153,16 @@ class Pacing(_Model):
     cache_mib: Annotated[int, Field(ge=1, le=4096)] = 64
 
 
+class RehearsalSettings(_Model):
+    """How a dry run is compared with its live run: by `counts` and key alone, or by the `content` that is attested too.
+
+    For `content` both read every fact: a dry run then takes up to twice the CPU time, and a live run without a key half
+    as much again; one that signs reads them anyway.
+    """
+
+    compare: Literal["counts", "content"] = "counts"
+
+
 KeyName = Annotated[str, Field(pattern=r"^[^\s\x00-\x1f+]{1,200}$")]
 """What a signed note can carry: https://c2sp.org/signed-note."""
 
@@ -191,6 +201,7 @@ class Settings(_Model):
     tables: Tables = Tables()
     derivation: DerivationSettings = DerivationSettings()
     pacing: Pacing = Pacing()
+    rehearsal: RehearsalSettings = RehearsalSettings()
     reporting: ReportingSettings = ReportingSettings()
     signing: SigningSettings = SigningSettings()
     sealing: SealingSettings = SealingSettings()

@@ -1,7 +1,8 @@
 """A dry run held against the live run of the same plan: what was compared, and what differs.
 
-A report says that they match only of what was compared: the facts of each outcome chunk by chunk, the reasons for
-rejects, and the key that signs. (Totals alone would match where one fact went and another came.)
+A report speaks only of what was compared: the facts of each outcome chunk by chunk, the reasons for rejects, and the
+key that signs. (Totals alone would match where one fact went and another came.) What is attested is compared where the
+job file says so, by a fingerprint of every chunk; for people, only then do they "match".
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from pydantic import TypeAdapter
 from tasks.engine.documents import Count, Digest, typed
 
 COMPARED: Final = ("the facts of each outcome in every chunk", "the reasons for rejects", "the signing key")
-NOT_COMPARED: Final = "what is attested of each fact"
+CONTENT: Final = "source, bounds and time of the facts inserted and updated, by a fingerprint of every chunk"
+NOT_COMPARED: Final = "source, bounds and time of each fact (rehearsal.compare: content does)"
 _LISTED = 10
 
 
@@ -31,6 +33,7 @@ class _Chunk:
     chunk: Count
     rows: dict[str, Count]
     signatures: _Signatures
+    content: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,19 +68,21 @@ def compare(content: dict[str, Any] | None, plan_id: str, came_to: Outcome) -> d
         return None
     if predicted.plan_id != plan_id:
         return None
-    differences = [*_differences(predicted, came_to)]
+    contents = [*(chunk.content for chunk in predicted.chunks), *(chunk["content"] for chunk in came_to.chunks)]
+    by_content = None not in contents and len(contents) > 0
+    differences = [*_differences(predicted, came_to, by_content=by_content)]
     return {
         "rows": predicted.rows,
         "rejects": predicted.rejects,
         "signatures": {"key_id": predicted.signatures.key_id},
         "matches": not differences,
-        "compared": list(COMPARED),
-        "not_compared": [NOT_COMPARED],
+        "compared": [*COMPARED, CONTENT] if by_content else list(COMPARED),
+        "not_compared": [] if by_content else [NOT_COMPARED],
         "differences": differences[:_LISTED],
     }
 
 
-def _differences(predicted: _Prediction, came_to: Outcome) -> Iterable[str]:
+def _differences(predicted: _Prediction, came_to: Outcome, *, by_content: bool) -> Iterable[str]:
     others = came_to.signers - {predicted.signatures.key_id}
     if others:
         yield f"signed with {_keys(others)}, the dry run had {_keys({predicted.signatures.key_id})}"
@@ -85,10 +90,20 @@ def _differences(predicted: _Prediction, came_to: Outcome) -> Iterable[str]:
         yield "facts of each outcome in all"
     if predicted.rejects != came_to.rejects:
         yield "the reasons for rejects"
+    yield from _of_chunks(predicted, came_to, by_content=by_content)
+
+
+def _of_chunks(predicted: _Prediction, came_to: Outcome, *, by_content: bool) -> Iterable[str]:
     expected, seen = {c.chunk: c.rows for c in predicted.chunks}, {c["chunk"]: c["rows"] for c in came_to.chunks}
+    foreseen, attested = (
+        {c.chunk: c.content for c in predicted.chunks},
+        {c["chunk"]: c["content"] for c in came_to.chunks},
+    )
     for number in sorted(expected.keys() | seen.keys()):
         if expected.get(number) != seen.get(number):
             yield f"chunk {number}: {_counts(seen.get(number))}, the dry run had {_counts(expected.get(number))}"
+        elif by_content and foreseen[number] != attested[number]:
+            yield f"chunk {number}: as many facts, but another source, bound or time, or other facts"
 
 
 def _keys(keys: Iterable[str | None]) -> str:
@@ -104,5 +119,5 @@ def words(dry: dict[str, Any]) -> str:
     compared, left = "; ".join(dry["compared"]), "; ".join(dry["not_compared"])
     without = f" Not compared: {left}." if left else ""
     if dry["matches"]:
-        return f"matches in {compared}.{without}"
+        return f"{'the same' if left else 'matches'} in {compared}.{without}"
     return f"DIFFERS: {'; '.join(dry['differences'])}. Compared: {compared}.{without}"

@@ -19,6 +19,7 @@ from tasks.engine.backfill import foreseen_keys, live_marker
 from tasks.engine.backfill import signatures as signatures_of
 from tasks.engine.chunk_runs import read_marker
 from tasks.engine.clock import now_text
+from tasks.engine.contents import total_of
 from tasks.engine.errors import RowRefusedError, StateError
 from tasks.engine.ledger import refuse_unborne
 from tasks.engine.leftovers import Leftovers, leftovers, refuse_unsettled
@@ -176,7 +177,8 @@ def _live_chunks(session: Session, paths: RunPaths, plan: Plan) -> list[dict[str
         marker = live_marker(plan, row, keys, key_id=run.key_id if run else None)
         if read_marker(plan, paths, planned.chunk) is None:
             markers.write_durably(paths.marker(planned.chunk), markers.to_text(marker), root=paths.state_dir)
-        found.append(marker)
+        content = total_of(batch.content for batch in batches.get(planned.chunk, ()))
+        found.append({**marker, "content": content.to_bytes().hex() if content else None})
     if run is not None:
         refuse_unborne(session, plan, [ledger[planned.chunk] for planned in plan.chunks], run)
     return found
@@ -274,5 +276,5 @@ def find_leftovers(
 
 
 def _of_report(chunk: dict[str, Any]) -> dict[str, Any]:
-    names = ("chunk", "after", "through", "rows", "signatures", "seconds", "attempts")
-    return {name: chunk[name] for name in names}
+    names = ("chunk", "after", "through", "rows", "signatures", "content", "seconds", "attempts")
+    return {name: chunk.get(name) for name in names}

@@ -148,6 +148,7 @@ class LedgerBatch:
     first_attestation_id: int | None
     last_attestation_id: int | None
     key_id: str | None
+    content: bytes | None
 
 
 def rows_by_key(batches: Iterable[LedgerBatch]) -> dict[str, int]:
@@ -208,6 +209,7 @@ class BatchWrite:
     key_id: str | None
     times: BatchTimes
     clock: Callable[[], str]
+    content: bytes | None = None
     plain: PlainCounts = PlainCounts()
     superseded: Mapping[str, Superseded] = field(default_factory=dict)
 

@@ -684,7 +684,8 @@ class SqliteSession:
             "append_ledger_batch", **of_batch, **counts, **bound("after", batch.expected_cursor),
             **bound("through", batch.cursor), first_attestation_id=ids[0] if ids else None,
             last_attestation_id=ids[-1] if ids else None, key_id=batch.key_id if batch.counts.signed else None,
-            host=socket.gethostname(), pid=os.getpid(), began_at=batch.times.began_at, committed_at=batch.clock(),
+            content=batch.content, host=socket.gethostname(), pid=os.getpid(),
+            began_at=batch.times.began_at, committed_at=batch.clock(),
             reading_seconds=batch.times.reading, deriving_seconds=batch.times.deriving,
             signing_seconds=batch.times.signing, waiting_seconds=lock.waited, locked_seconds=lock.held(),
         )  # fmt: skip

@@ -141,7 +141,13 @@ def _close_steps(binding: Binding) -> Iterator[_Step]:
     yield binding.ledger.chunk, "advance_chunk", {**_CHUNK, **counts, **bounds, "state": "done", "seconds": 0.1}, 1
     batch = {**_CHUNK, **counts, **_BATCH, **_bounds("after", None), **_bounds("through", 9)}
     for key_id, signed in (("0123456789abcdef", 1), (None, 0)):
-        of_key = {"key_id": key_id, "signed": signed, "inserted": signed, "eligible": signed}
+        of_key = {
+            "key_id": key_id,
+            "content": bytes(64) if signed else None,
+            "signed": signed,
+            "inserted": signed,
+            "eligible": signed,
+        }
         yield binding.ledger.batch, "append_ledger_batch", {**batch, **of_key}, 1
     yield binding.ledger.run, "finish_run", {**_CHUNK, "stop_reason": "complete", "remaining": 0}, 1
 

@@ -41,8 +41,8 @@ _COUNTS = (
     "signed", "placeholder", "created_at_missing", "confidence_not_numeric",
 )  # fmt: skip
 _BATCH_VALUES = (
-    *_COUNTS[:7], "first_attestation_id", "last_attestation_id", "key_id", "host", "pid", "began_at", "committed_at",
-    "reading_seconds", "deriving_seconds", "signing_seconds", "waiting_seconds", "locked_seconds",
+    *_COUNTS[:7], "first_attestation_id", "last_attestation_id", "key_id", "content", "host", "pid", "began_at",
+    "committed_at", "reading_seconds", "deriving_seconds", "signing_seconds", "waiting_seconds", "locked_seconds",
 )  # fmt: skip
 
 
@@ -328,7 +328,7 @@ class RunSql(FactSql):
         log = self.b.log
         names = ", ".join([
             "chunk", raw_value("after_key"), raw_value("through_key"), *_BATCH_COUNTS, "first_attestation_id",
-            "last_attestation_id", "key_id",
+            "last_attestation_id", "key_id", "content",
         ])  # fmt: skip
         of_run = f"SELECT {names} FROM {quoted(self.b.ledger.batch)} WHERE run_id = :run_id"
         yield Statement("read_ledger_batches", f"{of_run} ORDER BY chunk, batch", "chunk")

@@ -31,7 +31,9 @@ def test_what_was_compared_is_said_and_what_was_not(rehearsed: Any, run: Any) ->
     assert dry["compared"] == [
         "the facts of each outcome in every chunk", "the reasons for rejects", "the signing key",
     ]  # fmt: skip
-    assert dry["not_compared"] == ["what is attested of each fact"]
+    assert dry["not_compared"] == ["source, bounds and time of each fact (rehearsal.compare: content does)"]
+    text = (Path(rehearsed[1].state_dir) / "run-1" / "live" / "report.md").read_text(encoding="utf-8")
+    assert "the same in the facts of each outcome" in text and "matches" not in text
 
 
 def test_one_fact_gone_is_a_difference_and_its_chunk_is_named(rehearsed: Any, run: Any) -> None:
@@ -95,3 +97,73 @@ def test_a_forged_prediction_that_is_none_is_no_prediction(rehearsed: Any, run: 
     path = dry_report(config)
     path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **change}), encoding="utf-8")
     assert run(config)["dry_run"] is None
+
+
+@pytest.fixture
+def by_content(store: Any, settings: Any) -> Any:
+    """(store, settings) of 25 facts in three chunks, to be compared by content; one has a row to replace."""
+    made = store()
+    made.add_facts(
+        {"id": key, "source_url": f"https://a.test/{key}", "created_at": "2026-05-12", "confidence": 0.5}
+        for key in range(1, 26)
+    )
+    made.add_metadata(2, source_doc=None)
+    return made, settings(made, small=True, rehearsal={"compare": "content"})
+
+
+def use_key(monkeypatch: pytest.MonkeyPatch, *, signed: bool) -> None:
+    monkeypatch.delenv(KEY, raising=False)
+    if signed:
+        monkeypatch.setenv(KEY, "11" * 32)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(
+    "change",
+    ["source_url = 'https://b.test/'", "created_at = '2026-05-13'", "confidence = 0.6", "confidence = NULL"],
+)
+def test_content_that_changed_between_the_two_is_a_difference(
+    by_content: Any, run: Any, monkeypatch: pytest.MonkeyPatch, signed: bool, change: str
+) -> None:
+    use_key(monkeypatch, signed=signed)
+    made, config = by_content
+    predicted = run(config, dry_run=True)
+    made.execute(f"UPDATE am_entity_facts SET {change}")
+    report = run(config)
+    assert report["rows"] == predicted["rows"] and report["dry_run"]["matches"] is False
+    assert [words.split(":")[0] for words in report["dry_run"]["differences"]] == ["chunk 1", "chunk 2", "chunk 3"]
+    text = (Path(config.state_dir) / "run-1" / "live" / "report.md").read_text(encoding="utf-8")
+    assert "**They differ.**" in text and "chunk 1: as many facts, but another source, bound or time" in text
+
+
+@pytest.mark.parametrize("key", [2, 13])
+def test_one_source_that_changed_names_its_chunk(by_content: Any, run: Any, key: int) -> None:
+    made, config = by_content
+    run(config, dry_run=True)
+    made.execute(f"UPDATE am_entity_facts SET source_url = 'https://b.test/' WHERE id = {key}")
+    differences = run(config)["dry_run"]["differences"]
+    assert [words.split(":")[0] for words in differences] == [f"chunk {key // 10 + 1}"]
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_the_same_content_matches_whatever_the_batches(
+    by_content: Any, run: Any, monkeypatch: pytest.MonkeyPatch, signed: bool
+) -> None:
+    use_key(monkeypatch, signed=signed)
+    _, config = by_content
+    run(config, dry_run=True)
+    pacing = config.pacing.model_copy(update={"batch_rows": config.pacing.batch_rows + 1})
+    report = run(config.model_copy(update={"pacing": pacing}))
+    assert report["rows"]["updated"] == 1
+    assert report["dry_run"]["matches"] is True and report["dry_run"]["not_compared"] == []
+    assert "by a fingerprint of every chunk" in report["dry_run"]["compared"][-1]
+    text = (Path(config.state_dir) / "run-1" / "live" / "report.md").read_text(encoding="utf-8")
+    assert "matches in the facts of each outcome" in text
+
+
+def test_content_of_which_the_ledger_lacks_a_part_is_not_compared(by_content: Any, run: Any) -> None:
+    _, config = by_content
+    run(config, dry_run=True)
+    counted = config.model_copy(update={"rehearsal": config.rehearsal.model_copy(update={"compare": "counts"})})
+    dry = run(counted)["dry_run"]
+    assert len(dry["compared"]) == 3 and "source, bounds and time" in dry["not_compared"][0]

@@ -91,8 +91,9 @@ def test_the_report_of_a_dry_run_predicts_the_live_one(sampled: Any, run: Any) -
     assert live["rows"] == dry["rows"] == live["dry_run"]["rows"]
     assert live["dry_run"]["rejects"] == dry["rejects"] == live["rejects"]
     assert live["dry_run"]["matches"] is True
-    assert "matches in the facts of each outcome in every chunk; the reasons for rejects; the signing key." in markdown(
-        config
+    assert (
+        "the same in the facts of each outcome in every chunk; the reasons for rejects; the signing key."
+        in markdown(config)
     )
 
 
@@ -168,7 +169,7 @@ def test_the_terminal_gets_the_counts_and_the_path(sampled: Any, run: Any, paths
     assert text.splitlines()[0] == "run run-1 (live run): complete"
     assert "eligible 25, inserted 20, updated 2, unchanged 1, rejected 2" in text
     assert "NO KEY, 22 placeholders, which are not signatures" in text
-    assert "dry run of this plan: matches in the facts of each outcome in every chunk" in text
+    assert "dry run of this plan: the same in the facts of each outcome in every chunk" in text
     assert text.splitlines()[-1] == f"report: {paths(config).report}"
     assert "dry run, nothing was written" in close_run(config, paths(config, dry_run=True))
 

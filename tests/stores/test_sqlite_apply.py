@@ -199,6 +199,22 @@ def test_an_older_ledger_gains_what_it_lacks_and_its_rows_say_what_is_known(
         made.execute(f"UPDATE {RUN} SET state = 'failed'")
 
 
+def test_batches_that_never_kept_their_content_gain_the_column_and_are_compared_by_counts(
+    store: Any, settings: Any, run: Any
+) -> None:
+    made = store(lambda schema: schema.drop_column(BATCH, "content"))
+    made.add_fact(1)
+    config = settings(made, rehearsal={"compare": "content"})
+    with pytest.raises(DriftError, match="content"):
+        run(config)
+    assert apply_schema(config).created == (f"column {BATCH}.content",)
+    run(config, dry_run=True)
+    assert run(config)["dry_run"]["not_compared"] == []
+    made.execute(f"UPDATE {BATCH} SET content = NULL")
+    (Path(config.state_dir) / "run-1" / "live" / "report.json").unlink()
+    assert run(config)["dry_run"]["not_compared"] != []
+
+
 def test_an_older_ledger_under_names_of_its_own_gains_columns_too(store: Any, settings: Any) -> None:
     made = older(store)
     made.execute(f'ALTER TABLE {RUN} RENAME TO "job ""run"""')
