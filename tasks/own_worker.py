@@ -35,8 +35,9 @@ from luigi.task_status import DONE, FAILED, PENDING
 from luigi.worker import GetWorkResponse, TaskStatusReporter, Worker
 
 from tasks.engine import stopping
+from tasks.engine.terminal import tell
 from tasks.own_process import OwnTaskProcess
-from tasks.run_task import MayPass
+from tasks.run_task import JobTask, MayPass
 
 logger = logging.getLogger("luigi-interface")
 
@@ -144,7 +145,14 @@ class OwnWorker(Worker):
         if told and self._status.get(str(self._first_task)) != DONE:
             logger.warning("ended by %s. Run the same command again: it goes on where this one stopped.", told.name)
             raise SystemExit(128 + told)
+        self._tell_so_far()
         return succeeded
+
+    def _tell_so_far(self) -> None:
+        """A command that did not come to its end still says how far it is."""
+        task = self._scheduled_tasks.get(str(self._first_task))
+        if isinstance(task, JobTask) and self._status.get(task.task_id) != DONE and (said := task.so_far()):
+            tell(said)
 
     def _count_as_done(self) -> None:
         for task_id in self._of_status(PENDING, FAILED):

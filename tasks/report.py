@@ -12,6 +12,7 @@ from tasks.engine.plans import Plan
 from tasks.engine.terminal import tell
 from tasks.plan_chunks import PlanChunks
 from tasks.reporting.close import close_run, report_is_done
+from tasks.reporting.so_far import report_so_far
 from tasks.run_task import PlannedTask, file_target
 from tasks.seal_log import SealLog
 
@@ -41,6 +42,10 @@ class Report(PlannedTask):
         if not self.dry_run:
             yield SealLog(job=self.job, run_id=self.run_id, dry_run=self.dry_run, max_rows=self.max_rows)
         tell(close_run(settings, paths))
+
+    def so_far(self) -> str:
+        settings = self.settings()
+        return report_so_far(settings, self.paths(settings))
 
     def _chunks(self, plan: Plan) -> list[BackfillChunk]:
         return [self._chunk(planned.chunk) for planned in plan.chunks]

@@ -6,6 +6,7 @@ Settings, paths and plans are read when they are asked for and never kept: worke
 from __future__ import annotations
 
 import os
+import re
 import traceback
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -83,13 +84,26 @@ class JobTask(luigi.Task):
         except ProvenanceError:
             return False
 
+    def so_far(self) -> str:
+        """How far a run is that this task was to end, in a few lines; empty where there is nothing to say."""
+        return ""
+
     def on_failure(self, exception: BaseException) -> str:
-        """What the scheduler's page shows: the message of an error that a user can mend, else a traceback."""
+        """What the scheduler's page shows: the message of an error that a user can mend, else a traceback.
+
+        The page's box has room for about 80 characters: where it is enough to try again it says so first, and of paths
+        only the last part is told before the whole message.
+        """
         if isinstance(exception, (LockedError, DiskFullError, SignalledError)):
-            return MayPass(exception)
+            return MayPass(f"Run the same command again. {_in_short(exception)}\n\n{exception}")
         if isinstance(exception, ProvenanceError):
-            return str(exception)
+            return f"{_in_short(exception)}\n\n{exception}"
         return "".join(traceback.format_exception(exception))
+
+
+def _in_short(error: ProvenanceError) -> str:
+    """The first line of a message, with no folders in it."""
+    return re.sub(r"(?<![\w.:/])/(?:[^\s/:'\"]+/)+(?=[^\s/])", "…/", str(error).partition("\n")[0])
 
 
 def _store_of(job: str) -> str:

@@ -4,7 +4,7 @@
 <state_dir>/<run_id>/plan.json
 <state_dir>/<run_id>/{dry-run,live}/chunks/chunk-000017.json
 <state_dir>/<run_id>/{live,sign}/seal.json
-<state_dir>/<run_id>/{dry-run,live}/report.json, report.md
+<state_dir>/<run_id>/{dry-run,live}/report.json, report.md; until there is one: report-so-far.json, report-so-far.md
 <state_dir>/<run_id>/{verify,sign}/plan.json, chunks/…
 <state_dir>/<run_id>/verify/verify.json, verify.md
 <state_dir>/<run_id>/sign/sign.json, sign.md
@@ -82,6 +82,10 @@ class RunPaths:
     @property
     def report(self) -> Path:
         return self.run / self.mode / "report.json"
+
+    @property
+    def so_far(self) -> Path:
+        return self.report.with_name(f"{self.report.stem}-so-far.json")
 
     @property
     def report_markdown(self) -> Path:

@@ -10,6 +10,7 @@ from tasks.engine.plans import Plan, read_plan, refuse_other_budget, refuse_othe
 from tasks.engine.settings import Settings
 from tasks.engine.verification import is_verified, recover, signer_of
 from tasks.reporting.markdown import to_markdown, to_terminal
+from tasks.reporting.so_far import remove_so_far
 from tasks.reporting.summary import OUTCOMES, find_leftovers, summarize
 from tasks.stores.base import Session
 from tasks.stores.sqlite import open_session
@@ -72,4 +73,5 @@ def close_run(settings: Settings, paths: RunPaths) -> str:
         session.check_file()
     markers.write_durably(paths.report_markdown, to_markdown(report), root=paths.state_dir)
     markers.write_durably(paths.report, markers.to_text(report.as_json()), root=paths.state_dir)
+    remove_so_far(paths)
     return to_terminal(report, str(paths.report))

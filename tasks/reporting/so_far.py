@@ -1,0 +1,116 @@
+"""How far a run came that did not come to its end: for people and programs, and never to be taken for its report.
+
+It has files of its own, report-so-far.json and report-so-far.md, which the report removes once there is one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from tasks.engine import markers
+from tasks.engine.chunk_runs import read_marker
+from tasks.engine.clock import now_text
+from tasks.engine.errors import ProvenanceError
+from tasks.engine.keys import to_json
+from tasks.engine.paths import RunPaths
+from tasks.engine.plans import Plan, read_plan
+from tasks.engine.settings import Settings
+from tasks.reporting.markdown import cell, markdown_table
+from tasks.stores.sqlite import open_session
+
+_OUTCOMES = ("inserted", "updated", "rejected")
+_COMPLETE = "NOT COMPLETE"
+
+
+def report_so_far(settings: Settings, paths: RunPaths) -> str:
+    """Write the files of a run that ended early, and give the terminal's summary; empty where nothing is known of it.
+
+    Reads the ledger of a live run, and the markers of a dry one. Never raises for what a user can cause: that has been
+    told by the task that failed.
+    """
+    try:
+        plan = read_plan(paths, settings)
+        chunks = _chunks(settings, paths, plan) if plan else []
+        if plan is None or not any(chunk["state"] != "waiting" for chunk in chunks):
+            return ""
+        content = _content(paths, plan, chunks)
+        markers.write_durably(paths.so_far, markers.to_text(content), root=paths.state_dir)
+        markers.write_durably(paths.so_far.with_suffix(".md"), _markdown(content), root=paths.state_dir)
+    except ProvenanceError:
+        return ""
+    return "\n".join([*_lines(content), f"report so far: {paths.so_far}"])
+
+
+def remove_so_far(paths: RunPaths) -> None:
+    """Once a run is complete, what it was before is of no use."""
+    for path in (paths.so_far, paths.so_far.with_suffix(".md")):
+        path.unlink(missing_ok=True)
+
+
+def _chunks(settings: Settings, paths: RunPaths, plan: Plan) -> list[dict[str, Any]]:
+    """One row for each planned chunk: how far it is."""
+    found = _rehearsed(paths, plan) if paths.dry_run else _written(settings, plan)
+    waiting = {"state": "waiting", "cursor": None, "rows": dict.fromkeys(_OUTCOMES, 0)}
+    return [{"chunk": planned.chunk, **found.get(planned.chunk, waiting)} for planned in plan.chunks]
+
+
+def _written(settings: Settings, plan: Plan) -> dict[int, dict[str, Any]]:
+    with open_session(settings, write=False) as session:
+        rows = [row for row in session.read_chunks(plan.run_id) if row.plan_id == plan.plan_id]
+    return {
+        row.chunk: {
+            "state": "done" if row.state == "done" else "begun",
+            "cursor": to_json(row.cursor),
+            "rows": {name: row.counts.rows()[name] for name in _OUTCOMES},
+        }
+        for row in rows
+    }
+
+
+def _rehearsed(paths: RunPaths, plan: Plan) -> dict[int, dict[str, Any]]:
+    found = {}
+    for planned in plan.chunks:
+        marker = read_marker(plan, paths, planned.chunk)
+        if marker:
+            rows = {name: marker["rows"][name] for name in _OUTCOMES}
+            found[planned.chunk] = {"state": "done", "cursor": marker["through"], "rows": rows}
+    return found
+
+
+def _content(paths: RunPaths, plan: Plan, chunks: list[dict[str, Any]]) -> dict[str, Any]:
+    rows = Counter(dict.fromkeys(_OUTCOMES, 0))
+    for chunk in chunks:
+        rows.update(chunk["rows"])
+    return {
+        "complete": False,
+        "run_id": plan.run_id,
+        "mode": paths.mode,
+        "plan_id": plan.plan_id,
+        "as_of": now_text(),
+        "rows": dict(rows),
+        "settled": rows.total(),
+        "of": plan.residual,
+        "chunks_done": sum(chunk["state"] == "done" for chunk in chunks),
+        "chunks_planned": len(chunks),
+        "chunks": chunks,
+    }
+
+
+def _lines(content: dict[str, Any]) -> list[str]:
+    what = "dry run, nothing was written" if content["mode"] == "dry-run" else "live run"
+    counts = ", ".join(f"{name} {content['rows'][name]:,}" for name in _OUTCOMES)
+    begun = [f"{c['chunk']} (at {c['cursor']})" for c in content["chunks"] if c["state"] == "begun"]
+    return [
+        f"run {content['run_id']} ({what}): {_COMPLETE}. Run the same command again once what is said above is mended.",
+        f"  facts so far: {counts}; {content['settled']:,} of {content['of']:,} that are residual",
+        f"  chunks: {content['chunks_done']} of {content['chunks_planned']} done"
+        + (f", begun: {', '.join(begun[:10])}{', …' if len(begun) > 10 else ''}" if begun else ""),
+    ]
+
+
+def _markdown(content: dict[str, Any]) -> str:
+    rows = [(c["chunk"], c["state"], c["cursor"], *(c["rows"][name] for name in _OUTCOMES)) for c in content["chunks"]]
+    lines = "\n".join(f"- {cell(line.strip())}" for line in _lines(content))
+    table = markdown_table(("chunk", "state", "cursor", *_OUTCOMES), rows)
+    return f"# {_COMPLETE}: run {cell(content['run_id'])}\n\n{lines}\n\n{table}\n"
