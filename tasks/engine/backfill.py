@@ -47,6 +47,7 @@ from tasks.engine.errors import (
     SignalledError,
     SignerError,
     StateError,
+    without_advice,
 )
 from tasks.engine.evidence import Witness, hear_all
 from tasks.engine.keys import Key, describe, to_json
@@ -480,8 +481,8 @@ def _stopped(error: ProvenanceError, run: ChunkRun, row: LedgerRow) -> Provenanc
     written = row.counts.inserted + row.counts.updated
     once = "" if isinstance(error, (OrphanedError, SignalledError)) else " once that is mended"
     return type(error)(
-        f"{run.chunk}: {str(error).rstrip('.')}. It stopped at {describe(row.cursor)} with {written} rows written; run "
-        f"the same command again{once}, it continues from there."
+        f"{run.chunk}: {without_advice(error).rstrip('.')}. It stopped at {describe(row.cursor)} with {written} rows "
+        f"written; run the same command again{once}, it continues from there."
     )
 
 

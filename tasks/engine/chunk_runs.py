@@ -11,7 +11,7 @@ from tasks.engine import markers
 from tasks.engine.backfill import ChunkRun, Progress, backfill_chunk, rehearse_chunk
 from tasks.engine.clock import utc_now
 from tasks.engine.collector import no_collector
-from tasks.engine.errors import DiskFullError, LockedError, StateError
+from tasks.engine.errors import DiskFullError, LockedError, StateError, without_advice
 from tasks.engine.interrupts import end_without_traceback
 from tasks.engine.key_standing import refuse_ended_keys
 from tasks.engine.key_uses import refuse_other_file
@@ -88,7 +88,8 @@ def patiently(attempt_once: Callable[[], None]) -> None:
         except (LockedError, DiskFullError) as error:
             if attempt == ATTEMPTS:
                 raise
-            logger.warning("%s Trying again in %d s (attempt %d of %d).", error, PAUSE, attempt + 1, ATTEMPTS)
+            told = without_advice(error)
+            logger.warning("%s Trying again in %d s (attempt %d of %d).", told, PAUSE, attempt + 1, ATTEMPTS)
             time.sleep(PAUSE)
     return None
 

@@ -31,6 +31,8 @@ shows such an error as its message alone; a traceback means a defect of this pro
 
 from __future__ import annotations
 
+import re
+
 
 class ProvenanceError(Exception):
     """Base of every error that a user can cause and mend."""
@@ -134,3 +136,13 @@ class InvalidSignatureError(NoteError):
 
 class UnverifiedNoteError(NoteError):
     """A signed note is well-formed, but no known key has signed it: its text says nothing."""
+
+
+_ADVICE = re.compile(
+    r"(, then run| Run|; run) the same command again(?: once that is mended)?(?:, it continues from there)?\.?(?=\s|$)"
+)
+
+
+def without_advice(error: ProvenanceError) -> str:
+    """The message without its words to run the command again: for whoever tries again himself, or says it better."""
+    return _ADVICE.sub(lambda found: "" if found[1] == " Run" else ".", str(error))

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tasks.engine.errors import DriftError, LockedError
+from tasks.engine import chunk_runs
+from tasks.engine.errors import DiskFullError, DriftError, LockedError, ProvenanceError
 from tasks.engine.planning import plan_run
 from tasks.report import Report
 from tasks.reporting.close import report_is_done
@@ -70,3 +71,30 @@ def test_the_box_of_the_page_begins_with_what_to_do(store: Any, settings: Any) -
     assert drift.startswith("…/job.yaml line 3: no column.\n\n/a/very/long/way/to/job.yaml line 3")
     url = task.on_failure(DriftError("found 'https://a.test/b/c'"))
     assert url.startswith("found 'https://a.test/b/c'")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        LockedError("locked by another writer. Nothing was written. Run the same command again."),
+        DiskFullError("the disk is full. Nothing was written. Free some space, then run the same command again."),
+        LockedError(
+            "chunk 3: locked. It stopped at 5; run the same command again once that is mended, it continues from there."
+        ),
+    ],
+)
+def test_who_tries_again_by_himself_does_not_tell_the_reader_to(
+    error: ProvenanceError, monkeypatch: Any, caplog: Any
+) -> None:
+    outcomes = [error]
+
+    def attempt() -> None:
+        if outcomes:
+            raise outcomes.pop()
+
+    monkeypatch.setattr(chunk_runs, "PAUSE", 0)
+    with caplog.at_level("WARNING", logger="luigi-interface"):
+        chunk_runs.patiently(attempt)
+    (said,) = caplog.messages
+    assert "Trying again in 0 s (attempt 2 of 3)." in said
+    assert "the same command again" not in said
