@@ -24,7 +24,7 @@ from tasks.stores.sqlite_guard import Guard
 from tasks.stores.sqlite_open import connected, translated
 from tasks.stores.sqlite_rehearsal import rehearse
 from tasks.stores.sqlite_sql import quoted
-from tasks.stores.sqlite_verify import configured_names, drift_error, live_guard
+from tasks.stores.sqlite_verify import configured_names, drift_error, live_guard, refuse_unusable
 
 _VIEWS = ("v_am_fact_attestation_latest", "v_am_fact_explainability")
 _TOKEN = re.compile(r"'[^']*'|[A-Za-z_][A-Za-z0-9_]*")
@@ -111,6 +111,7 @@ def _may_create(
 
 
 def _missing_objects(connection: apsw.Connection, settings: Settings) -> tuple[list[_Missing], list[str]]:
+    refuse_unusable(connection, settings)
     catalogue = read_catalogue(connection, configured_names(settings))
     drift: list[Drift] = sidecar_drift(settings, catalogue, ledger_columns())
     if drift:

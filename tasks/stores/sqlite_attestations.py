@@ -24,7 +24,8 @@ from tasks.stores.sqlite_guard import Guard
 from tasks.stores.sqlite_log import tile_head
 from tasks.stores.sqlite_open import connected, translated
 from tasks.stores.sqlite_sql import Statement
-from tasks.stores.sqlite_verify import LargeTables, compile_statements, configured_names, drift_error, encoding_drift
+from tasks.stores.sqlite_unregistered import told_by_object
+from tasks.stores.sqlite_verify import LargeTables, compile_statements, configured_names, drift_error, refuse_unusable
 
 
 @contextmanager
@@ -37,14 +38,15 @@ def open_attestations(settings: Settings) -> Iterator[SqliteAttestations]:
     with connected(settings, write=False) as connection:
         with translated(path, "its schema was verified", lock_timeout=settings.pacing.lock_timeout_seconds):
             connection.authorizer = guard = Guard()
+            refuse_unusable(connection, settings)
             catalogue = read_catalogue(connection, configured_names(settings))
             binding = resolve_attestations(settings, catalogue)
             if isinstance(binding, list):
-                raise drift_error(encoding_drift(connection, path) + binding)
+                raise drift_error(binding)
             statements = attestation_statements(binding)
             tables = LargeTables(_aliases(binding), lambda _: binding.metadata.table)
             _, drift = compile_statements(connection, statements, guard, tables)
-            if drift := encoding_drift(connection, path) + drift:
+            if drift := told_by_object(drift, catalogue):
                 raise drift_error(drift)
         yield SqliteAttestations(connection, settings, binding, catalogue, statements)
 

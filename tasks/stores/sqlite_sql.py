@@ -22,7 +22,8 @@ from tasks.stores.sqlite_bounds_sql import Reading, shows, value, value_bytes, v
 from tasks.stores.sqlite_same_sql import surely_same
 
 Scale = Literal["once", "chunk", "batch"]
-STAGING = "backfill_batch"
+STAGING = "am_backfill_staging"
+"""The temporary table of a batch: it hides a table of that name, so the gate refuses one in the contract."""
 IS_STALE = "fact_is_stale"
 """The function of SQL that engine/stale.py answers: see sqlite_stale.py."""
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import apsw
@@ -34,6 +33,7 @@ from tasks.stores.sqlite_rehearsal import rehearse, rehearse_sealing
 from tasks.stores.sqlite_run_sql import build_statements
 from tasks.stores.sqlite_sql import CATALOGUE_STATEMENTS, STAGING, Statement, setup_statements
 from tasks.stores.sqlite_stale import answer_is_stale
+from tasks.stores.sqlite_unregistered import told_by_object
 
 
 @dataclass(frozen=True)
@@ -114,11 +114,11 @@ def verify(
     """
     connection.authorizer = Guard()
     schema_version: Any = connection.execute("PRAGMA schema_version").get
+    refuse_unusable(connection, settings)
     catalogue = read_catalogue(connection, configured_names(settings))
-    drift = encoding_drift(connection, settings.database_path)
     resolved = resolve(settings, catalogue, ledger_columns())
     if isinstance(resolved, list):
-        raise drift_error(drift + resolved)
+        raise drift_error(resolved)
     guard = live_guard(resolved)
     connection.authorizer = guard
     answer_is_stale(connection, settings)
@@ -126,7 +126,7 @@ def verify(
     counts = dict.fromkeys(statement for index in indexes for statement in (index.of_table, index.of_index))
     statements = (*build_statements(resolved), *counts, *more(resolved))
     compiled, problems = compile_statements(connection, statements, guard, _large_tables(resolved))
-    drift += problems
+    drift = told_by_object(problems, catalogue)
     if not drift:
         drift = _rehearse(resolved, catalogue)
     if drift:
@@ -179,16 +179,16 @@ def verify_sidecar(
     """
     connection.authorizer = Guard()
     schema_version: Any = connection.execute("PRAGMA schema_version").get
+    refuse_unusable(connection, settings)
     catalogue = read_catalogue(connection, configured_names(settings))
-    drift = encoding_drift(connection, settings.database_path)
     resolved = resolve_sidecar(settings, catalogue, ledger_columns())
     if isinstance(resolved, list):
-        raise drift_error(drift + resolved)
+        raise drift_error(resolved)
     installed = guard(resolved)
     connection.authorizer = installed
     tables = LargeTables({"l": resolved.log.table, "m": resolved.metadata.table}, lambda _: resolved.log.table)
     compiled, problems = compile_statements(connection, build(resolved), installed, tables)
-    drift += problems + _refuse_other_ids(settings, catalogue, resolved)
+    drift = told_by_object(problems, catalogue) + _refuse_other_ids(settings, catalogue, resolved)
     if seals and not drift:
         drift += _rehearse_sealing_cached(resolved, catalogue)
     if drift:
@@ -226,12 +226,22 @@ def configured_names(settings: Settings) -> tuple[str, ...]:
     return (*(table.name for table in named), *tables.ledger.model_dump().values())
 
 
-def encoding_drift(connection: apsw.Connection, path: Path) -> list[Drift]:
+def refuse_unusable(connection: apsw.Connection, settings: Settings) -> None:
+    """What no binding could be made of, before anything else is asked: raises DriftError, one line.
+
+    In another text encoding every name comes as other bytes, and nothing that is said of the tables would be true.
+    """
+    path = settings.database_path
     encoding = connection.execute("PRAGMA encoding").fetchall()[0][0]
-    if encoding == "UTF-8":
-        return []
-    mend = "Dump it and load it into a database made with PRAGMA encoding = 'UTF-8'."
-    return [Drift(f"database {path}", f"text encoding is {encoding}, only UTF-8 is supported", "", mend)]
+    if encoding != "UTF-8":
+        mend = "Dump it and load it into a database made with PRAGMA encoding = 'UTF-8'."
+        raise drift_error(
+            [Drift(f"database {path}", f"text encoding is {encoding}, only UTF-8 is supported", "", mend)]
+        )
+    hidden = [name for name in configured_names(settings) if name.lower() == STAGING]
+    if hidden:
+        mend = "Rename the table, or name the one that is meant in the job file."
+        raise drift_error([Drift(hidden[0], "this is what the job calls its temporary table", "", mend)])
 
 
 @dataclass(frozen=True)
@@ -302,7 +312,7 @@ class _Anything(dict[str, None]):
         return None
 
 
-_SMALL = (f"temp.{STAGING}", STAGING, "b", "CONSTANT", "(subquery-")
+_SMALL = (f"temp.{STAGING}", STAGING, "b", "CONSTANT")
 """What may be scanned: the staged batch, and the rows of a subquery, whose own scans have lines of their own."""
 
 
@@ -311,7 +321,7 @@ def plan_problems(plan: Iterable[str], names: dict[str, str], *, small: tuple[st
     found = []
     for line in plan:
         words = line.split()
-        if words[0] == "SCAN" and not words[1].startswith(small):
+        if words[0] == "SCAN" and words[1] not in small and not words[1].startswith("(subquery-"):
             found.append(f"scan {names.get(words[1], words[1])} from end to end")
         elif "AUTOMATIC" in words:
             found.append(f"build an index over {names.get(words[1], words[1])}")

@@ -44,7 +44,7 @@ def rows_of(session: SqliteSession, batch: BatchRead) -> list[tuple[Any, ...]]:
 def staged_in(session: SqliteSession) -> list[tuple[Any, ...]]:
     connection, guard = session._connection, session._connection.authorizer
     connection.authorizer = None
-    rows = connection.execute(f"SELECT {STAGED} FROM temp.backfill_batch ORDER BY rowid").fetchall()
+    rows = connection.execute(f"SELECT {STAGED} FROM temp.am_backfill_staging ORDER BY rowid").fetchall()
     connection.authorizer = guard
     assert all(row[6:] == (None, None) for row in rows), "SQL stages nothing but placeholders"
     return [row[:6] for row in rows]

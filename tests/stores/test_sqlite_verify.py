@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
 
-from tasks.engine.errors import DatabaseError, ProvenanceError, SchemaChangedError
+from tasks.engine.errors import DatabaseError, DriftError, ProvenanceError, SchemaChangedError
 from tasks.engine.verification import is_verified, verify_schema
 from tasks.stores.sqlite import open_session
+from tasks.stores.sqlite_apply import apply_schema, is_applied
+from tasks.stores.sqlite_attestations import open_attestations
+from tasks.stores.sqlite_log import open_log_session
 from tasks.stores.sqlite_open import refuse_unsafe_engine
 from tasks.stores.sqlite_run_sql import build_statements
+from tasks.stores.sqlite_sql import STAGING
 
 FACTS, METADATA, LOG = "am_entity_facts", "am_fact_metadata", "am_fact_attestation_log"
 
@@ -339,6 +344,61 @@ def test_a_utf16_database_is_refused_with_a_mend_that_works(
     message = drift(settings(store(encoding=encoding)))
     assert f"text encoding is {encoding}, only UTF-8 is supported" in message
     assert "VACUUM INTO" not in message  # it keeps the encoding
+    assert "\n" not in message  # nothing else that could be said of it would be true
+
+
+def test_apply_schema_and_the_readers_refuse_another_encoding_first(store: Any, settings: Any) -> None:
+    config = settings(store(lambda schema: schema.sidecar_missing(), encoding="UTF-16le"))
+    contexts = (open_attestations(config), open_log_session(config, purpose="read"))
+    for act in (lambda: apply_schema(config), lambda: is_applied(config), *(context.__enter__ for context in contexts)):
+        with pytest.raises(DriftError) as caught:
+            act()
+        assert "text encoding is UTF-16le" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def _with_an_applications_own(path: Path, *sql: str) -> None:
+    """Declare things on a connection that has a collation and a function of its own."""
+    with closing(apsw.Connection(str(path))) as application:
+        application.create_collation("japanese", lambda one, other: (one > other) - (one < other))
+        application.create_scalar_function("domain_of", lambda url: url, deterministic=True)
+        for statement in sql:
+            application.execute(statement)
+
+
+def test_what_only_the_application_registers_is_told_once_for_each_object(store: Any, settings: Any) -> None:
+    made = store()
+    _with_an_applications_own(
+        made.path,
+        "CREATE INDEX by_domain ON am_fact_metadata (domain_of(source_doc))",
+        "CREATE INDEX by_name ON am_fact_attestation_log (attester COLLATE japanese)",
+    )
+    with pytest.raises(DriftError) as caught, open_session(settings(made), write=False):
+        pass
+    message = str(caught.value)
+    assert message.count("domain_of") == 1 and message.count("japanese") == 1, message
+    assert "am_fact_metadata" in message and 'its index by_domain uses the function "domain_of"' in message
+    assert "am_fact_attestation_log" in message and 'its index by_name uses the collation "japanese"' in message
+    with pytest.raises(DriftError) as caught, open_log_session(settings(made), purpose="seal"):
+        pass
+    message = str(caught.value)  # sealing writes the log alone, and nothing that the other function is needed for
+    assert message.count("japanese") == 1 and 'its index by_name uses the collation "japanese"' in message
+
+
+@pytest.mark.parametrize("name", ["backfill_batch", "b", "BACKFILL_BATCH"])
+def test_facts_may_be_called_what_staging_was_called_once(name: str, store: Any, settings: Any, run: Any) -> None:
+    made = store(lambda schema: schema.rename_table("am_entity_facts", name))
+    made.insert(name, [{"id": 1, "entity_id": "a", "field_name": "b", "source_url": "https://a/1"}])
+    report = run(settings(made, tables={"facts": {"name": name}}))
+    assert report["rows"]["inserted"] == 1
+    assert made.metadata()["1"]["source_doc"] == "https://a/1"
+
+
+@pytest.mark.parametrize("name", [STAGING, STAGING.upper()])
+def test_a_table_of_the_contract_that_staging_would_hide_is_refused(
+    name: str, store: Any, settings: Any, drift: Any
+) -> None:
+    made = store(lambda schema: schema.rename_table("am_entity_facts", name))
+    assert "its temporary table" in drift(settings(made, tables={"facts": {"name": name}}))
 
 
 @pytest.mark.parametrize(
