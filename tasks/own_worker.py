@@ -10,7 +10,9 @@ tasks run by a process that holds signing keys. Here a name that the command did
 Nor does the end of a run depend on what the scheduler remembers. Where it names nothing more:
 
 4. As long as other workers are at tasks of this command, wait for them.
-5. What failed for a reason that may pass by itself is tried once more.
+5. What failed for a reason that may pass by itself, a lock or a full disk, is tried once more when what runs has ended;
+   until it has come to its end nothing else begins, and nothing more at all if it fails again. Hundreds of chunks would
+   wait for the same lock in turn, for hours.
 6. If the command's task is not complete, and nothing failed, the scheduler has forgotten it (it was started again) or
    was told a tale: schedule it again. What is done stays done, and what is not is yielded again.
 7. At the end, what others have done counts as done.
@@ -42,6 +44,7 @@ from tasks.run_task import JobTask, MayPass
 logger = logging.getLogger("luigi-interface")
 
 _MOST_FUTILE = 5  # times that the command's task is scheduled again with nothing done in between
+_FIRST = 1_000_000  # a priority above that of any task
 _REFUSED = "refused: this worker runs only tasks that its own command scheduled"
 
 
@@ -60,6 +63,7 @@ class OwnWorker(Worker):
         self._status: dict[str, str] = {}
         self._may_pass: list[luigi.Task] = []
         self._tried_again: set[str] = set()
+        self._gave_up_twice = False
         self._futile, self._done_before = 0, -1
         self._signalled: set[str] = set()
         self._given_up: set[str] = set()
@@ -79,6 +83,8 @@ class OwnWorker(Worker):
         """Step 2, in the place of Luigi's, which would load what it does not know."""
         if self._stop_requesting_work or stopping.arrived():
             return GetWorkResponse(None, 0, 0, 0, 0, WORKER_STATE_DISABLED)
+        if self._holds_back():
+            return GetWorkResponse(None, [], 0, 0, 0, WORKER_STATE_ACTIVE)
         answer = self._ask_for_work()
         if self._running_tasks and _knows_nothing(answer) and self._schedule_again():  # step 6, before others are idle
             answer = self._ask_for_work()
@@ -94,6 +100,10 @@ class OwnWorker(Worker):
             n_pending_last_scheduled=answer.get("n_pending_last_scheduled", 0),
             worker_state=answer.get("worker_state", WORKER_STATE_ACTIVE),
         )
+
+    def _holds_back(self) -> bool:
+        """Whether something stands in the way of one task that would stand in the way of the next one too (step 5)."""
+        return self._gave_up_twice or bool(self._may_pass) or not self._tried_again.isdisjoint(self._running_tasks)
 
     def _ask_for_work(self) -> dict[str, Any]:
         """The scheduler's first answer that names a task of this command, or none."""
@@ -174,14 +184,22 @@ class OwnWorker(Worker):
         return not self._scheduled_tasks[self._first_task].complete() and self._schedule_again()
 
     def _try_again(self) -> bool:
+        """Step 5. The scheduler names these before all others."""
+        if self._gave_up_twice or not self._may_pass:
+            return False
         again = [task for task in self._may_pass if task.task_id not in self._tried_again]
-        if again:
-            logger.info("%d that failed for a reason that may have passed: once more.", len(again))
+        self._gave_up_twice = len(again) < len(self._may_pass)
+        if self._gave_up_twice:
+            left = len(self._of_status(PENDING))
+            logger.error("what stood in the way still does, so nothing more is begun: %d tasks are left.", left)
+            return False
+        logger.info("%d that failed for a reason that may have passed: once more.", len(again))
         self._tried_again |= {task.task_id for task in again}
         self._may_pass.clear()
         for task in again:
+            task.priority = _FIRST
             self.add(task)  # type: ignore[no-untyped-call]
-        return bool(again)
+        return True
 
     def _schedule_again(self) -> bool:
         done = len(self._of_status(DONE))
