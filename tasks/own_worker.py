@@ -28,6 +28,7 @@ import logging
 import os
 import signal
 import time
+from contextlib import suppress
 from typing import Any
 
 import luigi
@@ -37,6 +38,7 @@ from luigi.task_status import DONE, FAILED, PENDING
 from luigi.worker import GetWorkResponse, TaskStatusReporter, Worker
 
 from tasks.engine import stopping
+from tasks.engine.errors import ProvenanceError
 from tasks.engine.terminal import tell
 from tasks.own_process import OwnTaskProcess
 from tasks.run_task import JobTask, MayPass
@@ -161,7 +163,12 @@ class OwnWorker(Worker):
     def _tell_so_far(self) -> None:
         """A command that did not come to its end still says how far it is."""
         task = self._scheduled_tasks.get(str(self._first_task))
-        if isinstance(task, JobTask) and self._status.get(task.task_id) != DONE and (said := task.so_far()):
+        if not isinstance(task, JobTask) or self._status.get(task.task_id) == DONE:
+            return
+        said = ""
+        with suppress(ProvenanceError):  # then the task that failed has said what is wrong
+            said = task.so_far()
+        if said:
             tell(said)
 
     def _count_as_done(self) -> None:
