@@ -190,8 +190,9 @@ def _chunks(report: Report) -> str:
 
 
 def markdown_table(head: tuple[str, ...], rows: list[Any]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell(value) for value in line) + " |" for line in lines)
+    """A table; a row of values that look like the line below its head stays a row."""
+    above, *below = ("| " + " | ".join(cell(value) for value in line) + " |" for line in (head, *rows))
+    return "\n".join((above, "| --- " * len(head) + "|", *below))
 
 
 def cell(value: object) -> str:

@@ -17,7 +17,7 @@ from tasks.engine.json_text import json_text
 from tasks.engine.markers import to_text
 from tasks.engine.terminal import printable_lines
 from tasks.logformat import PlainFormatter
-from tasks.reporting.markdown import cell
+from tasks.reporting.markdown import cell, markdown_table
 
 SEEN = "https://例え.jp/\x9b31m\x7f\u202egpj.exe\u2066\U000e0041"
 OBEYED = "\x9b\x7f\u202e\u2066\U000e0041"
@@ -91,3 +91,8 @@ def test_lines_stay_lines() -> None:
 ])  # fmt: skip
 def test_markdown_reads_nothing_in_a_value(value: str, shown: str) -> None:
     assert cell(value) == shown
+
+
+def test_a_table_has_its_line_below_the_head_and_no_value_can_be_another() -> None:
+    made = markdown_table(("name", "count"), [("---", "---"), ("a|b", 1)])
+    assert made.split("\n") == ["| name | count |", "| --- | --- |", "| \\--- | \\--- |", "| a\\|b | 1 |"]
