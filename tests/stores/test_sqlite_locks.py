@@ -43,13 +43,17 @@ pytestmark = pytest.mark.skipif(not Path("/proc/locks").exists(), reason="the ke
 
 
 def locks_on(path: Path) -> list[str]:
-    """What this process has locked of a file and its -shm: kind and bytes of each lock."""
-    inodes = {str(file.stat().st_ino) for file in (path, Path(f"{path}-shm")) if file.exists()}
-    found = []
+    """What this process has locked of a file and its -shm: kind and bytes of each lock.
+
+    The kernel merges what one process holds of one file, so a lock that is read twice is one lock: the list moves under
+    whoever reads it while other processes lock and unlock.
+    """
+    names = {str(file.stat().st_ino): file.name for file in (path, Path(f"{path}-shm")) if file.exists()}
+    found = set()
     for line in Path("/proc/locks").read_text().splitlines():
         _, posix, _, kind, pid, file, *span = line.split()
-        if posix == "POSIX" and int(pid) == os.getpid() and file.rpartition(":")[2] in inodes:
-            found.append(" ".join((kind, *span)))
+        if posix == "POSIX" and int(pid) == os.getpid() and (name := names.get(file.rpartition(":")[2])):
+            found.add(" ".join((name, kind, *span)))
     return sorted(found)
 
 
