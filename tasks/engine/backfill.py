@@ -186,7 +186,7 @@ def _write_next_batch(session: Session, preparation: _Preparation, row: LedgerRo
     return log_rows is not None
 
 
-class _BatchSize:
+class BatchSize:
     """How many facts to try at once: of those among which one is refused, the first half; else a batch, `most` facts.
 
     Behind a row that was found, batches begin small and double. So each one costs some 2 log2(`most`) transactions,
@@ -385,7 +385,7 @@ class _Preparation:
         self.run = run
         self._witness = witness
         self.rules = run.settings.derivation.rules(run.plan.created_at)
-        self.size = _BatchSize(run.settings.pacing.batch_rows)
+        self.size = BatchSize(run.settings.pacing.batch_rows)
         self._memo = Memo(self.rules)
         self._sign = _signing(run)
         self._encode = encoder(run.settings.derivation.attester)

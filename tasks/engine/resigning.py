@@ -7,6 +7,8 @@ revoked. What such a key signed is no evidence, so its rows have to pass the sam
 2. Refuse every row that is not, beyond doubt, what was logged; sign the others.
 3. In one short transaction: replace each placeholder or signature, if the row and its log are still as they were read,
    append a log row whose notes name the one it supersedes, enter the refusals and advance the ledger.
+   If the database itself refuses a row, nothing is written, and step 1 comes again with half of the rows, down to that
+   one, which is refused.
 
 A row is refused with the first of these reasons:
 
@@ -22,6 +24,7 @@ A row is refused with the first of these reasons:
     changed_after_logging   its log row is not sealed, and the row was updated after it was logged
     fact_missing            its log row is not sealed, and there is no fact to compare the row with
     differs_from_fact       its log row is not sealed, and source, time or band are not what the fact gives today
+    refused_by_database     the database cannot compute the fact, or does not take the row signed; in its words
 
 The log alone does not say what the fields were; the sealed log does, by its digests, which are held against the signed
 root before they are believed: see sealed_digests.py. Where it is not sealed the fact
@@ -31,7 +34,7 @@ itself has to bear the row out, so a fact that changed since is refused as well.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
@@ -41,11 +44,11 @@ from tasks.attestation.leaves import NO_DIGEST
 from tasks.attestation.signing import Signer, signature_hex
 from tasks.attestation.states import AttestedRow, Judge
 from tasks.attestation.supersession import Supersession
-from tasks.engine.backfill import ChunkRun, Progress, Stopwatch, work_through
+from tasks.engine.backfill import BatchSize, ChunkRun, Progress, Stopwatch, work_through
 from tasks.engine.chunk_runs import patiently, read_marker, require_plan
 from tasks.engine.clock import now_text, utc_now
-from tasks.engine.derivation import Fact, Reject, derive
-from tasks.engine.errors import SealError, SigningKeyError
+from tasks.engine.derivation import REFUSED_BY_DATABASE, Fact, Reject, derive, refused_fact
+from tasks.engine.errors import RowRefusedError, SealError, SigningKeyError
 from tasks.engine.key_standing import refuse_ended_keys, registry_of
 from tasks.engine.key_uses import refuse_other_file
 from tasks.engine.keys import describe
@@ -63,13 +66,14 @@ from tasks.engine.sealed_digests import SealedDigests
 from tasks.engine.settings import DerivationSettings, Settings
 from tasks.engine.verification import signer_of
 from tasks.stores.base import BatchWrite, Counts, LedgerRow, SetAside
-from tasks.stores.resigning import PendingRow, ResigningSession, SignatureWrite
+from tasks.stores.resigning import PendingRead, PendingRow, ResigningSession, SignatureWrite
 from tasks.stores.sqlite_log import open_log_session
 from tasks.stores.sqlite_resigning import open_resigning_session
 
 REFUSALS: Final = (
     "malformed", "downgraded", "unlogged", "invalid", "attester_missing", "attester_differs", "seal_broken",
     "payload_differs", "payload_not_sealed", "changed_after_logging", "fact_missing", "differs_from_fact",
+    REFUSED_BY_DATABASE,
 )  # fmt: skip
 
 _SHOWN = 60
@@ -163,27 +167,57 @@ def _attempt(settings: Settings, paths: PartPaths, number: int, progress: Callab
 def sign_chunk(session: ResigningSession, run: ChunkRun, sealed: SealedDigests, revoked: KeyRegistry) -> None:
     """Bring one chunk to its end. Raises as `backfill_chunk` does."""
     judge = Judge(revoked, first_id_of_leaf=lambda _: None, logged_before=lambda *_: None)
-    bar = _Bar(session, sealed, judge, run.settings.derivation)
-    work_through(session, run, lambda row, mark: _write_next_batch(session, run, bar, row, mark))
+    bar, size = _Bar(session, sealed, judge, run.settings.derivation), BatchSize(run.settings.pacing.batch_rows)
+    work_through(session, run, lambda row, mark: _write_next_batch(session, run, bar, size, row, mark))
 
 
-def _write_next_batch(session: ResigningSession, run: ChunkRun, bar: _Bar, row: LedgerRow, mark: float) -> bool:
-    assert run.signer is not None  # require_signer has seen to it
+def _write_next_batch(
+    session: ResigningSession, run: ChunkRun, bar: _Bar, size: BatchSize, row: LedgerRow, mark: float
+) -> bool:
     stopwatch = Stopwatch(run.now)
-    batch = session.read_pending(after=row.cursor, through=run.chunk.through, limit=run.settings.pacing.batch_rows)
+    batch = session.read_pending(after=row.cursor, through=run.chunk.through, limit=size.limit)
     stopwatch.lap("reading")
-    passed, payloads, refused = list[PendingRow](), list[bytes](), list[Reject]()
-    for pending in batch.rows:
-        payload_or_refusal = bar.payload(pending)
-        if isinstance(payload_or_refusal, Reject):
-            refused.append(payload_or_refusal)
-        else:
-            passed.append(pending)
-            payloads.append(payload_or_refusal)
+    judged = bar.judge_all(batch.rows)
     stopwatch.lap("deriving")
-    signatures = [_signature(row, blob) for row, blob in zip(passed, run.signer.blobs(payloads), strict=True)]
+    signatures = _sign(run, judged)
     stopwatch.lap("signing")
-    write = BatchWrite(
+    try:
+        is_written = session.write_signatures(_batch_write(run, row, batch, judged, mark, stopwatch), signatures)
+    except RowRefusedError as refusal:
+        if len(signatures) > 1:
+            size.refused(len(batch.rows))
+            return _write_next_batch(session, run, bar, size, row, mark)
+        judged = judged.without_signatures(refusal.words)
+        is_written = session.write_signatures(_batch_write(run, row, batch, judged, mark, stopwatch), ())
+        size.found()
+    if is_written:
+        size.written(len(batch.rows))
+    return is_written
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """The rows of a batch that are to be signed, each with its payload, and those that are refused."""
+
+    passed: Sequence[tuple[PendingRow, bytes]]
+    refused: Sequence[Reject]
+
+    def without_signatures(self, words: str) -> _Judged:
+        """The same, with what was to be signed refused in the database's words."""
+        return _Judged((), [*self.refused, *(refused_fact(row.fact_id, words) for row, _ in self.passed)])
+
+
+def _sign(run: ChunkRun, judged: _Judged) -> list[SignatureWrite]:
+    assert run.signer is not None  # require_signer has seen to it
+    blobs = run.signer.blobs([payload for _, payload in judged.passed])
+    return [_signature(row, blob) for (row, _), blob in zip(judged.passed, blobs, strict=True)]
+
+
+def _batch_write(
+    run: ChunkRun, row: LedgerRow, batch: PendingRead, judged: _Judged, mark: float, stopwatch: Stopwatch
+) -> BatchWrite:
+    signed, refused = len(judged.passed), len(judged.refused)
+    return BatchWrite(
         run_id=run.plan.run_id,
         plan_id=run.plan.plan_id,
         chunk=run.chunk.chunk,
@@ -191,9 +225,9 @@ def _write_next_batch(session: ResigningSession, run: ChunkRun, bar: _Bar, row: 
         now=run.now(),
         inserts=(),
         updates=(),
-        rejects=refused,
+        rejects=judged.refused,
         set_aside=SetAside(),
-        counts=Counts(eligible=len(batch.rows), updated=len(signatures), rejected=len(refused), signed=len(signatures)),
+        counts=Counts(eligible=len(batch.rows), updated=signed, rejected=refused, signed=signed),
         expected_cursor=row.cursor,
         cursor=batch.last,
         state="done" if batch.exhausted else "running",
@@ -202,7 +236,6 @@ def _write_next_batch(session: ResigningSession, run: ChunkRun, bar: _Bar, row: 
         times=stopwatch.times(),
         clock=run.now,
     )
-    return session.write_signatures(write, signatures)
 
 
 def _signature(row: PendingRow, blob: bytes) -> SignatureWrite:
@@ -218,6 +251,17 @@ class _Bar:
     sealed: SealedDigests
     judge: Judge
     derivation: DerivationSettings
+
+    def judge_all(self, rows: Sequence[PendingRow]) -> _Judged:
+        """Which of the rows are to be signed."""
+        passed, refused = list[tuple[PendingRow, bytes]](), list[Reject]()
+        for row in rows:
+            payload_or_refusal = self.payload(row)
+            if isinstance(payload_or_refusal, Reject):
+                refused.append(payload_or_refusal)
+            else:
+                passed.append((row, payload_or_refusal))
+        return _Judged(passed, refused)
 
     def payload(self, row: PendingRow) -> bytes | Reject:
         """The payload to sign, or why the row is refused."""
@@ -248,7 +292,12 @@ class _Bar:
         return None
 
     def _refuse_if_other(self, row: PendingRow) -> Reject | None:
-        return _refuse_if_other(self.session.fact(row.fact_id), row, self.derivation)
+        try:
+            fact = self.session.fact(row.fact_id)
+        except RowRefusedError as refusal:
+            self.session.check_schema()
+            return refused_fact(row.fact_id, refusal.words)
+        return _refuse_if_other(fact, row, self.derivation)
 
 
 def _refuse_if_changed(row: PendingRow) -> Reject | None:

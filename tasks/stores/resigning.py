@@ -70,10 +70,14 @@ class ResigningSession(Session, Protocol):
     def read_pending(self, *, after: Key, through: Key, limit: int) -> PendingRead: ...
 
     def fact(self, fact_id: str) -> tuple[Any, ...] | None:
-        """The fact of this id as it is now, in the order of derivation.Fact, or None."""
+        """The fact of this id as it is now, in the order of derivation.Fact, or None.
+
+        Raises RowRefusedError if the database cannot compute it.
+        """
 
     def write_signatures(self, batch: BatchWrite, signatures: Sequence[SignatureWrite]) -> bool:
         """Commit one batch durably, all of it or nothing: signatures, log rows, refusals, ledger.
 
-        False, with nothing written, if a row, its log or the ledger moved on since the batch was read.
+        False, with nothing written, if a row, its log or the ledger moved on since the batch was read. Raises
+        RowRefusedError, with nothing written, if the database does not take a row.
         """

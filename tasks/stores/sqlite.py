@@ -622,7 +622,7 @@ class SqliteSession:
                 self.check_schema()
                 self._refuse_overtaken(batch)
                 ids = self._write_rows(batch)
-                with _of_no_fact():
+                with of_no_fact():
                     self._write_ledger(batch, ids, lock)
                 points.reach("before commit")
         except StaleReadError:
@@ -740,7 +740,7 @@ def _supersession(superseded: Superseded) -> tuple[int, str]:
 
 
 @contextmanager
-def _of_no_fact() -> Iterator[None]:
+def of_no_fact() -> Iterator[None]:
     """A row of the ledger that is refused is not the fault of a fact: looking for one would be in vain."""
     try:
         yield

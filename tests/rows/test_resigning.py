@@ -21,8 +21,8 @@ from tasks.attestation.signing import Signer
 from tasks.engine import points
 from tasks.engine.auditing import AuditOrder, audit
 from tasks.engine.chunk_runs import all_chunks_done, chunk_is_done
-from tasks.engine.derivation import Record
-from tasks.engine.errors import SealError, SigningKeyError, StateError
+from tasks.engine.derivation import REFUSED_BY_DATABASE, Record
+from tasks.engine.errors import DatabaseError, SealError, SigningKeyError, StateError
 from tasks.engine.paths import checkpoint_folder, sign_paths
 from tasks.engine.resigning import REFUSALS, plan_signing, run_chunk
 from tasks.engine.sealing import seal_log, seal_run
@@ -352,7 +352,79 @@ def test_a_seal_that_nobody_here_can_verify_stops_the_signing(
 
 
 def test_every_refusal_has_its_test() -> None:
-    assert {*REFUSED, *REVOKED_REFUSED, "seal_broken", "payload_differs", "payload_not_sealed"} == set(REFUSALS)
+    by_the_seal = {"seal_broken", "payload_differs", "payload_not_sealed"}
+    assert {*REFUSED, *REVOKED_REFUSED, *by_the_seal, REFUSED_BY_DATABASE} == set(REFUSALS)
+
+
+METADATA, LOG_TABLE = "am_fact_metadata", "am_fact_attestation_log"
+SIGNED_SEVEN = "fact_id = '7' AND length(ed25519_sig) = 80"
+OWN_RULES = {
+    "CHECK constraint failed": lambda s: s.add(METADATA, f"CHECK (NOT ({SIGNED_SEVEN}))"),
+    "UNIQUE constraint failed": lambda s: s.then(
+        f"CREATE UNIQUE INDEX ux ON {LOG_TABLE} (iif(fact_id = '7', 0, attestation_id))"
+    ),
+    "malformed JSON": lambda s: s.add(METADATA, f"doc TEXT AS (json(iif({SIGNED_SEVEN}, '{{', '1'))) STORED"),
+    "FOREIGN KEY constraint failed": lambda s: s.change_column(
+        LOG_TABLE, "notes", "notes TEXT REFERENCES am_source (source_url) DEFERRABLE INITIALLY DEFERRED"
+    ),
+}
+
+
+@pytest.mark.parametrize("words", OWN_RULES)
+def test_a_row_that_the_database_refuses_signed_is_refused_in_its_words_and_the_rest_is_signed(
+    words: str, attested: Any, sign: Any, keys: Any
+) -> None:
+    store, settings = attested(FACTS, signed=False, mutate=OWN_RULES[words])
+    for number in range(1, FACTS + 1):
+        if number != 7:
+            store.add_source(number, f'{{"supersedes":{number},"type":"re-signed"}}')
+    before = store.metadata()["7"]
+    report = sign(settings)
+    assert report["rows"] == {"pending": FACTS, "signed": FACTS - 1, "refused": 1}
+    assert report["refused"] == {REFUSED_BY_DATABASE: 1}
+    [refusal] = report["refused_sample"]
+    assert refusal["fact_id"] == "7" and words in refusal["detail"]
+    assert (report["remaining"], store.metadata()["7"]) == (1, before)
+    check_signed(store, FACTS - 1, keys)
+
+
+def test_a_fact_that_cannot_be_read_costs_its_own_row_the_signature_and_no_other(
+    store: Any, settings: Any, run: Any, sign: Any, keys: Any
+) -> None:
+    made = store(lambda s: s.drop_column("am_entity_facts", "source_url"))
+    made.add_facts({"id": number, "field_value_json": "{}"} for number in range(1, FACTS + 1))
+    loaded = settings(made, small=True)
+    run(loaded)
+    made.execute("UPDATE am_entity_facts SET field_value_json = '{' WHERE id IN (7, 12, 13)")
+    computed = "source_url TEXT AS (json_extract(field_value_json, '$.v')) VIRTUAL"
+    made.execute(f"ALTER TABLE am_entity_facts ADD COLUMN {computed}")
+    report = sign(loaded)
+    assert report["rows"] == {"pending": FACTS, "signed": FACTS - 3, "refused": 3}
+    assert report["refused"] == {REFUSED_BY_DATABASE: 3}
+    assert {(one["fact_id"], one["detail"]) for one in report["refused_sample"]} == {
+        (fact_id, "malformed JSON") for fact_id in ("7", "12", "13")
+    }
+    check_signed(made, FACTS - 3, keys)
+
+
+def test_a_rule_over_the_ledger_is_the_fault_of_no_row(attested: Any, sign: Any) -> None:
+    rule = "CHECK (batch <> 2 OR run_id NOT LIKE 'sign-pending:%')"
+    store, settings = attested(FACTS, signed=False, mutate=lambda s: s.add("am_backfill_batch", rule))
+    with pytest.raises(DatabaseError, match="CHECK constraint failed") as stopped:
+        sign(settings)
+    assert type(stopped.value) is DatabaseError
+    assert store.rejects() == []
+
+
+def test_to_find_a_row_that_is_refused_signed_takes_a_logarithm_of_transactions(
+    attested: Any, sign: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = {"chunk_rows": 256, "batch_rows": 256}
+    _, settings = attested(256, signed=False, mutate=OWN_RULES["CHECK constraint failed"], pacing=many)
+    begun = []
+    monkeypatch.setattr(points, "reach", begun.append)
+    assert sign(settings)["rows"] == {"pending": 256, "signed": 255, "refused": 1}
+    assert begun.count("before the write lock") <= 2 * 8 + 4
 
 
 def test_a_column_notes_that_is_missing_is_done_without(attested: Any, sign: Any, verified: Any) -> None:
