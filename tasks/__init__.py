@@ -2,7 +2,7 @@
 
 from tasks.apply_schema import ApplySchema
 from tasks.backfill_chunk import BackfillChunk
-from tasks.luigi_setup import install
+from tasks.luigi_support.setup import install
 from tasks.make_sample import MakeSample
 from tasks.plan_chunks import PlanChunks
 from tasks.report import Report

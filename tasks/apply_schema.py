@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tasks.engine.terminal import tell
-from tasks.run_task import JobTask
-from tasks.stores.sqlite_apply import apply_schema, describe, is_applied
+from tasks.core.terminal import tell
+from tasks.luigi_support.base_task import JobTask
+from tasks.stores.sqlite.apply import apply_schema, describe, is_applied
 
 
 class ApplySchema(JobTask):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import luigi
 
-from tasks.engine.chunk_runs import chunk_is_done, run_chunk
-from tasks.engine.errors import ProvenanceError
-from tasks.engine.plans import read_plan
-from tasks.parameters import WholeNumber
+from tasks.core.errors import ProvenanceError
+from tasks.luigi_support.base_task import PlannedTask, file_target
+from tasks.luigi_support.parameters import WholeNumber
+from tasks.luigi_support.progress import ProgressReporter
 from tasks.plan_chunks import PlanChunks
-from tasks.progress import ProgressReporter
-from tasks.run_task import PlannedTask, file_target
+from tasks.runs.chunk_runs import chunk_is_done, run_chunk
+from tasks.runs.plans import read_plan
 
 
 class BackfillChunk(PlannedTask):

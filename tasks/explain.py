@@ -22,12 +22,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.engine.errors import DriftError
-from tasks.engine.explaining import envelope, envelope_fact, ids_in_order
-from tasks.engine.settings import Settings, load_settings
-from tasks.engine.terminal import printable
-from tasks.stores.lookup_process import look_up_apart
-from tasks.stores.sqlite_lookup import look_up
+from tasks.core.errors import DriftError
+from tasks.core.terminal import printable
+from tasks.job.settings import Settings, load_settings
+from tasks.rows.explain import envelope, envelope_fact, ids_in_order
+from tasks.rows.lookup_process import look_up_apart
+from tasks.stores.sqlite.lookup import look_up
 
 __all__ = ["attach", "lookup"]
 

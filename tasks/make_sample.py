@@ -8,12 +8,12 @@ from typing import Any
 
 import luigi
 
-from tasks.engine.errors import SampleError
-from tasks.engine.markers import read_json, to_text, write_durably
-from tasks.engine.terminal import tell
-from tasks.parameters import Text, WholeNumber
-from tasks.run_task import JobTask
-from tasks.sample import DEFAULT_FACTS, SampleSummary, build_sample, load_facts_file
+from tasks.core.durable import read_json, to_text, write_durably
+from tasks.core.errors import SampleError
+from tasks.core.terminal import tell
+from tasks.luigi_support.base_task import JobTask
+from tasks.luigi_support.parameters import Text, WholeNumber
+from tasks.sample.database import DEFAULT_FACTS, SampleSummary, build_sample, load_facts_file
 
 
 class MakeSample(JobTask):

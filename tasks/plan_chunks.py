@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import luigi
 
-from tasks.engine.clock import now_text
-from tasks.engine.planning import plan_run
-from tasks.engine.plans import read_plan, refuse_other_budget, refuse_other_reattestation
-from tasks.parameters import Flag
-from tasks.run_task import PlannedTask, file_target
+from tasks.backfill.planning import plan_run
+from tasks.core.clock import now_text
+from tasks.luigi_support.base_task import PlannedTask, file_target
+from tasks.luigi_support.parameters import Flag
+from tasks.runs.plans import read_plan, refuse_other_budget, refuse_other_reattestation
 from tasks.schema_verify import SchemaVerify
 
 

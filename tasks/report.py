@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import luigi
 
 from tasks.backfill_chunk import BackfillChunk
-from tasks.engine.chunk_runs import all_chunks_done, require_plan
-from tasks.engine.plans import Plan
-from tasks.engine.terminal import tell
+from tasks.core.terminal import tell
+from tasks.luigi_support.base_task import PlannedTask, file_target
 from tasks.plan_chunks import PlanChunks
 from tasks.reporting.close import close_run, report_is_done
 from tasks.reporting.so_far import report_so_far
-from tasks.run_task import PlannedTask, file_target
+from tasks.runs.chunk_runs import all_chunks_done, require_plan
+from tasks.runs.plans import Plan
 from tasks.seal_log import SealLog
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import luigi
 
-from tasks.engine.verification import is_verified, verify_schema
-from tasks.parameters import Flag, OptionalWholeNumber
-from tasks.run_task import RunTask, file_target
+from tasks.luigi_support.base_task import RunTask, file_target
+from tasks.luigi_support.parameters import Flag, OptionalWholeNumber
+from tasks.runs.gate import is_verified, verify_schema
 
 
 class SchemaVerify(RunTask):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import luigi
 
-from tasks.engine.sealing import is_sealed, seal_run
-from tasks.parameters import OptionalWholeNumber
-from tasks.run_task import RunTask, file_target
+from tasks.luigi_support.base_task import RunTask, file_target
+from tasks.luigi_support.parameters import OptionalWholeNumber
 from tasks.schema_verify import SchemaVerify
+from tasks.sealed_log.seal import is_sealed, seal_run
 
 
 class SealLog(RunTask):

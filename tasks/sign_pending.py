@@ -6,16 +6,16 @@ from collections.abc import Iterator
 
 import luigi
 
-from tasks.engine.chunk_runs import all_chunks_done, chunk_is_done, require_plan
-from tasks.engine.paths import PartPaths, sign_paths
-from tasks.engine.plans import read_plan
-from tasks.engine.resigning import plan_signing, run_chunk
-from tasks.engine.sealing import is_sealed, seal_run
-from tasks.engine.terminal import tell
-from tasks.parameters import WholeNumber
-from tasks.progress import ProgressReporter
+from tasks.core.terminal import tell
+from tasks.job.paths import PartPaths, sign_paths
+from tasks.luigi_support.base_task import JobTask, file_target, run_id_parameter
+from tasks.luigi_support.parameters import WholeNumber
+from tasks.luigi_support.progress import ProgressReporter
 from tasks.reporting.signing import close_signing, signing_is_done
-from tasks.run_task import JobTask, file_target, run_id_parameter
+from tasks.rows.sign_pending import plan_signing, run_chunk
+from tasks.runs.chunk_runs import all_chunks_done, chunk_is_done, require_plan
+from tasks.runs.plans import read_plan
+from tasks.sealed_log.seal import is_sealed, seal_run
 
 
 class SigningTask(JobTask):

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import luigi
 
-from tasks.attestation.keyring import DEFAULT_REGISTRY, load_registry
-from tasks.engine.clock import now_text
-from tasks.engine.paths import PartPaths, verify_paths
-from tasks.engine.terminal import tell
-from tasks.engine.verify_runs import current_plan, plan_run, read_summary, read_verdict, require_plan, run_chunk
-from tasks.parameters import Flag, Text, WholeNumber
-from tasks.progress import ProgressReporter
+from tasks.attestation.public_keys import DEFAULT_REGISTRY, load_registry
+from tasks.core.clock import now_text
+from tasks.core.terminal import tell
+from tasks.job.paths import PartPaths, verify_paths
+from tasks.luigi_support.base_task import JobTask, file_target, run_id_parameter
+from tasks.luigi_support.parameters import Flag, Text, WholeNumber
+from tasks.luigi_support.progress import ProgressReporter
 from tasks.reporting.close_verification import close_verification
-from tasks.run_task import JobTask, file_target, run_id_parameter
+from tasks.rows.verify_runs import current_plan, plan_run, read_summary, read_verdict, require_plan, run_chunk
 
 
 class VerificationTask(JobTask):

@@ -23,18 +23,18 @@ import hypothesis
 import pytest
 import yaml
 
-from tasks.engine.chunk_runs import chunk_is_done, run_chunk
-from tasks.engine.clock import now_text
-from tasks.engine.errors import DriftError
-from tasks.engine.paths import RunPaths
-from tasks.engine.planning import plan_run
-from tasks.engine.plans import read_plan
-from tasks.engine.sealing import is_sealed, seal_run
-from tasks.engine.settings import Settings, load_settings
-from tasks.engine.verification import verify_schema
+from tasks.backfill.planning import plan_run
+from tasks.core.clock import now_text
+from tasks.core.errors import DriftError
+from tasks.job.paths import RunPaths
+from tasks.job.settings import Settings, load_settings
 from tasks.reporting.close import close_run
-from tasks.stores.schema_file import canonical_statements
-from tasks.stores.sqlite import open_session
+from tasks.runs.chunk_runs import chunk_is_done, run_chunk
+from tasks.runs.gate import verify_schema
+from tasks.runs.plans import read_plan
+from tasks.sealed_log.seal import is_sealed, seal_run
+from tasks.stores.sqlite.schema_file import canonical_statements
+from tasks.stores.sqlite.session import open_session
 
 ROOT = Path(__file__).parents[1]
 KEY_VARIABLE = "AUTONOMATH_FACT_SIGN_PRIVATE_KEY"

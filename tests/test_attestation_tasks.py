@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tasks.attestation.keyring import entry_for
-from tasks.attestation.notes import VerifierKey
-from tasks.attestation.signing import Signer
+from tasks.attestation.log.notes import VerifierKey
+from tasks.attestation.public_keys import entry_for
+from tasks.attestation.signer import Signer
 
 SEED = bytes(range(100, 132))
 FAILED = 30

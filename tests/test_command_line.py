@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from tasks.attestation.signing import Signer
-from tasks.engine import chunk_runs
-from tasks.engine.clock import now_text
-from tasks.engine.planning import plan_run
+from tasks.attestation.signer import Signer
+from tasks.backfill.planning import plan_run
+from tasks.core.clock import now_text
+from tasks.runs import chunk_runs
 
 TASK_FAILED, SCHEDULING_ERROR, UNHANDLED = 30, 35, 40
 

@@ -9,8 +9,8 @@ import pytest
 from luigi.cmdline_parser import CmdlineParser
 
 import tasks
-from tasks.engine.errors import ParameterError
-from tasks.parameters import Flag, OptionalText, OptionalWholeNumber, Text, WholeNumber
+from tasks.core.errors import ParameterError
+from tasks.luigi_support.parameters import Flag, OptionalText, OptionalWholeNumber, Text, WholeNumber
 
 UNHANDLED = 40
 PARAMETERS = [

@@ -10,7 +10,7 @@ import apsw
 import luigi
 import pytest
 
-from tasks.engine.errors import SampleError
+from tasks.core.errors import SampleError
 from tasks.make_sample import MakeSample
 
 

@@ -17,15 +17,15 @@ from typing import Any
 import apsw
 import pytest
 
-from tasks.engine.chunk_runs import chunk_is_done, run_chunk
-from tasks.engine.clock import now_text
-from tasks.engine.errors import ProvenanceError
-from tasks.engine.paths import RunPaths
-from tasks.engine.planning import plan_run
-from tasks.engine.settings import load_settings
-from tasks.engine.verification import verify_schema
-from tasks.sample import build_sample
-from tasks.stores.sqlite import open_session
+from tasks.backfill.planning import plan_run
+from tasks.core.clock import now_text
+from tasks.core.errors import ProvenanceError
+from tasks.job.paths import RunPaths
+from tasks.job.settings import load_settings
+from tasks.runs.chunk_runs import chunk_is_done, run_chunk
+from tasks.runs.gate import verify_schema
+from tasks.sample.database import build_sample
+from tasks.stores.sqlite.session import open_session
 
 ROOT = Path(__file__).parents[1]
 RUNNER = str(ROOT / "tests" / "crash" / "runner.py")

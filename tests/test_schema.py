@@ -1,4 +1,4 @@
-"""config/schema/sqlite.sql: what it creates, and what its CHECKs keep out."""
+"""tasks/stores/sqlite/schema.sql: what it creates, and what its CHECKs keep out."""
 
 from __future__ import annotations
 

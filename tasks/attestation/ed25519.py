@@ -25,8 +25,8 @@ from typing import Final
 from nacl.bindings import crypto_core_ed25519_is_valid_point, crypto_sign_open
 from nacl.exceptions import BadSignatureError
 
-from tasks.attestation.signing import PLACEHOLDER
-from tasks.engine.errors import PublicKeyError
+from tasks.attestation.signer import PLACEHOLDER
+from tasks.core.errors import PublicKeyError
 
 PUBLIC_KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64

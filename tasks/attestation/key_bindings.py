@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from tasks.engine.terminal import holds_key, printable
+from tasks.core.terminal import holds_key, printable
 
 SUFFIX: Final = "_SIGNS"
 """What follows the name of a key's variable in the name of the variable with its binding."""

@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
-from tasks.engine.blank import is_blank
+from tasks.core.blank import is_blank
 
 Kind = Literal["re-signed", "update", "reattestation"]
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from tasks.engine import markers
-from tasks.engine.chunk_runs import require_plan
-from tasks.engine.errors import StateError
-from tasks.engine.paths import RunPaths
-from tasks.engine.plans import Plan, read_plan, refuse_other_budget, refuse_other_reattestation
-from tasks.engine.settings import Settings
-from tasks.engine.verification import is_verified, recover, signer_of
+from tasks.core import durable
+from tasks.core.errors import StateError
+from tasks.job.paths import RunPaths
+from tasks.job.settings import Settings
 from tasks.reporting.markdown import to_markdown, to_terminal
 from tasks.reporting.so_far import remove_so_far
 from tasks.reporting.summary import OUTCOMES, find_leftovers, summarize
-from tasks.stores.base import Session
-from tasks.stores.sqlite import open_session
+from tasks.runs.chunk_runs import require_plan
+from tasks.runs.gate import is_verified, recover, signer_of
+from tasks.runs.plans import Plan, read_plan, refuse_other_budget, refuse_other_reattestation
+from tasks.stores.protocols.session import Session
+from tasks.stores.sqlite.session import open_session
 
 
 def report_is_done(settings: Settings, paths: RunPaths, max_rows: int | None, because: str | None = None) -> bool:
@@ -28,7 +28,7 @@ def report_is_done(settings: Settings, paths: RunPaths, max_rows: int | None, be
         return False
     refuse_other_budget(plan, paths, max_rows)
     refuse_other_reattestation(plan, paths, because)
-    content = markers.read_json(paths.report, root=paths.state_dir)
+    content = durable.read_json(paths.report, root=paths.state_dir)
     if content is None or content.get("plan_id") != plan.plan_id or not paths.report_markdown.exists():
         return False
     recover(settings, paths)
@@ -71,7 +71,7 @@ def close_run(settings: Settings, paths: RunPaths) -> str:
                 run_id=plan.run_id, now=report.finished_at, stop_reason=plan.stop_reason, remaining=report.remaining
             )
         session.check_file()
-    markers.write_durably(paths.report_markdown, to_markdown(report), root=paths.state_dir)
-    markers.write_durably(paths.report, markers.to_text(report.as_json()), root=paths.state_dir)
+    durable.write_durably(paths.report_markdown, to_markdown(report), root=paths.state_dir)
+    durable.write_durably(paths.report, durable.to_text(report.as_json()), root=paths.state_dir)
     remove_so_far(paths)
     return to_terminal(report, str(paths.report))

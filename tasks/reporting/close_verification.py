@@ -6,15 +6,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tasks.attestation.keyring import load_registry
-from tasks.engine import markers
-from tasks.engine.clock import now_text
-from tasks.engine.errors import StateError, VerificationError
-from tasks.engine.paths import PartPaths
-from tasks.engine.settings import Settings
-from tasks.engine.terminal import tell
-from tasks.engine.verify_runs import require_plan, require_verdict, summary_path
-from tasks.engine.verifying import read_findings
+from tasks.attestation.public_keys import load_registry
+from tasks.core import durable
+from tasks.core.clock import now_text
+from tasks.core.errors import StateError, VerificationError
+from tasks.core.terminal import tell
+from tasks.job.paths import PartPaths
+from tasks.job.settings import Settings
 from tasks.reporting.verification import (
     Verification,
     summarize_verification,
@@ -23,6 +21,8 @@ from tasks.reporting.verification import (
     to_terminal,
     verdict_words,
 )
+from tasks.rows.verify import read_findings
+from tasks.rows.verify_runs import require_plan, require_verdict, summary_path
 
 
 def close_verification(settings: Settings, keys: Path, paths: PartPaths, *, allow_unsigned: bool) -> str:
@@ -37,15 +37,15 @@ def close_verification(settings: Settings, keys: Path, paths: PartPaths, *, allo
         settings, registry, plan, verdicts, allow_unsigned=allow_unsigned, finished_at=now_text()
     )
     facts = _Counted(read_findings((paths.findings(chunk.chunk) for chunk in plan.chunks), root=paths.state_dir))
-    markers.stream_durably(paths.report, to_json_parts(report, facts), root=paths.state_dir)
+    durable.stream_durably(paths.report, to_json_parts(report, facts), root=paths.state_dir)
     if facts.count != report.rows - report.states["valid"]:
         raise StateError(
             f"{paths.report}: the chunks count {report.rows - report.states['valid']} rows that are not valid, their "
             f"findings hold {facts.count}: another verification of run {paths.run_id} ran at the same time. Use a new "
             f"--run-id. Nothing was written to the database."
         )
-    markers.write_durably(paths.report_markdown, to_markdown(report), root=paths.state_dir)
-    markers.write_durably(summary_path(paths), markers.to_text(report.as_json()), root=paths.state_dir)
+    durable.write_durably(paths.report_markdown, to_markdown(report), root=paths.state_dir)
+    durable.write_durably(summary_path(paths), durable.to_text(report.as_json()), root=paths.state_dir)
     return _told(report, paths)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from tasks.engine.documents import Count, Digest, typed
+from tasks.core.documents import Count, Digest, typed
 
 COMPARED: Final = ("the facts of each outcome in every chunk", "the reasons for rejects", "the signing key")
 CONTENT: Final = "source, bounds and time of the facts inserted and updated, by a fingerprint of every chunk"

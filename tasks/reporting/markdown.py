@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tasks.engine.sealing import seal_words
-from tasks.engine.terminal import printable
+from tasks.core.terminal import printable
 from tasks.reporting.comparison import words as comparison_words
 from tasks.reporting.summary import OUTCOMES, Report
 from tasks.reporting.turns import turn_words
+from tasks.sealed_log.seal import seal_words
 
 # What at the beginning of a line makes it a heading, an item of a list or the underline of a heading.
 _BLOCK: Final = re.compile(r"^([0-9]*)(#{1,6}(?= |$)|[-+](?= |$)|[.)](?= |$)|[-=]+$)")

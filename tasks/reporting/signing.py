@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tasks.engine import markers
-from tasks.engine.backfill import live_marker
-from tasks.engine.chunk_runs import read_marker, require_plan
-from tasks.engine.clock import now_text
-from tasks.engine.errors import StateError
-from tasks.engine.paths import PartPaths
-from tasks.engine.plans import Plan, read_plan
-from tasks.engine.resigning import revoked_ids, revoked_keys
-from tasks.engine.sealing import read_seal, seal_words
-from tasks.engine.settings import Settings
+from tasks.backfill.chunk import live_marker
+from tasks.core import durable
+from tasks.core.clock import now_text
+from tasks.core.errors import StateError
+from tasks.job.paths import PartPaths
+from tasks.job.settings import Settings
 from tasks.reporting.markdown import cell, key_words, markdown_table
-from tasks.stores.base import LedgerRow, rows_by_key
-from tasks.stores.resigning import ResigningSession
-from tasks.stores.sqlite_resigning import open_resigning_session
+from tasks.rows.sign_pending import revoked_ids, revoked_keys
+from tasks.runs.chunk_runs import read_marker, require_plan
+from tasks.runs.plans import Plan, read_plan
+from tasks.sealed_log.seal import read_seal, seal_words
+from tasks.stores.protocols.resigning import ResigningSession
+from tasks.stores.protocols.session import LedgerRow, rows_by_key
+from tasks.stores.sqlite.resigning import open_resigning_session
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def signing_is_done(settings: Settings, paths: PartPaths) -> bool:
     from before is not signed. Raises StateError if the plan is not for this command.
     """
     plan = read_plan(paths, settings)
-    content = markers.read_json(paths.report, root=paths.state_dir) if plan else None
+    content = durable.read_json(paths.report, root=paths.state_dir) if plan else None
     if plan is None or content is None or content.get("plan_id") != plan.plan_id:
         return False
     if not plan.chunks:
@@ -66,8 +66,8 @@ def close_signing(settings: Settings, paths: PartPaths) -> str:
             session.finish_run(
                 run_id=plan.run_id, now=report.finished_at, stop_reason=plan.stop_reason, remaining=report.remaining
             )
-    markers.write_durably(paths.report_markdown, _to_markdown(report), root=paths.state_dir)
-    markers.write_durably(paths.report, markers.to_text(asdict(report)), root=paths.state_dir)
+    durable.write_durably(paths.report_markdown, _to_markdown(report), root=paths.state_dir)
+    durable.write_durably(paths.report, durable.to_text(asdict(report)), root=paths.state_dir)
     return f"{_to_terminal(report)}\nreport: {paths.report}"
 
 
@@ -114,7 +114,7 @@ def _finished_rows(session: ResigningSession, paths: PartPaths, plan: Plan, key_
         if read_marker(plan, paths, planned.chunk) is None:
             keys = rows_by_key(session.read_batches(plan.run_id, chunk=planned.chunk))
             marker = {**live_marker(plan, row, keys, key_id=key_id), "mode": paths.mode}
-            markers.write_durably(paths.marker(planned.chunk), markers.to_text(marker), root=paths.state_dir)
+            durable.write_durably(paths.marker(planned.chunk), durable.to_text(marker), root=paths.state_dir)
     return [ledger[planned.chunk] for planned in plan.chunks]
 
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from tasks.engine import markers
-from tasks.engine.chunk_runs import read_marker
-from tasks.engine.clock import now_text
-from tasks.engine.errors import ProvenanceError
-from tasks.engine.keys import to_json
-from tasks.engine.paths import RunPaths
-from tasks.engine.plans import Plan, read_plan
-from tasks.engine.settings import Settings
+from tasks.core import durable
+from tasks.core.clock import now_text
+from tasks.core.errors import ProvenanceError
+from tasks.core.fact_keys import to_json
+from tasks.job.paths import RunPaths
+from tasks.job.settings import Settings
 from tasks.reporting.markdown import cell, markdown_table
-from tasks.stores.sqlite import open_session
+from tasks.runs.chunk_runs import read_marker
+from tasks.runs.plans import Plan, read_plan
+from tasks.stores.sqlite.session import open_session
 
 _OUTCOMES = ("inserted", "updated", "rejected")
 _COMPLETE = "NOT COMPLETE"
@@ -35,8 +35,8 @@ def report_so_far(settings: Settings, paths: RunPaths) -> str:
         if plan is None or not any(chunk["state"] != "waiting" for chunk in chunks):
             return ""
         content = _content(paths, plan, chunks)
-        markers.write_durably(paths.so_far, markers.to_text(content), root=paths.state_dir)
-        markers.write_durably(paths.so_far.with_suffix(".md"), _markdown(content), root=paths.state_dir)
+        durable.write_durably(paths.so_far, durable.to_text(content), root=paths.state_dir)
+        durable.write_durably(paths.so_far.with_suffix(".md"), _markdown(content), root=paths.state_dir)
     except ProvenanceError:
         return ""
     return "\n".join([*_lines(content), f"report so far: {paths.so_far}"])

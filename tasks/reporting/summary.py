@@ -14,25 +14,25 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
-from tasks.engine import markers
-from tasks.engine.backfill import foreseen_keys, live_marker
-from tasks.engine.backfill import signatures as signatures_of
-from tasks.engine.chunk_runs import read_marker
-from tasks.engine.clock import now_text
-from tasks.engine.contents import total_of
-from tasks.engine.errors import RowRefusedError, StateError
-from tasks.engine.ledger import refuse_unborne
-from tasks.engine.leftovers import Leftovers, leftovers, refuse_unsettled
-from tasks.engine.paths import RunPaths
-from tasks.engine.plans import Plan, clock_words
-from tasks.engine.sealing import read_seal
-from tasks.engine.settings import Settings
-from tasks.engine.stale import count_stale
-from tasks.engine.store_warnings import outcome_warnings, store_warnings
-from tasks.engine.verification import log_signer_of
+from tasks.backfill.chunk import foreseen_keys, live_marker
+from tasks.backfill.chunk import signatures as signatures_of
+from tasks.backfill.contents import total_of
+from tasks.backfill.leftovers import Leftovers, leftovers, refuse_unsettled
+from tasks.core import durable
+from tasks.core.clock import now_text
+from tasks.core.errors import RowRefusedError, StateError
+from tasks.job.paths import RunPaths
+from tasks.job.settings import Settings
 from tasks.reporting.comparison import Outcome, compare
 from tasks.reporting.turns import turns
-from tasks.stores.base import RunRow, Session, rows_by_key
+from tasks.rows.stale import count_stale
+from tasks.runs.chunk_runs import read_marker
+from tasks.runs.gate import log_signer_of
+from tasks.runs.ledger import refuse_unborne
+from tasks.runs.plans import Plan, clock_words
+from tasks.runs.store_warnings import outcome_warnings, store_warnings
+from tasks.sealed_log.seal import read_seal
+from tasks.stores.protocols.session import RunRow, Session, rows_by_key
 
 OUTCOMES = ("eligible", "inserted", "updated", "unchanged", "rejected")
 _LISTED = 20
@@ -176,7 +176,7 @@ def _live_chunks(session: Session, paths: RunPaths, plan: Plan) -> list[dict[str
         keys = rows_by_key(batches.get(planned.chunk, ()))
         marker = live_marker(plan, row, keys, key_id=run.key_id if run else None)
         if read_marker(plan, paths, planned.chunk) is None:
-            markers.write_durably(paths.marker(planned.chunk), markers.to_text(marker), root=paths.state_dir)
+            durable.write_durably(paths.marker(planned.chunk), durable.to_text(marker), root=paths.state_dir)
         content = total_of(batch.content for batch in batches.get(planned.chunk, ()))
         found.append({**marker, "content": content.to_bytes().hex() if content else None})
     if run is not None:
@@ -220,7 +220,7 @@ def _dry_run(paths: RunPaths, plan: Plan, came_to: Outcome) -> dict[str, Any] | 
     """What the dry run of this very plan predicted, and whether it came true (None: this is that dry run)."""
     if paths.dry_run:
         return {"rows": dict(came_to.rows), "rejects": dict(came_to.rejects), "matches": None}
-    return compare(markers.read_json(paths.of_mode(dry_run=True).report, root=paths.state_dir), plan.plan_id, came_to)
+    return compare(durable.read_json(paths.of_mode(dry_run=True).report, root=paths.state_dir), plan.plan_id, came_to)
 
 
 def _signers(session: Session, paths: RunPaths, plan: Plan) -> frozenset[str | None]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from tasks.engine.plans import Plan
-from tasks.stores.base import Session
+from tasks.runs.plans import Plan
+from tasks.stores.protocols.session import Session
 
 _DAY = 86_400  # seconds
 

@@ -7,15 +7,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tasks.attestation.keyring import KeyRegistry
-from tasks.attestation.states import STATES
-from tasks.engine.json_text import json_text
-from tasks.engine.keys import describe, from_json
-from tasks.engine.plans import Plan
-from tasks.engine.settings import Settings
-from tasks.engine.terminal import printable
-from tasks.engine.verifying import LISTED, ChunkVerdict
+from tasks.attestation.public_keys import KeyRegistry
+from tasks.attestation.row_states import STATES
+from tasks.core.fact_keys import describe, from_json
+from tasks.core.json_text import json_text
+from tasks.core.terminal import printable
+from tasks.job.settings import Settings
 from tasks.reporting.markdown import cell, markdown_table
+from tasks.rows.verify import LISTED, ChunkVerdict
+from tasks.runs.plans import Plan
 
 
 @dataclass(frozen=True)

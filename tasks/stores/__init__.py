@@ -1,1 +1,1 @@
-"""How one kind of database is read and written: the only place that builds or runs SQL."""
+"""Databases: what the rooms below need of any of them (protocols), and how each kind does it."""

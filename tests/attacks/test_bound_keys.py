@@ -13,18 +13,21 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from tasks.attestation.keyring import entry_for, load_registry
-from tasks.attestation.notes import VerifierKey
-from tasks.attestation.signing import Signer
-from tasks.cli import main
-from tasks.engine import chunk_runs, key_uses, resigning, sealing
-from tasks.engine.chunk_runs import run_chunk
-from tasks.engine.errors import KeyRegistryError, ProvenanceError, SigningKeyError
-from tasks.engine.paths import RunPaths, sign_paths
-from tasks.engine.rotation import rotate
-from tasks.engine.sealing import seal_log
-from tasks.engine.settings import Settings, load_settings
-from tasks.engine.verification import log_signer_of, signer_of, verify_schema
+from tasks.attestation.log.notes import VerifierKey
+from tasks.attestation.public_keys import entry_for, load_registry
+from tasks.attestation.signer import Signer
+from tasks.cli.main import main
+from tasks.core.errors import KeyRegistryError, ProvenanceError, SigningKeyError
+from tasks.job import key_uses
+from tasks.job.paths import RunPaths, sign_paths
+from tasks.job.settings import Settings, load_settings
+from tasks.rows import sign_pending
+from tasks.runs import chunk_runs
+from tasks.runs.chunk_runs import run_chunk
+from tasks.runs.gate import log_signer_of, signer_of, verify_schema
+from tasks.sealed_log import seal
+from tasks.sealed_log.rotate import rotate
+from tasks.sealed_log.seal import seal_log
 
 ROWS, THIRD = (Signer(key_name="test/key", seed=bytes([n]) * 32) for n in (0x5E, 0x33))
 ROWS_ENV, LOG_ENV = "AUTONOMATH_FACT_SIGN_PRIVATE_KEY", "PROVENANCE_CHECKPOINT_PRIVATE_KEY"
@@ -80,7 +83,7 @@ def with_files(settings: Settings, rows: Path, log: Path) -> Settings:
 def any_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plans that let every chunk begin: they are not what holds the attack up here."""
     plan = SimpleNamespace(chunk=lambda number: SimpleNamespace(chunk=number))
-    for module in (chunk_runs, resigning):
+    for module in (chunk_runs, sign_pending):
         monkeypatch.setattr(module, "require_plan", lambda *_: plan)
         monkeypatch.setattr(module, "read_marker", lambda *_: None)
 
@@ -94,8 +97,8 @@ def steps(settings: Settings) -> dict[str, Callable[[], object]]:
         "the gate of a dry run": lambda: verify_schema(settings, paths.of_mode(dry_run=True)),
         "a chunk": lambda: run_chunk(settings, paths, 1, progress=lambda _: None),
         "a seal": lambda: seal_log(settings, run_id=None),
-        "planning to sign": lambda: resigning.plan_signing(settings, sign),
-        "a chunk of signing": lambda: resigning.run_chunk(settings, sign, 1, progress=lambda _: None),
+        "planning to sign": lambda: sign_pending.plan_signing(settings, sign),
+        "a chunk of signing": lambda: sign_pending.run_chunk(settings, sign, 1, progress=lambda _: None),
     }
 
 
@@ -180,9 +183,9 @@ def test_a_link_that_is_turned_after_the_key_was_taken_leads_to_nothing(
     assert signer is not None
     link.unlink()
     link.symlink_to(theirs[0].path)
-    for module in (chunk_runs, resigning):
+    for module in (chunk_runs, sign_pending):
         monkeypatch.setattr(module, "signer_of", lambda _: signer)
-    for module in (chunk_runs, sealing):
+    for module in (chunk_runs, seal):
         monkeypatch.setattr(module, "log_signer_of", lambda _: log_signer)
     rotation = partial(rotate, settings, signer, THIRD, now="2026-05-12T01:23:45.000Z")
     with pytest.raises(SigningKeyError, match="a link on the way to it was turned"):

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from tasks.engine import ledger
-from tasks.engine.chunk_runs import all_chunks_done, chunk_is_done, run_chunk
-from tasks.engine.clock import now_text
-from tasks.engine.errors import StateError
-from tasks.engine.planning import plan_run
-from tasks.engine.plans import Plan
-from tasks.engine.sealing import is_sealed, read_seal
+from tasks.backfill.planning import plan_run
+from tasks.core.clock import now_text
+from tasks.core.errors import StateError
 from tasks.reporting.close import close_run, report_is_done
-from tasks.stores.sqlite import open_session
+from tasks.runs import ledger
+from tasks.runs.chunk_runs import all_chunks_done, chunk_is_done, run_chunk
+from tasks.runs.plans import Plan
+from tasks.sealed_log.seal import is_sealed, read_seal
+from tasks.stores.sqlite.session import open_session
 
 LOG_KEY = "PROVENANCE_CHECKPOINT_PRIVATE_KEY"
 FACTS = 25  # three chunks

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from tasks.attestation.notes import VerifierKey
-from tasks.cli import main
-from tasks.engine.errors import DriftError
-from tasks.engine.verification import log_signer_of, signer_of
+from tasks.attestation.log.notes import VerifierKey
+from tasks.cli.main import main
+from tasks.core.errors import DriftError
+from tasks.runs.gate import log_signer_of, signer_of
 
 DEEP = base64.b64encode(b'{"leaf":' + b"[" * 100_000).decode()
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.attestation import checkpoints, notes
-from tasks.attestation.checkpoints import Checkpoint, InclusionProof
-from tasks.attestation.merkle import EMPTY_ROOT, Frontier, leaf_hash, node_hash
-from tasks.attestation.merkle_proofs import consistency_proof, inclusion_proof
-from tasks.attestation.notes import Note, VerifierKey, sign
+from tasks.attestation.log import checkpoints, notes
+from tasks.attestation.log.checkpoints import Checkpoint, InclusionProof
+from tasks.attestation.log.merkle import EMPTY_ROOT, Frontier, leaf_hash, node_hash
+from tasks.attestation.log.merkle_proofs import consistency_proof, inclusion_proof
+from tasks.attestation.log.notes import Note, VerifierKey, sign
 from tasks.attestation.payload import encode
-from tasks.attestation.signing import VERSION, Signer
-from tasks.engine.derivation import Record
+from tasks.attestation.signer import VERSION, Signer
+from tasks.derivation.rules import Record
 
 PAGE = (Path(__file__).parents[2] / "docs" / "attestation.md").read_text(encoding="utf-8")
 BLOCKS = [block.partition("\n")[2] for block in PAGE.split("```")[1::2]]

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.attestation.keyring import KeyRegistry, RegisteredKey, entry_for, load_registry
-from tasks.attestation.notes import VerifierKey
-from tasks.attestation.signing import Signer
-from tasks.engine.errors import KeyRegistryError
+from tasks.attestation.log.notes import VerifierKey
+from tasks.attestation.public_keys import KeyRegistry, RegisteredKey, entry_for, load_registry
+from tasks.attestation.signer import Signer
+from tasks.core.errors import KeyRegistryError
 
 KEY = VerifierKey("test/rows", Signer(key_name="test/rows", seed=bytes(range(32))).public_key)
 LOG_KEY = VerifierKey("test/log", Signer(key_name="test/log", seed=bytes(range(1, 33))).public_key)

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.attestation.keyring import KeyRegistry, RegisteredKey, entry_for
-from tasks.attestation.notes import VerifierKey
+from tasks.attestation.log.notes import VerifierKey
 from tasks.attestation.payload import encode
-from tasks.attestation.signing import PLACEHOLDER, PLACEHOLDER_HEX, VERSION, Signer
-from tasks.attestation.states import STATES, AttestedRow, Judge, is_signature_present
-from tasks.engine.derivation import NotUtf8, Record
+from tasks.attestation.public_keys import KeyRegistry, RegisteredKey, entry_for
+from tasks.attestation.row_states import STATES, AttestedRow, Judge, is_signature_present
+from tasks.attestation.signer import PLACEHOLDER, PLACEHOLDER_HEX, VERSION, Signer
+from tasks.derivation.rules import NotUtf8, Record
 
 SIGNER = Signer(key_name="test/rows", seed=bytes(range(32)))
 OTHER = Signer(key_name="test/other", seed=bytes(range(1, 33)))

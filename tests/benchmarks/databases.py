@@ -94,6 +94,6 @@ def _reader(path: Path) -> apsw.Connection:
 
 
 if __name__ == "__main__":
-    from tasks.sample import build_sample
+    from tasks.sample.database import build_sample
 
     build_sample(Path(sys.argv[1]), facts=int(sys.argv[2]), profile=sys.argv[3], warts=False)

@@ -15,12 +15,12 @@ from contextlib import closing
 
 import apsw
 
-from tasks.attestation.keyring import KeyRegistry, entry_for
-from tasks.attestation.notes import VerifierKey
-from tasks.engine.explaining import explain
-from tasks.engine.settings import Settings
+from tasks.attestation.log.notes import VerifierKey
+from tasks.attestation.public_keys import KeyRegistry, entry_for
 from tasks.explain import lookup
-from tasks.stores.sqlite_attestations import open_attestations
+from tasks.job.settings import Settings
+from tasks.rows.explain import explain
+from tasks.stores.sqlite.attestations import open_attestations
 
 
 def measure(database: str, vkey: str, count: int) -> dict[str, float]:

@@ -17,8 +17,8 @@ from typing import Any
 
 import apsw
 
-from tasks.attestation.batch_hashing import find_compiled
-from tasks.attestation.batch_signing import compiled_signer
+from tasks.attestation.fast.batch_hashing import find_compiled
+from tasks.attestation.fast.batch_signing import compiled_signer
 
 _TOLD_LINES = 30
 

@@ -23,7 +23,7 @@ import apsw
 import pytest
 from nacl.signing import SigningKey
 
-from tasks.sample import build_sample
+from tasks.sample.database import build_sample
 
 ROOT = Path(__file__).parents[2]
 RUNNER = Path(__file__).with_name("runner.py")

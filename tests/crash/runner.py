@@ -13,7 +13,7 @@ CRASH may hold
     pause                         seconds that a chunk waits before it tries again after a lock
     memory                        file that gets the peak of resident memory in KiB
 
-Besides the points of tasks.engine.points there are "before statement NAME" and "after statement NAME" for every
+Besides the points of tasks.core.crash_points there are "before statement NAME" and "after statement NAME" for every
 statement of a session, and "before the folder is synced" and "after the link of a file" for files.
 """
 
@@ -36,8 +36,9 @@ import apsw
 from luigi.cmdline import luigi_run
 
 import tasks  # noqa: F401  (imported before the fork, so that a fork is cheap)
-from tasks.engine import chunk_runs, files, markers, points
-from tasks.stores.sqlite import SqliteSession
+from tasks.core import crash_points, durable, files
+from tasks.runs import chunk_runs
+from tasks.stores.sqlite.session import SqliteSession
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -83,8 +84,8 @@ def wait_for(path: Path, seconds: float = 60) -> None:
 
 def set_trap(trap: Trap) -> None:
     """Put the trap's `reach` wherever the program can come to a point."""
-    points.reach = trap.reach
-    write_temporary, run_statement = markers._temporary, SqliteSession._run
+    crash_points.reach = trap.reach
+    write_temporary, run_statement = durable._temporary, SqliteSession._run
     sync_folder, link = files.sync_folder, os.link
 
     @contextmanager
@@ -107,7 +108,7 @@ def set_trap(trap: Trap) -> None:
         link(*arguments, **options)
         trap.reach("after the link of a file")
 
-    markers._temporary, files.sync_folder, os.link = temporary, sync, linked
+    durable._temporary, files.sync_folder, os.link = temporary, sync, linked
     SqliteSession._run = run  # type: ignore[method-assign]
 
 

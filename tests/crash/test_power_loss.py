@@ -19,7 +19,7 @@ from typing import Any
 import apsw
 import pytest
 
-from tasks.engine import points
+from tasks.core import crash_points
 
 SECTOR = 512
 
@@ -141,7 +141,7 @@ def signed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def at_point(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[], None]) -> None:
-    monkeypatch.setattr(points, "reach", lambda found: act() if found == name else None)
+    monkeypatch.setattr(crash_points, "reach", lambda found: act() if found == name else None)
 
 
 def written(path: Path) -> list[list[Any]]:
@@ -237,7 +237,7 @@ def test_a_power_cut_at_any_write_leaves_rows_log_and_ledger_of_one_moment(
             cuts.append(tmp_path / f"cut-{len(cuts)}")
             disk.after_cut(cuts[-1], chance)
 
-    monkeypatch.setattr(points, "reach", cut)
+    monkeypatch.setattr(crash_points, "reach", cut)
     run(made.settings)
     for folder in cuts:
         prove_consistent(folder / made.path.name, len(made.before))

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from tasks.engine.json_text import json_text
-from tasks.engine.markers import to_text
-from tasks.engine.terminal import printable_lines
-from tasks.logformat import PlainFormatter
+from tasks.core.durable import to_text
+from tasks.core.json_text import json_text
+from tasks.core.terminal import printable_lines
+from tasks.luigi_support.log_format import PlainFormatter
 from tasks.reporting.markdown import cell, markdown_table
 
 SEEN = "https://例え.jp/\x9b31m\x7f\u202egpj.exe\u2066\U000e0041"

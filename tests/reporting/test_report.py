@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from tasks.engine.chunk_runs import run_chunk
-from tasks.engine.clock import now_text
-from tasks.engine.errors import StateError
-from tasks.engine.planning import plan_run
-from tasks.engine.plans import read_plan
+from tasks.backfill.planning import plan_run
+from tasks.core.clock import now_text
+from tasks.core.errors import StateError
 from tasks.reporting.close import close_run, report_is_done
 from tasks.reporting.markdown import cell
+from tasks.runs.chunk_runs import run_chunk
+from tasks.runs.plans import read_plan
 
 OUTCOMES = {"eligible", "inserted", "updated", "unchanged", "rejected"}
 HOSTILE = [

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tasks.engine.clock import now_iso, utc_now
-from tasks.engine.paths import RunPaths
-from tasks.engine.verification import verify_schema
+from tasks.core.clock import now_iso, utc_now
+from tasks.job.paths import RunPaths
 from tasks.reporting.close import close_run
+from tasks.runs.gate import verify_schema
 
 SAMPLE = "provenance-backfill/sample"
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from tasks.attestation.keyring import RegisteredKey, entry_for, load_registry
-from tasks.attestation.notes import VerifierKey
-from tasks.attestation.signing import Signer
-from tasks.engine import points
-from tasks.engine.verifying import findings_in, plan_verification, read_findings, verify_in_process
+from tasks.attestation.log.notes import VerifierKey
+from tasks.attestation.public_keys import RegisteredKey, entry_for, load_registry
+from tasks.attestation.signer import Signer
+from tasks.core import crash_points
 from tasks.reporting.verification import Verification, summarize_verification
+from tasks.rows.verify import findings_in, plan_verification, read_findings, verify_in_process
 
 KEY_VARIABLE = "AUTONOMATH_FACT_SIGN_PRIVATE_KEY"
 KEY_NAME = "provenance-backfill/sample"
@@ -151,4 +151,4 @@ def _set_trap(point: str, nth: int) -> None:
         if not left[0]:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    points.reach = reach
+    crash_points.reach = reach

@@ -17,7 +17,7 @@ import apsw
 import pytest
 
 import tasks.explain
-from tasks.engine.errors import DatabaseError, JobFileError
+from tasks.core.errors import DatabaseError, JobFileError
 from tasks.explain import attach, lookup
 
 

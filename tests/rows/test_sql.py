@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from tasks.engine.binding import AttestationBinding
-from tasks.stores.sqlite import open_session
-from tasks.stores.sqlite_attestations_sql import attestation_statements
-from tasks.stores.sqlite_resigning_sql import resigning_statements
+from tasks.contract.binding import AttestationBinding
+from tasks.stores.sqlite.session import open_session
+from tasks.stores.sqlite.sql.attestations import attestation_statements
+from tasks.stores.sqlite.sql.resigning import resigning_statements
 
 GOLDEN = Path(__file__).parent / "golden"
 

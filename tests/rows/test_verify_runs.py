@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from tasks.attestation.keyring import load_registry
-from tasks.engine.clock import now_text
-from tasks.engine.errors import StateError, VerificationError
-from tasks.engine.paths import PartPaths, verify_paths
-from tasks.engine.verify_runs import current_plan, plan_run, read_verdict, require_plan, run_chunk
+from tasks.attestation.public_keys import load_registry
+from tasks.core.clock import now_text
+from tasks.core.errors import StateError, VerificationError
+from tasks.job.paths import PartPaths, verify_paths
 from tasks.reporting.close_verification import close_verification
+from tasks.rows.verify_runs import current_plan, plan_run, read_verdict, require_plan, run_chunk
 
 LATER = "2999-01-01T00:00:00.000Z"
 

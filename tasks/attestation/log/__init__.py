@@ -1,0 +1,1 @@
+"""The sealed log as values: leaves, the tree over them, proofs, notes and checkpoints."""

@@ -1,0 +1,308 @@
+"""Residual keys to chunks.
+
+As one snapshot:
+
+1. Count the residual facts.
+2. Walk over them in key order and cut after every `chunk_rows` of them; where that would pass 500 chunks, double the
+   size and drop every other cut.
+3. Count the unchanged facts that lie outside all chunks.
+
+Bounds come from the data alone, so sparse, huge, negative or text keys still give even chunks.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain, count, islice
+from typing import Any, Protocol
+
+from tasks.backfill.evidence import Witness, refuse_without_notes
+from tasks.core.errors import ParameterError, RowRefusedError
+from tasks.core.fact_keys import Key
+from tasks.derivation.rules import (
+    ATTESTED,
+    REFUSED_BY_DATABASE,
+    Fact,
+    Record,
+    Reject,
+    Rules,
+    UnreadableFact,
+    derive,
+)
+from tasks.job.paths import RunPaths
+from tasks.job.settings import Settings
+from tasks.runs.gate import signer_of
+from tasks.runs.plans import (
+    Plan,
+    PlannedChunk,
+    StopReason,
+    freeze,
+    plan_from_ledger,
+    refuse_foreign_plan,
+    refuse_other_budget,
+    refuse_other_reattestation,
+    with_seconds,
+)
+from tasks.stores.protocols.session import Session, Superseded
+from tasks.stores.sqlite.session import open_session
+
+logger = logging.getLogger("luigi-interface")
+
+# Luigi's scheduler is quadratic in tasks: 2,000 take 13 s, 5,000 take 115 s (measured with 3.8.1).
+MAX_CHUNKS = 500
+
+
+Walk = Callable[[int], tuple[int, Key]]
+"""Passes the next so many residual keys: how many there were, and the last of them. Fewer than asked is the end."""
+
+
+@dataclass
+class Cuts:
+    """The cuts of a walk over residual keys, however long it turns out to be. Memory: at most `most` keys."""
+
+    size: int
+    most: int = MAX_CHUNKS
+    last: Key = None
+    count: int = 0
+    bounds: list[Key] = field(default_factory=list)
+
+    def take(self, walk: Walk) -> None:
+        """Walk to the end, from cut to cut."""
+        while True:
+            wanted = self.size - self.count % self.size
+            passed, last = walk(wanted)
+            if passed:
+                self.count += passed
+                self.last = last
+            if passed < wanted:
+                return
+            self._cut()
+
+    def take_streamed(self, keys: Iterable[Key]) -> Key:
+        """The same over keys that come one by one. Returns the first, None if there is none."""
+        left = iter(keys)
+        first = tuple(islice(left, 1))
+        self.take(streamed(chain(first, left)))
+        return first[0] if first else None
+
+    def _cut(self) -> None:
+        self.bounds.append(self.last)
+        if len(self.bounds) >= self.most:
+            self.bounds[:] = self.bounds[1::2]
+            self.size *= 2
+
+    def chunks(self, after: Key, *, number: int = 1) -> Iterator[PlannedChunk]:
+        """The chunks from `after` to the last key, with no gap between them; `number` is that of the first."""
+        ends = [*self.bounds]
+        if self.count % self.size or not ends:
+            ends.append(self.last)
+        for passed, through in enumerate(ends):
+            residual = min(self.size, self.count - passed * self.size)
+            yield PlannedChunk(number + passed, after, through, residual)
+            after = through
+
+
+def make_plan(
+    session: Session,
+    settings: Settings,
+    *,
+    run_id: str,
+    max_rows: int | None,
+    created_at: str,
+    because: str | None = None,
+) -> Plan:
+    """Plan a run over everything residual, or over `max_rows` residual facts whose turn it is.
+
+    Their turn begins behind the key at which the last run with a budget ended, as the ledger has it, and goes round:
+    every key is reached, whatever arrives meanwhile. A plan that goes round has chunks in two stretches.
+
+    A fact that would be rejected again, for the reason of an earlier run, is not counted against a budget, so that
+    such facts cannot use it up every day; once it is mended it counts. Facts whose key is NULL or too long to be read
+    are left to runs without a budget. Raises ParameterError for a budget below 1. Reads only.
+    """
+    if max_rows is not None and max_rows < 1:
+        raise ParameterError(f"--max-rows {max_rows}: expected 1 or more. Nothing was written.")
+    started = time.monotonic()
+    with session.counting_snapshot():
+        session.refuse_damaged_indexes()
+        set_aside = session.count_set_aside().total if max_rows is None else 0
+        stop_reason: StopReason = "complete"
+        if max_rows is None:
+            chunks = _chunks(session, *_cut(session, settings, set_aside), set_aside)
+            outside = _count_outside(session, chunks, set_aside)
+        else:
+            rules = settings.derivation.rules(created_at)
+            with Witness(session, settings, signer_of(settings), because=because) as witness:
+                keys = partial(_countable_keys, session, rules, witness)
+                chunks, stop_reason = _take_turns(session, keys, settings.pacing.chunk_rows, max_rows)
+            outside = 0
+    plan = Plan(
+        run_id=run_id,
+        created_at=created_at,
+        database=str(settings.database_path.resolve()),
+        settings_digest=settings.digest,
+        schema_fingerprint=session.fingerprint,
+        binding_digest=session.binding.digest,
+        max_rows=max_rows,
+        stop_reason=stop_reason,
+        unchanged_outside=outside,
+        set_aside=set_aside,
+        chunks=chunks,
+        reattest=because or "",
+    )
+    return with_seconds(plan, time.monotonic() - started)
+
+
+Keys = Callable[[Key, Key], Iterator[Key]]
+"""The keys of `(after, through]` that count against a budget, in order. None: from the first, to the last."""
+
+
+def _take_turns(
+    session: Session, keys: Keys, chunk_rows: int, max_rows: int
+) -> tuple[tuple[PlannedChunk, ...], StopReason]:
+    """As many keys as the budget allows.
+
+    1. Begin behind the key at which the last run with a budget ended.
+    2. Take keys up to the last one.
+    3. Go round: take keys from the first one up to where this began.
+    """
+    end = session.last_budgeted_key()
+    stretches: list[tuple[Key, Key]] = [(None, None)] if end is None else [(end, None), (None, end)]
+    chunks, left = list[PlannedChunk](), min(max_rows, sys.maxsize)
+    for after, through in stretches:
+        found = keys(after, through)
+        cuts = Cuts(chunk_rows, most=MAX_CHUNKS // len(stretches))
+        first_key = cuts.take_streamed(islice(found, left))
+        left -= cuts.count
+        if cuts.count:
+            chunks += cuts.chunks(session.key_before(first_key), number=len(chunks) + 1)
+        if not left and next(found, None) is not None:
+            return tuple(chunks), "row_budget"
+    return tuple(chunks), "complete"
+
+
+def _cut(session: Session, settings: Settings, set_aside: int) -> tuple[Cuts, Key]:
+    """Cut all residual keys, most of them unseen. Also: the first of them."""
+    cuts = Cuts(settings.pacing.chunk_rows)
+    try:
+        all_residual = session.count_residual()
+        residual = all_residual - set_aside
+        key_at = session.fact_key if all_residual == session.count_facts() else session.residual_key
+        first_key = key_at(after=None, skip=0) if residual else None
+        cuts.take(_stored(key_at, first_key, residual))
+    except RowRefusedError:  # a fact of which the database cannot say whether it is residual
+        cuts = Cuts(settings.pacing.chunk_rows)
+        first_key = cuts.take_streamed(fact[0] for fact in session.residual_facts())
+    return cuts, first_key
+
+
+class KeyAt(Protocol):
+    """Finds the key that lies `skip` residual keys beyond the next one after `after`."""
+
+    def __call__(self, *, after: Key, skip: int) -> Key: ...
+
+
+def _stored(key_at: KeyAt, first_key: Key, residual: int) -> Walk:
+    """Over all residual keys of a store, in which so many were counted. What lies between two cuts is not even read."""
+    left, last = residual, first_key
+    ahead = min(1, residual)  # keys that were found but not passed yet
+
+    def walk(wanted: int) -> tuple[int, Key]:
+        nonlocal left, last, ahead
+        passed = min(wanted, left)
+        if passed > ahead:
+            last = key_at(after=last, skip=passed - ahead - 1)
+            ahead = 0
+        ahead -= min(ahead, passed)
+        left -= passed
+        return passed, last
+
+    return walk
+
+
+def streamed(keys: Iterable[Key]) -> Walk:
+    """Over keys that come one by one. From cut to cut they pass without a step of Python each."""
+    left = iter(keys)
+
+    def walk(wanted: int) -> tuple[int, Key]:
+        passed = deque(zip(count(1), islice(left, wanted)), maxlen=1)
+        return passed[0] if passed else (0, None)
+
+    return walk
+
+
+def _outcome(session: Session, fact: tuple[Any, ...], rules: Rules, witness: Witness) -> Record | Reject | Superseded:
+    """What would become of a residual fact; the database's own rules are asked where they refused it before."""
+    if isinstance(fact, UnreadableFact):
+        return fact.reject
+    outcome = derive(Fact._make(fact), rules)
+    if isinstance(outcome, Reject):
+        return outcome
+    if session.own_rules and session.was_rejected(outcome.fact_id, REFUSED_BY_DATABASE):
+        refused = session.foresee_refusals([outcome], signed=False)
+        if refused:
+            return refused[0]
+    return witness.hear(outcome.fact_id) if fact[-1] & ATTESTED else outcome
+
+
+def _countable_keys(session: Session, rules: Rules, witness: Witness, after: Key, through: Key) -> Iterator[Key]:
+    """Residual keys in key order, without those that would be rejected just as they were before."""
+    for fact in session.residual_facts(after=after, through=through):
+        outcome = _outcome(session, fact, rules, witness)
+        if not (isinstance(outcome, Reject) and session.was_rejected(outcome.fact_id, outcome.reason)):
+            yield fact[0]
+
+
+def _chunks(session: Session, cuts: Cuts, first_key: Key, set_aside: int) -> tuple[PlannedChunk, ...]:
+    """The cuts as chunks; facts without a usable key go with the first, which then begins at the very start."""
+    if not cuts.count:
+        return (PlannedChunk(1, None, None, set_aside),) if set_aside else ()
+    after = None if set_aside else session.key_before(first_key)
+    first, *rest = cuts.chunks(after)
+    return (PlannedChunk(1, after, first.through, first.residual + set_aside), *rest)
+
+
+def _count_outside(session: Session, chunks: tuple[PlannedChunk, ...], set_aside: int) -> int:
+    """Facts before the first chunk and after the last one."""
+    if not chunks:
+        return session.count_facts()
+    if chunks[-1].through is None:
+        return session.count_facts() - set_aside
+    before = session.count_through(chunks[0].after) if chunks[0].after is not None else 0
+    return before + session.count_beyond(chunks[-1].through)
+
+
+def plan_run(
+    settings: Settings, paths: RunPaths, *, max_rows: int | None, created_at: str, because: str | None = None
+) -> Plan:
+    """Make the plan of a run and freeze it; a plan that the ledger already holds is written again instead.
+
+    Raises StateError if that plan, or one that another process froze meanwhile, is not for this command.
+    """
+    with open_session(settings, write=False) as session:
+        known = session.read_run(paths.run_id)
+        if because is not None:
+            refuse_without_notes(session.binding.log, kept="the reason of --because")
+        if session.binding.follows_changes:
+            refuse_without_notes(session.binding.log, kept="what derivation.on_change: reattest supersedes")
+        if known:
+            plan = plan_from_ledger(known.plan_id, known.plan, started_at=known.started_at, run_id=paths.run_id)
+        else:
+            plan = make_plan(
+                session, settings, run_id=paths.run_id, max_rows=max_rows, created_at=created_at, because=because
+            )
+    plan = freeze(plan, paths)
+    refuse_foreign_plan(plan, paths, settings)
+    refuse_other_budget(plan, paths, max_rows)
+    refuse_other_reattestation(plan, paths, because)
+    logger.info(
+        "plan %s: %d residual facts in %d chunks%s, planned in %.1f s", plan.plan_id[:12], plan.residual,
+        len(plan.chunks), f" (--max-rows {max_rows})" if max_rows else "", plan.planning_seconds,
+    )  # fmt: skip
+    return plan

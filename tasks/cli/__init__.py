@@ -1,0 +1,1 @@
+"""The console script `provenance`, one file a group of commands."""

@@ -1,0 +1,1 @@
+"""What the job relies on, resolved against what a database says of itself."""

@@ -1,1 +1,0 @@
-"""What is done: plain functions and frozen values. Nothing here imports Luigi."""

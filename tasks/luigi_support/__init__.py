@@ -1,0 +1,1 @@
+"""All that knows Luigi besides the tasks themselves: worker, parameters, progress, log format."""

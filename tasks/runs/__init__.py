@@ -1,0 +1,1 @@
+"""What every chunked run shares: the gate, plans, markers, the ledger and the loop over batches."""

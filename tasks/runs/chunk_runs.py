@@ -1,0 +1,141 @@
+"""One chunk from its files to its marker: what BackfillChunk does, without Luigi."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tasks.backfill.chunk import ChunkRun, Progress, backfill_chunk, rehearse_chunk
+from tasks.core import durable
+from tasks.core.clock import utc_now
+from tasks.core.collector import no_collector
+from tasks.core.errors import DiskFullError, LockedError, StateError, without_advice
+from tasks.core.interrupts import end_without_traceback
+from tasks.job.key_uses import refuse_other_file
+from tasks.job.paths import RunPaths
+from tasks.job.settings import Settings
+from tasks.runs.gate import log_signer_of, signer_of
+from tasks.runs.ledger import done_chunks, refuse_lost_ledger
+from tasks.runs.plans import Plan, PlannedChunk, read_plan, refuse_other_binding
+from tasks.sealed_log.history import refuse_unsealable
+from tasks.sealed_log.key_standing import refuse_ended_keys
+from tasks.stores.sqlite.session import open_session
+
+logger = logging.getLogger("luigi-interface")
+
+ATTEMPTS = 3
+PAUSE = 5  # seconds
+
+
+def chunk_is_done(settings: Settings, paths: RunPaths, chunk: int) -> bool:
+    """True if the chunk's marker is whole and of the current plan, and the ledger says the same. A torn marker counts
+    as none, and one that the ledger does not bear out too: the chunk is run, and its marker written again.
+
+    Raises StateError if the marker is of another plan, or the plan has no such chunk.
+    """
+    plan = read_plan(paths, settings)
+    return plan is not None and _are_done(settings, paths, plan, [plan.chunk(chunk)])
+
+
+def all_chunks_done(settings: Settings, plan: Plan, paths: RunPaths) -> bool:
+    """`chunk_is_done` of every chunk of the plan."""
+    return _are_done(settings, paths, plan, plan.chunks)
+
+
+def _are_done(settings: Settings, paths: RunPaths, plan: Plan, chunks: Sequence[PlannedChunk]) -> bool:
+    """A rehearsal has nothing but its markers: it leaves no trace in the database."""
+    if not all(read_marker(plan, paths, planned.chunk) is not None for planned in chunks):
+        return False
+    return paths.dry_run or {planned.chunk for planned in chunks} <= done_chunks(settings, paths, plan)
+
+
+def read_marker(plan: Plan, paths: RunPaths, chunk: int) -> dict[str, Any] | None:
+    """The marker of a chunk of `plan`, or None if it is missing or torn. Raises StateError for another plan's."""
+    path = paths.marker(chunk)
+    marker = durable.read_json(path, root=paths.state_dir)
+    if marker is None or "plan_id" not in marker or marker.get("chunk") != chunk:
+        return None
+    if marker["plan_id"] != plan.plan_id:
+        raise StateError(
+            f"marker {path} belongs to plan {str(marker['plan_id'])[:12]}…, the current plan is "
+            f"{plan.plan_id[:12]}…. Use a new --run-id. Nothing was written."
+        )
+    return marker
+
+
+def run_chunk(settings: Settings, paths: RunPaths, number: int, *, progress: Callable[[Progress], None]) -> None:
+    """Backfill or rehearse one chunk of the frozen plan and leave its marker.
+
+    The gate is passed again first, so a chunk never runs on a schema that nobody verified. A lock or a full disk may
+    pass by itself: then the chunk goes on from its cursor, up to ATTEMPTS times. Any other error is raised at once.
+    """
+    try:
+        patiently(lambda: _attempt(settings, paths, number, progress))
+    except KeyboardInterrupt:
+        if paths.dry_run:
+            logger.warning("chunk %d: interrupted. Nothing was written; run the same command again.", number)
+        end_without_traceback()
+        raise
+
+
+def patiently(attempt_once: Callable[[], None]) -> None:
+    """Do it up to ATTEMPTS times, as long as nothing but a lock or a full disk stands in the way."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return attempt_once()
+        except (LockedError, DiskFullError) as error:
+            if attempt == ATTEMPTS:
+                raise
+            told = without_advice(error)
+            logger.warning("%s Trying again in %d s (attempt %d of %d).", told, PAUSE, attempt + 1, ATTEMPTS)
+            time.sleep(PAUSE)
+    return None
+
+
+def _attempt(settings: Settings, paths: RunPaths, number: int, progress: Callable[[Progress], None]) -> None:
+    plan = require_plan(paths, settings)
+    read_marker(plan, paths, plan.chunk(number).chunk)  # a marker of another plan is refused before any work
+    signer, log_signer = signer_of(settings), None if paths.dry_run else log_signer_of(settings)
+    refuse_ended_keys(settings, rows=signer, checkpoints=log_signer)
+    if log_signer is not None:
+        refuse_unsealable(settings, log_signer)
+    run = ChunkRun(
+        settings=settings,
+        paths=paths,
+        plan=plan,
+        chunk=plan.chunk(number),
+        signer=signer,
+        clock=utc_now,
+        progress=progress,
+        log_signer=log_signer if signer else None,
+    )
+    with open_session(settings, write=not paths.dry_run) as session:
+        refuse_other_file(session.file, signer, log_signer)
+        refuse_other_binding(plan, session.binding)
+        if not paths.dry_run and paths.marker(number).exists():
+            refuse_lost_ledger(session, paths, plan)
+        with no_collector():
+            (rehearse_chunk if paths.dry_run else backfill_chunk)(session, run)
+    _tell(run)
+
+
+def _tell(run: ChunkRun) -> None:
+    """One line for a finished chunk, with how far the whole run is, from the markers that are there."""
+    marker = read_marker(run.plan, run.paths, run.chunk.chunk) or {}
+    done = [c for c in run.plan.chunks if run.paths.marker(c.chunk).exists()]
+    settled = sum(c.residual for c in done)
+    rows = ", ".join(f"{name} {count}" for name, count in marker["rows"].items() if name != "eligible")
+    logger.info(
+        "chunk %d: %s in %.1f s; run %s: %d of %d chunks, %d %%", run.chunk.chunk, rows, marker["seconds"],
+        run.plan.run_id, len(done), len(run.plan.chunks), 100 * settled // max(1, run.plan.residual),
+    )  # fmt: skip
+
+
+def require_plan(paths: RunPaths, settings: Settings) -> Plan:
+    """The frozen plan. Raises StateError if there is none."""
+    plan = read_plan(paths, settings)
+    if plan is None:
+        raise StateError(f"{paths.plan}: the plan is missing or torn. Run the same command again. Nothing was written.")
+    return plan

@@ -1,0 +1,144 @@
+"""The gate as a step of a run: the database and the key are looked at before anything else happens."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from tasks.attestation.signer import Signer, load_signer
+from tasks.core import durable
+from tasks.core.errors import DriftError, SigningKeyError
+from tasks.job.commands import keygen_command
+from tasks.job.key_uses import refuse_other_use, unbound_words
+from tasks.job.paths import RunPaths
+from tasks.job.settings import Settings
+from tasks.runs.store_warnings import is_sample, store_warnings, times_seen
+from tasks.sealed_log.history import refuse_unsealable
+from tasks.sealed_log.key_standing import refuse_ended_keys
+from tasks.stores.sqlite.opening import roll_back_hot_journal
+from tasks.stores.sqlite.sealed_log import log_statements
+from tasks.stores.sqlite.session import open_session
+
+logger = logging.getLogger("luigi-interface")
+
+
+def verify_schema(settings: Settings, paths: RunPaths) -> None:
+    """Pass the gate and write schema.json. Executes no write; a live run rolls back a journal left by a crash.
+
+    Raises DriftError with all drift, DatabaseError, or SigningKeyError if a key is configured but unusable, superseded
+    or revoked. What only sealing needs is asked for only where there is a key for checkpoints; then SealError if the
+    log could not be gone on from.
+    """
+    signer = signer_of(settings)
+    recover(settings, paths)
+    with open_session(settings, write=False) as session:
+        content = session.verification_json()
+        seals = log_signer_of(settings) is not None
+        content["warnings"] = store_warnings(session, settings, signs=signer is not None, seals=seals)
+        content["times"] = times_seen(session, settings)
+    content["sealing"] = _sealing(settings)
+    try:
+        content["statements"] += [compiled.as_json() for compiled in log_statements(settings)]
+    except DriftError:  # without a key for checkpoints nothing is sealed, and no statement of sealing runs
+        if content["sealing"]["key_id"] is not None:
+            raise
+    content["signing"] = _signing(settings, signer)
+    log_signer = log_signer_of(settings)
+    if log_signer is not None:
+        refuse_unsealable(settings, log_signer)
+    refuse_ended_keys(settings, rows=signer, checkpoints=log_signer)
+    durable.write_durably(paths.schema, durable.to_text(content), root=paths.state_dir)
+    for warning in content["warnings"]:
+        logger.warning("store: %s", warning)
+    for words in [] if is_sample(settings) else unbound_words(settings, {"rows": signer, "checkpoints": log_signer}):
+        logger.warning("%s", words)
+    for absence in content["absences"]:
+        logger.warning("schema: %s", absence)
+    logger.info("%s", content["times"])
+    logger.info(
+        "schema: %d statements compiled against %s, %s", len(content["statements"]), settings.database_path,
+        f"rows will be signed, by {signer.blobs_by}" if signer else "NO SIGNING KEY: rows will get a placeholder",
+    )  # fmt: skip
+
+
+def is_verified(settings: Settings, paths: RunPaths) -> bool:
+    """True if schema.json was written for the very schema that the database has now, and for these keys."""
+    content = durable.read_json(paths.schema, root=paths.state_dir)
+    if content is None or content.get("database") != str(settings.database_path):
+        return False
+    if content.get("sealing") != _sealing(settings):
+        return False
+    if content.get("signing") != _signing(settings, signer_of(settings)):
+        return False
+    recover(settings, paths)
+    with open_session(settings, write=False) as session:
+        seen = (session.fingerprint, session.binding.digest)
+    return seen == (content.get("fingerprint"), content.get("binding_digest"))
+
+
+def _signing(settings: Settings, signer: Signer | None) -> dict[str, str | None]:
+    """What schema.json says of signing."""
+    return {"key_id": signer.key_id.hex() if signer else None, "key_name": settings.signing.key_name}
+
+
+def _sealing(settings: Settings) -> dict[str, str | None]:
+    """What schema.json says of sealing. With a key, the statements that seal pass the gate too."""
+    signer = log_signer_of(settings)
+    return {"key_id": signer.key_id.hex() if signer else None, "origin": settings.sealing.origin}
+
+
+def recover(settings: Settings, paths: RunPaths) -> None:
+    """Before a live run, let SQLite roll back a transaction that some crash left in a rollback journal.
+
+    A dry run may not do that: its read-only connection says so instead.
+    """
+    if not paths.dry_run:
+        roll_back_hot_journal(settings.database_path, settings.pacing)
+
+
+def signer_of(settings: Settings) -> Signer | None:
+    """The signer that the job file names, or None if no key is configured and none is required.
+
+    Raises SigningKeyError if a key is configured but missing, unreadable or malformed, or bound to another store.
+    """
+    signing = settings.signing
+    signer = load_signer(
+        key_name=signing.key_name,
+        key_env=signing.key_env,
+        key_file=Path(signing.key_file) if signing.key_file else None,
+        environ=os.environ,
+        compiled=signing.compiled,
+    )
+    if signer is not None:
+        refuse_other_use(signer, "rows", settings)
+    elif signing.required:
+        raise SigningKeyError(
+            f"signing key: signing.required is true in {settings.job_file}, but {signing.key_env} is not set and there "
+            f"is no key_file. Nothing was written."
+        )
+    return signer
+
+
+def log_signer_of(settings: Settings) -> Signer | None:
+    """The signer of checkpoints that the job file names, or None if none is configured.
+
+    Raises SigningKeyError if a key is configured but unusable, bound to another log or store, or the key of the rows.
+    """
+    sealing = settings.sealing
+    signer = load_signer(
+        key_name=sealing.key_name,
+        key_env=sealing.key_env,
+        key_file=Path(sealing.key_file) if sealing.key_file else None,
+        environ=os.environ,
+        called="sealing key",
+    )
+    if signer is not None:
+        refuse_other_use(signer, "checkpoints", settings)
+    rows = signer_of(settings) if signer else None
+    if signer and rows and rows.public_key == signer.public_key:
+        raise SigningKeyError(
+            f"sealing key: {sealing.key_env or sealing.key_file} is the key that signs rows. Checkpoints need a key of "
+            f"their own: {keygen_command(sealing.key_name, 'checkpoints')}. Nothing was written."
+        )
+    return signer

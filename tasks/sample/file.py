@@ -1,0 +1,134 @@
+"""A new sample database: half-made under another name, then whole at its own. Never over a file.
+
+While it is built it is `<path>.partial`, locked; a left-over of a killed build is emptied and used
+again. It is linked to `<path>` once everything in it is on the disk.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import apsw
+
+from tasks.core.errors import SampleError
+from tasks.stores.sqlite.schema_file import canonical_statements
+
+
+@contextmanager
+def new_database(path: Path) -> Iterator[apsw.Connection]:
+    """Yield a connection, in a transaction, to a new database with the canonical schema.
+
+    1. Refuse if anything is at `path` already.
+    2. Claim `<path>.partial` and empty it.
+    3. Create the schema, without the indexes of the facts: they cost a third once the rows are there.
+    4. Let the caller fill it.
+    5. Create those indexes, switch to WAL, close, fsync.
+    6. Give it its name, which fails if somebody else took that name in the meantime.
+
+    Whenever this ends early, nothing is at `path`. Raises SampleError if the file exists, is being built
+    by another process, or cannot be written.
+    """
+    refuse_existing(path)
+    partial = Path(f"{path}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _claimed(partial) as descriptor:
+            refuse_existing(path)
+            with closing(apsw.Connection(str(partial))) as connection:
+                fact_indexes = _create_schema(connection)
+                yield connection
+                _complete_database(connection, fact_indexes)
+            _publish(partial, path, descriptor)
+    except (apsw.Error, OSError) as error:
+        raise SampleError(
+            f"{path}: the sample database could not be built: {error}. Nothing is left at that path."
+        ) from error
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise SampleError if `path` exists, or a journal that SQLite would take for its own."""
+    for found in (path, *_journals_of(path)):
+        if os.path.lexists(found):
+            raise SampleError(
+                f"{found} already exists; it is never overwritten. Set AUTONOMATH_DB_PATH to a new path, or "
+                f"move the file away. Nothing was written."
+            )
+
+
+@contextmanager
+def _claimed(partial: Path) -> Iterator[int]:
+    """Hold `partial`, empty and locked, and yield its descriptor. At the end the name is gone."""
+    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        _lock(descriptor, partial)
+        os.ftruncate(descriptor, 0)  # SQLite throws away what journal stands beside an empty file
+        try:
+            yield descriptor
+        finally:
+            for left in (partial, *_journals_of(partial)):
+                left.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, partial: Path) -> None:
+    """Lock `partial`, or raise SampleError if it is anything but a left-over."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SampleError(f"{partial} is being built by another process. Wait for it. Nothing was written.") from None
+    names = os.fstat(descriptor).st_nlink
+    if names != 1:  # killed between link and unlink: emptying it would empty a finished database
+        raise SampleError(
+            f"{partial} has {names} names, expected 1: it may also be a finished database. Remove this name "
+            f"and run again. Nothing was written."
+        )
+
+
+def _create_schema(connection: apsw.Connection) -> list[str]:
+    """Begin, and create everything but the indexes of the facts; their statements are returned."""
+    for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -65536"):
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+    connection.execute("BEGIN")
+    later = []
+    for kind, _, table, statement in canonical_statements():
+        if kind == "index" and table == "am_entity_facts":
+            later.append(statement)
+        else:
+            connection.execute(statement)
+    return later
+
+
+def _complete_database(connection: apsw.Connection, fact_indexes: list[str]) -> None:
+    for statement in fact_indexes:
+        connection.execute(statement)
+    connection.execute("COMMIT")
+    connection.execute("PRAGMA journal_mode = WAL").fetchall()
+
+
+def _publish(partial: Path, path: Path, descriptor: int) -> None:
+    """Make the closed database durable, then known under its own name."""
+    os.fsync(descriptor)
+    try:
+        os.link(partial, path)  # a rename would silently replace what is there
+    except FileExistsError:
+        refuse_existing(path)
+        raise
+    _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make the names in `directory` durable."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _journals_of(database: Path) -> list[Path]:
+    return [Path(f"{database}{suffix}") for suffix in ("-journal", "-wal", "-shm")]

@@ -1,0 +1,266 @@
+"""Opening a SQLite file for the job, and what can go wrong with one.
+
+Settings of a connection, each with its reason, in the order in which they are applied:
+
+    no CREATE flag        a missing file is an error, never an empty database
+    NOMUTEX               no two threads ever use one connection at once: to lock it for each column that is read is
+                          an eighth of the time that reading takes. https://sqlite.org/threadsafe.html
+    busy handler          wait for other writers instead of failing at once, and notice soon when they are done:
+                          SQLite's own timeout sleeps up to 100 ms between two looks
+    temp_store = MEMORY   the staging table of a batch never reaches a disk
+    synchronous = EXTRA   a commit is on the disk before its marker is written. In WAL mode this is FULL; with a
+                          rollback journal, FULL may bring a deleted journal, and so the time before the commit,
+                          back after a power cut: https://sqlite.org/pragma.html#pragma_synchronous
+    foreign_keys          a row that breaks one is refused, as the application's own would be; off by default
+    query_only            a dry run cannot write even by mistake
+    QPSG                  the plan that the gate looked at is the plan that runs. Otherwise SQLite compiles many a
+                          statement anew whenever another value is bound to it, asks the guard about it again, and,
+                          where there are statistics, may decide on another plan:
+                          https://sqlite.org/c3ref/c_dbconfig_defensive.html#sqlitedbconfigenableqpsg
+    wal_autocheckpoint    seldom enough to be cheap, often enough to bound the log (WAL only)
+    the guard             see guard.py; installed last, so that nothing above needs an exception
+
+The journal mode is the operator's and is left as it is.
+
+Every connection of a process to a database is made here, by one library, which knows of all of them: it keeps the locks
+of one when another closes, and a database's -wal and -shm as long as any is open. Nothing else opens the file, not even
+to read a byte: see file.py, and docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import apsw
+
+from tasks.core import signals
+from tasks.core.errors import (
+    DatabaseError,
+    DiskFullError,
+    LockedError,
+    ProvenanceError,
+    RowRefusedError,
+    SchemaChangedError,
+)
+from tasks.job.settings import Pacing, Settings
+from tasks.stores.sqlite.file import DatabaseFile, Reader, has_journal, refuse_foreign_sidecars
+from tasks.stores.sqlite.sql.spelling import setup_statements
+
+# SQLite 3.7.0 to 3.51.2: two connections that write and checkpoint at once can corrupt the database.
+# Source: https://sqlite.org/wal.html#walresetbug
+_WAL_RESET_BUG = ((3, 7, 0), (3, 51, 2))
+
+# Where the header says how the file is written and read, and what it says in WAL mode.
+# Source: https://sqlite.org/fileformat2.html#file_format_version_numbers
+_HEADER_VERSIONS = (18, 2)
+_WAL_MODE = b"\2\2"
+
+_POLL_SECONDS = 0.001
+
+ROW_ERRORS = (apsw.ConstraintError, apsw.SQLError, apsw.MismatchError, apsw.TooBigError)
+"""What SQLite raises for one row, when the statement itself is in order: a CHECK, a unique index, a foreign key, a
+RAISE; a function that fails over a value (its general error); a value of a STRICT table's wrong type, or too large.
+"""
+
+
+def refuse_unsafe_engine(version: str) -> None:
+    """Raise DatabaseError if this SQLite library has the WAL-reset bug."""
+    numbers = tuple(int(part) for part in version.split(".")[:3])
+    first, last = _WAL_RESET_BUG
+    if first <= numbers <= last:
+        raise DatabaseError(
+            f"SQLite {version} has the WAL-reset bug (3.7.0 to 3.51.2): two connections that write at once can "
+            f"corrupt the database. Expected 3.51.3 or later: pip install --upgrade apsw. Nothing was written."
+        )
+
+
+class StoreConnection(apsw.Connection):
+    """A connection that knows which file it was opened on."""
+
+    file: DatabaseFile
+
+
+@contextmanager
+def connected(settings: Settings, *, write: bool) -> Iterator[StoreConnection]:
+    """A connection to the job's database, closed when the block ends. Raises as `open_connection` does."""
+    connection = open_connection(
+        settings.database_path, pacing=settings.pacing, write=write, immutable=settings.immutable
+    )
+    try:
+        yield connection
+        if settings.immutable:
+            connection.file.refuse_changed()
+    finally:
+        close_quietly(connection)
+
+
+def open_connection(path: Path, *, pacing: Pacing, write: bool, immutable: bool = False) -> StoreConnection:
+    """Open an existing database file, to read only or to write. The only way to one in this program.
+
+    `immutable` reads the file alone and takes no lock: only for a copy that nothing writes to.
+
+    Raises DatabaseError if it is missing, a folder, read-only though `write` is asked, not SQLite, or another user's
+    whose owner would be locked out by reading it, and LockedError if another connection holds it exclusively.
+    """
+    refuse_unsafe_engine(apsw.sqlite_lib_version())
+    file = DatabaseFile.at(path)
+    name, flags = str(file.real), apsw.SQLITE_OPEN_READWRITE if write else apsw.SQLITE_OPEN_READONLY
+    if immutable:
+        assert not write  # what must not change is not written to
+        file.refuse_unfinished()
+        name, flags = f"{file.real.as_uri()}?immutable=1", flags | apsw.SQLITE_OPEN_URI
+    with translated(path, "it was opened", lock_timeout=pacing.lock_timeout_seconds):
+        connection = StoreConnection(name, flags=flags | apsw.SQLITE_OPEN_NOMUTEX)
+    connection.file = file
+    try:
+        with translated(path, "it was opened", lock_timeout=pacing.lock_timeout_seconds):
+            _first_contact(connection, pacing, write=write, immutable=immutable)
+        if write and connection.readonly("main"):
+            raise DatabaseError(
+                f"database {path}: {_why_read_only(file)} A live run needs to write. Nothing was written."
+            )
+    except ProvenanceError:
+        connection.close(True)
+        raise
+    return connection
+
+
+def _first_contact(connection: StoreConnection, pacing: Pacing, *, write: bool, immutable: bool) -> None:
+    """The settings, the first read, and whether the file may be read, and is still the one that was looked at.
+
+    The header is read without a lock and before the first statement, which is what makes -wal and -shm.
+    """
+    shares_memory = not immutable and connection.read("main", 0, *_HEADER_VERSIONS)[1] == _WAL_MODE
+    if shares_memory:
+        refuse_foreign_sidecars(connection.file, Reader.this_process())
+    _configure(connection, pacing, write=write)
+    if shares_memory:  # the application may have closed it, and these files with it, since they were looked at
+        refuse_foreign_sidecars(connection.file, Reader.this_process())
+    connection.file.refuse_another()
+
+
+def _configure(connection: apsw.Connection, pacing: Pacing, *, write: bool) -> None:
+    connection.set_busy_handler(Patience(pacing.lock_timeout_seconds))
+    for statement in setup_statements(cache_mib=pacing.cache_mib, write=write):
+        connection.execute(statement.sql).fetchall()
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
+    if write:
+        connection.wal_autocheckpoint(pacing.wal_autocheckpoint_pages)
+
+
+class Patience:
+    """A busy handler: True, after a millisecond, as long as the lock that is waited for may still come.
+
+    Raises SignalledError, out of the statement that waits, once this process was told to end.
+
+    Source: https://sqlite.org/c3ref/busy_handler.html
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._until = seconds, 0.0
+
+    def __call__(self, tries: int) -> bool:
+        """`tries` counts the looks at this lock so far, from 0."""
+        signals.refuse_to_go_on()
+        now = time.monotonic()
+        if tries == 0:
+            self._until = now + self._seconds
+        if now >= self._until:
+            return False
+        time.sleep(_POLL_SECONDS)
+        return True
+
+
+def roll_back_hot_journal(path: Path, pacing: Pacing) -> None:
+    """If a crash left a rollback journal, let SQLite restore the state before that transaction.
+
+    Any connection that may write does this on its first read; one that may not can only fail.
+    Source: https://sqlite.org/lockingv3.html#hot_journals
+    """
+    if has_journal(path):
+        open_connection(path, pacing=pacing, write=True).close()
+
+
+@contextmanager
+def translated(path: Path, when: str, *, lock_timeout: float, written: str = "Nothing was written.") -> Iterator[None]:
+    """Turn what SQLite raises into one message: what, where, seen, next step, what was written.
+
+    `lock_timeout` is how many seconds SQLite waits for another writer before it gives up.
+    """
+    try:
+        yield
+    except apsw.BusyError:
+        raise LockedError(
+            f"database {path}: locked by another writer for {lock_timeout:g} s (pacing.lock_timeout_seconds) while "
+            f"{when}. {written} Run the same command again."
+        ) from None
+    except apsw.Error as error:
+        raise _explained(error, path, when, written) from None
+
+
+def _explained(error: apsw.Error, path: Path, when: str, written: str) -> ProvenanceError:
+    place = f"database {path}"
+    if isinstance(error, apsw.NotADBError):
+        return DatabaseError(f"{place}: not a SQLite database (or an encrypted one). {written} Check the key database.")
+    if isinstance(error, apsw.FullError):
+        return DiskFullError(
+            f"{place}: the disk is full while {when}. {written} Free some space, then run the same command again."
+        )
+    if isinstance(error, (apsw.ReadOnlyError, apsw.CantOpenError)):
+        return DatabaseError(f"{place}: {_why_not_usable(error, path, when)} {written}")
+    if isinstance(error, apsw.CorruptError):
+        return DatabaseError(
+            f"{place}: SQLite reports damage while {when} ({error}). {written} Restore a backup, or look at it with "
+            f"the sqlite3 shell before anything else writes to it."
+        )
+    if isinstance(error, apsw.SchemaChangeError):
+        return SchemaChangedError(f"{place}: the schema changed while {when}. {written}")
+    message = f"{place}: {type(error).__name__.removesuffix('Error')}: {error} while {when}. {written}"
+    return RowRefusedError(message, str(error)) if isinstance(error, ROW_ERRORS) else DatabaseError(message)
+
+
+def _why_not_usable(error: apsw.Error, path: Path, when: str) -> str:
+    """What stands in the way where SQLite says "read-only" or "unable to open", with the next step."""
+    try:
+        file = DatabaseFile.at(path)
+    except DatabaseError:
+        return f"the file was moved or deleted while {when}. Put it back, then run the same command again."
+    code = getattr(error, "extendedresult", None)
+    if code == apsw.SQLITE_READONLY_DBMOVED:
+        return f"the file was moved while {when}, and another lies there now. Put the first one back."
+    if isinstance(error, apsw.ReadOnlyError) and has_journal(path):
+        return (
+            f"{file.beside('-journal')} holds a transaction that a crash left unfinished, and a dry run may not "
+            f"roll it back. Let the application open the database once, or start the live run."
+        )
+    if file.is_on_read_only_disk:
+        return (
+            f"it is in WAL mode on a disk that is mounted read-only, without the files -wal and -shm that reading it "
+            f"takes ({when}). Read it where the application has it open. Only if it is a copy that nothing writes to, "
+            f"here or elsewhere: provenance audit, verify, explain and prove take --immutable."
+        )
+    if isinstance(error, apsw.ReadOnlyError) and code != apsw.SQLITE_READONLY_DIRECTORY:
+        return f"{_why_read_only(file)} It was found while {when}."
+    return (
+        f"SQLite cannot open it, or a file beside it ({when}): it makes a journal there, and in WAL mode -wal and "
+        f"-shm, for reading too. Check that {file.real.parent} may be written to, or read while the application runs."
+    )
+
+
+def _why_read_only(file: DatabaseFile) -> str:
+    """Why a file cannot be written to, with the next step."""
+    if file.is_on_read_only_disk:
+        return "its disk is mounted read-only. Run where it is mounted to be written to."
+    if not os.access(file.real, os.W_OK, effective_ids=True):
+        return f"the file is read-only for this user. Check its owner ({file.owner}) and mode ({file.mode:04o})."
+    return f"its folder {file.real.parent} is read-only for this user, and SQLite needs files in it. Check its mode."
+
+
+def close_quietly(connection: apsw.Connection) -> None:
+    """Close; what is open and uncommitted is rolled back. Never raises: the error that led here matters more."""
+    with suppress(apsw.Error):
+        connection.close(True)

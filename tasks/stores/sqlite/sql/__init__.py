@@ -1,0 +1,1 @@
+"""Every statement that is executed on SQLite, built from a binding and nothing else."""
