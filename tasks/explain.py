@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.errors import DriftError
+from tasks.core.fact_keys import ids_in_order
 from tasks.core.terminal import printable
 from tasks.job.settings import Settings, load_settings
-from tasks.rows.explain import envelope, envelope_fact, ids_in_order
+from tasks.rows.explain import envelope, envelope_fact
 from tasks.rows.lookup_process import look_up_apart
 from tasks.stores.sqlite.lookup import look_up
 

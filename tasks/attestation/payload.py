@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from json.encoder import encode_basestring
 
-from tasks.derivation.rules import Record
+from tasks.core.values import Record
 
 _MOST_BANDS = 10_000
 _JSON_WORDS = {"None": "null", "nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}

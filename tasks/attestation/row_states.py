@@ -27,7 +27,7 @@ from tasks.attestation.public_keys import KeyRegistry, RegisteredKey
 from tasks.attestation.signer import PLACEHOLDER, PLACEHOLDER_HEX, VERSION
 from tasks.core.errors import SealError
 from tasks.core.fact_keys import Key
-from tasks.derivation.rules import NotUtf8
+from tasks.core.values import NotUtf8
 
 State = Literal["valid", "unsigned", "invalid", "malformed", "unknown_key", "revoked", "downgraded", "unlogged"]
 STATES: Final[tuple[State, ...]] = (

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from operator import lt
 
 from tasks.attestation.fast.batch_hashing import HASH_BYTES, split_hashes
@@ -29,7 +28,6 @@ from tasks.attestation.log.leaves import (
     leaf_data,
     leaf_hashes,
     marks_of,
-    payload_of,
     raw_signature,
 )
 from tasks.attestation.log.merkle import leaf_hash
@@ -37,8 +35,9 @@ from tasks.attestation.log.subtrees import subtree_roots
 from tasks.attestation.signer import PLACEHOLDER, VERSION
 from tasks.audit.successions import Reattested, Successions
 from tasks.core.collector import no_collector
-from tasks.derivation.rules import NotUtf8
+from tasks.core.values import NotUtf8
 from tasks.job.settings import Settings
+from tasks.sealed_log.sealed_rows import digest_of
 from tasks.stores.protocols.sealed_log import FIRST_ID, Tile, TileHead
 from tasks.stores.sqlite.sealed_log import SqliteLogSession, open_log_session
 
@@ -206,12 +205,6 @@ def _digest_is_wrong(session: SqliteLogSession, row: LogRow, digest: bytes, mark
 
 def _fits(row: LogRow, digest: bytes, mark: bytes) -> bool:
     return leaf_hash(leaf_data(row, digest))[:MARK_BYTES] == mark
-
-
-def digest_of(row: PayloadRow) -> bytes:
-    """The digest of the payload that a metadata row spells, or NO_DIGEST."""
-    payload = payload_of(row)
-    return NO_DIGEST if payload is None else sha256(payload).digest()
 
 
 # --- step 4 -----------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from tasks.backfill.contents import Content, content_of
 from tasks.backfill.evidence import Witness, hear_all
 from tasks.backfill.reject_limit import refuse_more_rejects
 from tasks.core import crash_points, durable, signals
+from tasks.core.clock import now_iso
 from tasks.core.errors import (
     DatabaseError,
     OrphanedError,
@@ -44,15 +45,9 @@ from tasks.core.errors import (
 )
 from tasks.core.fact_keys import Key, describe, to_json
 from tasks.core.parent import watch_parent
-from tasks.derivation.rules import (
-    Derivation,
-    Memo,
-    Record,
-    Reject,
-    derive_batch,
-    now_iso,
-    refused_fact,
-)
+from tasks.core.values import Record, Reject
+from tasks.derivation.batch import Derivation, Memo, derive_batch
+from tasks.derivation.rules import refused_fact
 from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings
 from tasks.runs.plans import Plan, PlannedChunk, clock_words, refuse_other_time

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from tasks.attestation.fast.batch_hashing import HASH_BYTES, hash_each, split_hashes
-from tasks.derivation.rules import Derivation, Record
+from tasks.core.values import Record
+from tasks.derivation.batch import Derivation
 
 _ALL_BITS: Final = (1 << 8 * HASH_BYTES) - 1  # `&` with it is modulo 2^256
 

@@ -28,7 +28,8 @@ from tasks.attestation.signer import Signer
 from tasks.attestation.supersession import LONGEST_REASON, Supersession, is_reason
 from tasks.contract.binding import LogBinding
 from tasks.core.errors import DriftError, ParameterError, SealError
-from tasks.derivation.rules import Derivation, Reject
+from tasks.core.values import Reject
+from tasks.derivation.batch import Derivation
 from tasks.job.settings import Settings
 from tasks.sealed_log.key_standing import registry_of
 from tasks.stores.protocols.session import Superseded

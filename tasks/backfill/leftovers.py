@@ -15,7 +15,8 @@ from typing import Any
 
 from tasks.core.errors import StateError
 from tasks.core.fact_keys import describe
-from tasks.derivation.rules import Fact, Record, Reject, Rules, UnreadableFact, derive
+from tasks.core.values import Fact, Record, Reject, UnreadableFact
+from tasks.derivation.rules import Rules, derive
 from tasks.runs.plans import Plan
 from tasks.stores.protocols.session import Session
 

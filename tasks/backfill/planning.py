@@ -25,19 +25,11 @@ from typing import Any, Protocol
 from tasks.backfill.evidence import Witness, refuse_without_notes
 from tasks.core.errors import ParameterError, RowRefusedError
 from tasks.core.fact_keys import Key
-from tasks.derivation.rules import (
-    ATTESTED,
-    REFUSED_BY_DATABASE,
-    Fact,
-    Record,
-    Reject,
-    Rules,
-    UnreadableFact,
-    derive,
-)
+from tasks.core.values import ATTESTED, REFUSED_BY_DATABASE, Fact, Record, Reject, UnreadableFact
+from tasks.derivation.rules import Rules, derive
 from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings
-from tasks.runs.gate import signer_of
+from tasks.job.signers import signer_of
 from tasks.runs.plans import (
     Plan,
     PlannedChunk,

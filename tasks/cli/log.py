@@ -43,7 +43,7 @@ from tasks.core.terminal import holds_key, printable, printable_lines
 from tasks.job.commands import keygen_command
 from tasks.job.key_uses import refuse_other_use
 from tasks.job.settings import Settings, load_settings
-from tasks.runs.gate import log_signer_of, signer_of
+from tasks.job.signers import log_signer_of, signer_of
 from tasks.sealed_log.prove import check, prove
 from tasks.sealed_log.rotate import Rotation, refuse_unfit, rotate
 from tasks.sealed_log.seal import seal_log

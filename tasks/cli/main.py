@@ -30,12 +30,13 @@ from tasks.cli.stale import against_facts as find_stale
 from tasks.core import durable
 from tasks.core.clock import now_text
 from tasks.core.errors import VerificationError
+from tasks.core.fact_keys import ids_in_order
 from tasks.core.json_text import json_text
 from tasks.core.terminal import printable_lines
 from tasks.job import keygen as engine_keygen
 from tasks.job.settings import Settings, load_settings
 from tasks.reporting.verification import Verification, summarize_verification, to_json_parts, to_terminal
-from tasks.rows.explain import envelope, explain, ids_in_order, lookup_facts, to_text
+from tasks.rows.explain import envelope, explain, lookup_facts, to_text
 from tasks.rows.verify import findings_in, plan_verification, read_findings, verify_in_process
 from tasks.stores.sqlite.attestations import open_attestations
 

@@ -10,8 +10,9 @@ import click
 from tasks.cli.common import NO
 from tasks.core.json_text import json_text
 from tasks.core.terminal import printable
+from tasks.derivation.stale import StaleFact
 from tasks.job.settings import Settings
-from tasks.rows.stale import StaleFact, stale_facts
+from tasks.rows.stale import stale_facts
 from tasks.stores.sqlite.session import open_session
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
-from tasks.derivation.rules import NotUtf8, TooLong, Value
+from tasks.core.values import NotUtf8, TooLong, Value
 
 Key: TypeAlias = int | float | str | bytes | NotUtf8 | None
 
@@ -107,3 +107,18 @@ def decoded_value(kind: int, value: Any) -> Value:
 def decoded_pairs(row: Sequence[Any]) -> Iterator[Value]:
     """The same for a row of (kind, value) pairs."""
     return map(decoded_value, row[::2], row[1::2])
+
+
+def ids_in_order(values: Iterable[object]) -> list[str]:
+    """Those of `values` that can be fact ids, as text, each once, in order: text and whole numbers.
+
+    A text alone is one id, not its characters. The empty text is an id like any other.
+    """
+    values = (values,) if isinstance(values, str) else values
+    found = (str(value) for value in values if isinstance(value, (str, int)) and not isinstance(value, bool))
+    return [fact_id for fact_id in dict.fromkeys(found) if _is_unicode(fact_id)]
+
+
+def _is_unicode(text: str) -> bool:
+    """A lone surrogate can stand in a Python text, and in no database."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)

@@ -23,11 +23,11 @@ from tasks.core.clock import now_text
 from tasks.core.errors import RowRefusedError, StateError
 from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings
+from tasks.job.signers import log_signer_of
 from tasks.reporting.comparison import Outcome, compare
 from tasks.reporting.turns import turns
 from tasks.rows.stale import count_stale
 from tasks.runs.chunk_runs import read_marker
-from tasks.runs.gate import log_signer_of
 from tasks.runs.ledger import refuse_unborne
 from tasks.runs.plans import Plan, clock_words
 from tasks.runs.store_warnings import outcome_warnings, store_warnings

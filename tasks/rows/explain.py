@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from tasks.attestation.public_keys import KeyRegistry
 from tasks.attestation.row_states import AttestedRow, Finding, Judge, is_signature_present
 from tasks.core.fact_keys import describe
-from tasks.derivation.rules import NotUtf8
+from tasks.core.values import NotUtf8
 from tasks.stores.protocols.attestations import AttestationReader, LogRow, Provenance
 
 CONTEXT: Final = "https://schema.org/"
 TYPE: Final = "Dataset"
-
-
-def ids_in_order(values: Iterable[object]) -> list[str]:
-    """Those of `values` that can be fact ids, as text, each once, in order: text and whole numbers.
-
-    A text alone is one id, not its characters. The empty text is an id like any other.
-    """
-    values = (values,) if isinstance(values, str) else values
-    found = (str(value) for value in values if isinstance(value, (str, int)) and not isinstance(value, bool))
-    return [fact_id for fact_id in dict.fromkeys(found) if _is_unicode(fact_id)]
-
-
-def _is_unicode(text: str) -> bool:
-    """A lone surrogate can stand in a Python text, and in no database."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def lookup_facts(reader: AttestationReader, fact_ids: Sequence[str]) -> list[dict[str, Any]]:

@@ -49,12 +49,14 @@ from tasks.backfill.planning import Cuts, streamed
 from tasks.core.clock import now_text, utc_now
 from tasks.core.errors import RowRefusedError, SealError, SigningKeyError
 from tasks.core.fact_keys import describe
-from tasks.derivation.rules import REFUSED_BY_DATABASE, Fact, Reject, derive, refused_fact
+from tasks.core.patience import patiently
+from tasks.core.values import REFUSED_BY_DATABASE, Fact, Reject
+from tasks.derivation.rules import derive, refused_fact
 from tasks.job.key_uses import refuse_other_file
 from tasks.job.paths import PartPaths
 from tasks.job.settings import DerivationSettings, Settings
-from tasks.runs.chunk_runs import patiently, read_marker, require_plan
-from tasks.runs.gate import signer_of
+from tasks.job.signers import signer_of
+from tasks.runs.chunk_runs import read_marker, require_plan
 from tasks.runs.plans import (
     Plan,
     freeze,

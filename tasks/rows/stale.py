@@ -9,25 +9,16 @@ with `derivation.on_change: reattest`, updates them where their row still is wha
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any, Final
 
-from tasks.derivation.rules import Fact, Record, Reject, Rules, Value, derive
+from tasks.core.values import Fact
+from tasks.derivation.rules import Rules
+from tasks.derivation.stale import StaleFact, compare
 from tasks.stores.protocols.session import Session
 
 LISTED: Final = 20
-_SHOWN = 200
-
-
-@dataclass(frozen=True)
-class StaleFact:
-    """One such fact: the first column that moved, what was attested and what the fact says now."""
-
-    fact_id: str
-    column: str
-    attested: str
-    now: str
 
 
 @dataclass(frozen=True)
@@ -55,25 +46,3 @@ def stale_facts(session: Session, rules: Rules) -> Iterator[StaleFact]:
         stale = compare(Fact._make((*values, 1)), source_doc, extracted_at, rules)
         if stale is not None:
             yield stale
-
-
-def compare(fact: Fact, source_doc: Value, extracted_at: Value, rules: Rules) -> StaleFact | None:
-    """How an attested fact differs from what its metadata row says; None if it does not.
-
-    A fact without a time cannot say that its time moved.
-    """
-    now: Record | Reject = derive(fact, replace(rules, default_extracted_at=str(extracted_at)))
-    fact_id = str(fact.key)
-    if isinstance(now, Reject):
-        return StaleFact(fact_id, "fact", f"source_doc {_seen(source_doc)}", f"{now.reason}: {now.detail}")
-    for column, was, seen in (
-        ("source_doc", source_doc, now.source_doc),
-        ("extracted_at", extracted_at, now.extracted_at),
-    ):
-        if was != seen:
-            return StaleFact(fact_id, column, _seen(was), _seen(seen))
-    return None
-
-
-def _seen(value: Value) -> str:
-    return repr(value[:_SHOWN]) if isinstance(value, (str, bytes)) else repr(value)

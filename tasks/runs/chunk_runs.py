@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,12 +10,13 @@ from tasks.backfill.chunk import ChunkRun, Progress, backfill_chunk, rehearse_ch
 from tasks.core import durable
 from tasks.core.clock import utc_now
 from tasks.core.collector import no_collector
-from tasks.core.errors import DiskFullError, LockedError, StateError, without_advice
+from tasks.core.errors import StateError
 from tasks.core.interrupts import end_without_traceback
+from tasks.core.patience import patiently
 from tasks.job.key_uses import refuse_other_file
 from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings
-from tasks.runs.gate import log_signer_of, signer_of
+from tasks.job.signers import log_signer_of, signer_of
 from tasks.runs.ledger import done_chunks, refuse_lost_ledger
 from tasks.runs.plans import Plan, PlannedChunk, read_plan, refuse_other_binding
 from tasks.sealed_log.history import refuse_unsealable
@@ -24,9 +24,6 @@ from tasks.sealed_log.key_standing import refuse_ended_keys
 from tasks.stores.sqlite.session import open_session
 
 logger = logging.getLogger("luigi-interface")
-
-ATTEMPTS = 3
-PAUSE = 5  # seconds
 
 
 def chunk_is_done(settings: Settings, paths: RunPaths, chunk: int) -> bool:
@@ -78,20 +75,6 @@ def run_chunk(settings: Settings, paths: RunPaths, number: int, *, progress: Cal
             logger.warning("chunk %d: interrupted. Nothing was written; run the same command again.", number)
         end_without_traceback()
         raise
-
-
-def patiently(attempt_once: Callable[[], None]) -> None:
-    """Do it up to ATTEMPTS times, as long as nothing but a lock or a full disk stands in the way."""
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return attempt_once()
-        except (LockedError, DiskFullError) as error:
-            if attempt == ATTEMPTS:
-                raise
-            told = without_advice(error)
-            logger.warning("%s Trying again in %d s (attempt %d of %d).", told, PAUSE, attempt + 1, ATTEMPTS)
-            time.sleep(PAUSE)
-    return None
 
 
 def _attempt(settings: Settings, paths: RunPaths, number: int, progress: Callable[[Progress], None]) -> None:

@@ -17,11 +17,11 @@ from tasks.attestation.log.merkle_proofs import inclusion_ranges, verify_inclusi
 from tasks.attestation.log.notes import Note, VerifierKey
 from tasks.attestation.log.proofs import Checked, check_proof, encode_extra
 from tasks.attestation.log.subtrees import subtrees
-from tasks.audit.ranges import digest_of
 from tasks.core.errors import NoteError, ProofError
+from tasks.core.fact_keys import ids_in_order
 from tasks.job.commands import audit_command, provenance_command
 from tasks.job.settings import Settings
-from tasks.rows.explain import ids_in_order
+from tasks.sealed_log.sealed_rows import digest_of
 from tasks.stores.protocols.sealed_log import Tile, TileHead
 from tasks.stores.sqlite.sealed_log import SqliteLogSession, open_log_session
 

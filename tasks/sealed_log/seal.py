@@ -31,20 +31,20 @@ from tasks.core import crash_points, durable
 from tasks.core.clock import now_text
 from tasks.core.documents import Count, Digest, Seconds, typed
 from tasks.core.errors import DriftError, StateError
+from tasks.core.patience import patiently
 from tasks.job.key_uses import refuse_other_file
 from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings
-from tasks.runs.chunk_runs import patiently
-from tasks.runs.gate import log_signer_of
+from tasks.job.signers import log_signer_of
 from tasks.sealed_log.checkpoint_files import CheckpointFiles
 from tasks.sealed_log.digest_files import DigestFile, PayloadDigests, find_digests, remove_digests
 from tasks.sealed_log.history import EMPTY, require_history
 from tasks.sealed_log.key_standing import refuse_ended_keys
 from tasks.sealed_log.leaf_groups import Group, groups_of, hash_group, hashing
 from tasks.sealed_log.sealed_rows import refuse_other_rows
-from tasks.stores.protocols.sealed_log import NewCheckpoint, StoredCheckpoint, Tile
-from tasks.stores.sqlite.resigning import LEDGER_PREFIX
-from tasks.stores.sqlite.sealed_log import SqliteLogSession, next_id, open_log_session
+from tasks.stores.protocols.resigning import LEDGER_PREFIX
+from tasks.stores.protocols.sealed_log import NewCheckpoint, StoredCheckpoint, Tile, next_id
+from tasks.stores.sqlite.sealed_log import SqliteLogSession, open_log_session
 
 logger = logging.getLogger("luigi-interface")
 

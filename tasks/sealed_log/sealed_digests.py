@@ -16,7 +16,7 @@ from tasks.attestation.log.leaves import leaf_hashes
 from tasks.attestation.log.subtrees import subtree_roots
 from tasks.core.errors import SealError
 from tasks.job.settings import Settings
-from tasks.runs.gate import log_signer_of
+from tasks.job.signers import log_signer_of
 from tasks.sealed_log.checkpoint_files import CheckpointFiles
 from tasks.sealed_log.history import EMPTY, require_history
 from tasks.sealed_log.sealed_rows import AUDIT, refuse_other_tiles

@@ -10,9 +10,10 @@ That costs a count and one tile, however long the log is. It does not read the o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 
 from tasks.attestation.fast.batch_hashing import split_hashes
-from tasks.attestation.log.leaves import leaf_hashes, marks_of
+from tasks.attestation.log.leaves import NO_DIGEST, PayloadRow, leaf_hashes, marks_of, payload_of
 from tasks.attestation.log.merkle import Frontier
 from tasks.attestation.log.subtrees import grow, subtree_roots
 from tasks.core.errors import SealError
@@ -93,3 +94,9 @@ def _refuse_other_end(session: SqliteLogSession, heads: Sequence[TileHead]) -> N
         f"row {ids[at]} of the attestation log, leaf {head.first_leaf + at}: it, or what its tile keeps of it, is not "
         f"what was sealed. {AUDIT}"
     )
+
+
+def digest_of(row: PayloadRow) -> bytes:
+    """The digest of the payload that a metadata row spells, or NO_DIGEST."""
+    payload = payload_of(row)
+    return NO_DIGEST if payload is None else sha256(payload).digest()

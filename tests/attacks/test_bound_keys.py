@@ -21,10 +21,11 @@ from tasks.core.errors import KeyRegistryError, ProvenanceError, SigningKeyError
 from tasks.job import key_uses
 from tasks.job.paths import RunPaths, sign_paths
 from tasks.job.settings import Settings, load_settings
+from tasks.job.signers import log_signer_of, signer_of
 from tasks.rows import sign_pending
 from tasks.runs import chunk_runs
 from tasks.runs.chunk_runs import run_chunk
-from tasks.runs.gate import log_signer_of, signer_of, verify_schema
+from tasks.runs.gate import verify_schema
 from tasks.sealed_log import seal
 from tasks.sealed_log.rotate import rotate
 from tasks.sealed_log.seal import seal_log

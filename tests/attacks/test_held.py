@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from tasks.attestation.log.notes import VerifierKey
 from tasks.cli.main import main
 from tasks.core.errors import DriftError
-from tasks.runs.gate import log_signer_of, signer_of
+from tasks.job.signers import log_signer_of, signer_of
 
 DEEP = base64.b64encode(b'{"leaf":' + b"[" * 100_000).decode()
 

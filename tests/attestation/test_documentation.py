@@ -11,7 +11,7 @@ from tasks.attestation.log.merkle_proofs import consistency_proof, inclusion_pro
 from tasks.attestation.log.notes import Note, VerifierKey, sign
 from tasks.attestation.payload import encode
 from tasks.attestation.signer import VERSION, Signer
-from tasks.derivation.rules import Record
+from tasks.core.values import Record
 
 PAGE = (Path(__file__).parents[2] / "docs" / "attestation.md").read_text(encoding="utf-8")
 BLOCKS = [block.partition("\n")[2] for block in PAGE.split("```")[1::2]]

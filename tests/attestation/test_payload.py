@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tasks.attestation.payload import encode, encoder
-from tasks.derivation.rules import Record
+from tasks.core.values import Record
 
 RECORD = Record("17", "https://example.org/法令", "2026-05-11T12:36:49.000Z", 0.45, 0.55)
 

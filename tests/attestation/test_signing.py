@@ -18,7 +18,7 @@ from nacl.bindings import crypto_sign_open
 from tasks.attestation.payload import encode
 from tasks.attestation.signer import PLACEHOLDER, PLACEHOLDER_HEX, VERSION, Signer, key_id, load_signer
 from tasks.core.errors import SigningKeyError
-from tasks.derivation.rules import Record
+from tasks.core.values import Record
 
 ENV = "AUTONOMATH_FACT_SIGN_PRIVATE_KEY"
 NAME = "provenance-backfill/golden"

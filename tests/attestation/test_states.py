@@ -15,7 +15,7 @@ from tasks.attestation.payload import encode
 from tasks.attestation.public_keys import KeyRegistry, RegisteredKey, entry_for
 from tasks.attestation.row_states import STATES, AttestedRow, Judge, is_signature_present
 from tasks.attestation.signer import PLACEHOLDER, PLACEHOLDER_HEX, VERSION, Signer
-from tasks.derivation.rules import NotUtf8, Record
+from tasks.core.values import NotUtf8, Record
 
 SIGNER = Signer(key_name="test/rows", seed=bytes(range(32)))
 OTHER = Signer(key_name="test/other", seed=bytes(range(1, 33)))

@@ -19,7 +19,7 @@ from tasks.backfill.evidence import reason_to_reattest
 from tasks.backfill.planning import plan_run
 from tasks.core import crash_points
 from tasks.core.errors import DriftError, ParameterError, StateError
-from tasks.derivation.rules import Record
+from tasks.core.values import Record
 from tasks.runs.plans import read_plan
 
 ROWS = Signer(key_name="provenance-backfill/sample", seed=bytes(range(100, 132)))

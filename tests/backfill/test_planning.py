@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tasks.backfill.planning import MAX_CHUNKS, Cuts, make_plan, plan_run, streamed
 from tasks.core.errors import ParameterError
-from tasks.derivation.rules import NotUtf8
+from tasks.core.values import NotUtf8
 from tasks.job.paths import RunPaths
 from tasks.runs.chunk_runs import run_chunk
 from tasks.runs.gate import verify_schema

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from tasks.attestation.log.notes import VerifierKey
 from tasks.attestation.public_keys import entry_for
 from tasks.cli.main import main
-from tasks.runs.gate import log_signer_of, signer_of
+from tasks.job.signers import log_signer_of, signer_of
 
 COMMANDS: dict[str, Callable[[Path], list[str]]] = {
     "audit": lambda copy: ["audit", "--checkpoint", str(max(copy.parent.parent.rglob("*.checkpoint")))],

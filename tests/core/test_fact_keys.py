@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.core.fact_keys import Key, decoded, describe, from_json, to_json
-from tasks.derivation.rules import NotUtf8
+from tasks.core.values import NotUtf8
 
 KEYS = st.one_of(
     st.none(),

@@ -36,8 +36,7 @@ import apsw
 from luigi.cmdline import luigi_run
 
 import tasks  # noqa: F401  (imported before the fork, so that a fork is cheap)
-from tasks.core import crash_points, durable, files
-from tasks.runs import chunk_runs
+from tasks.core import crash_points, durable, files, patience
 from tasks.stores.sqlite.session import SqliteSession
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -145,7 +144,7 @@ def prepare(spec: dict[str, Any]) -> None:
     if "at" in spec:
         set_trap(Trap(spec))
     if "pause" in spec:
-        chunk_runs.PAUSE = spec["pause"]
+        patience.PAUSE = spec["pause"]
     if "trace" in spec:
         trace_statements(Path(spec["trace"]))
     if "network" in spec:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tasks.derivation import rules
-from tasks.derivation.rules import (
+from tasks.core.clock import now_iso
+from tasks.core.values import (
     CONFIDENCE_OUT_OF_RANGE,
     CREATED_AT_UNPARSEABLE,
     KEY_NOT_TEXT_OR_INTEGER,
@@ -20,20 +20,16 @@ from tasks.derivation.rules import (
     REASONS,
     SOURCE_NOT_TEXT,
     TOO_LONG,
-    Derivation,
     Fact,
     NotUtf8,
     Record,
     Reject,
-    Rules,
     TooLong,
     Value,
-    derive,
-    derive_batch,
-    now_iso,
-    parse_created_at,
-    stays_unchanged,
 )
+from tasks.derivation import rules
+from tasks.derivation.batch import Derivation, derive_batch
+from tasks.derivation.rules import Rules, derive, parse_created_at, stays_unchanged
 
 RULES = Rules(confidence_width=0.05, default_extracted_at="2026-11-22T00:00:00.000Z")
 PLAIN = Fact(

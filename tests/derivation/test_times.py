@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.derivation.rules import Fact, Record, Reject, Rules, derive, now_iso
+from tasks.core.clock import now_iso
+from tasks.core.values import Fact, Record, Reject
+from tasks.derivation.rules import Rules, derive
 from tasks.derivation.times import hint_for, kind_of, parse_unix_time
 
 RULES = Rules(confidence_width=0.05, default_extracted_at="2026-11-22T00:00:00.000Z")

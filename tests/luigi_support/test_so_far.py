@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from tasks.backfill.planning import plan_run
+from tasks.core import patience
 from tasks.core.errors import DiskFullError, DriftError, LockedError, ProvenanceError
 from tasks.luigi_support.base_task import MayPass
 from tasks.report import Report
 from tasks.reporting.close import report_is_done
 from tasks.reporting.so_far import report_so_far
-from tasks.runs import chunk_runs
 
 
 @pytest.fixture
@@ -92,9 +92,9 @@ def test_who_tries_again_by_himself_does_not_tell_the_reader_to(
         if outcomes:
             raise outcomes.pop()
 
-    monkeypatch.setattr(chunk_runs, "PAUSE", 0)
+    monkeypatch.setattr(patience, "PAUSE", 0)
     with caplog.at_level("WARNING", logger="luigi-interface"):
-        chunk_runs.patiently(attempt)
+        patience.patiently(attempt)
     (said,) = caplog.messages
     assert "Trying again in 0 s (attempt 2 of 3)." in said
     assert "the same command again" not in said

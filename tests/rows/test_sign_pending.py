@@ -21,7 +21,7 @@ from tasks.attestation.signer import Signer
 from tasks.audit.audit import AuditOrder, audit
 from tasks.core import crash_points
 from tasks.core.errors import DatabaseError, SealError, SigningKeyError, StateError
-from tasks.derivation.rules import REFUSED_BY_DATABASE, Record
+from tasks.core.values import REFUSED_BY_DATABASE, Record
 from tasks.job.paths import checkpoint_folder, sign_paths
 from tasks.reporting.signing import close_signing, signing_is_done
 from tasks.rows.sign_pending import REFUSALS, plan_signing, run_chunk

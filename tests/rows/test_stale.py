@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from tasks.cli.main import main
-from tasks.rows.stale import StaleFact, count_stale, stale_facts
+from tasks.derivation.stale import StaleFact
+from tasks.rows.stale import count_stale, stale_facts
 from tasks.stores.sqlite.session import open_session
 
 OLD, NEW = "https://example.test/old", "https://example.test/new"

@@ -13,7 +13,7 @@ from tasks.backfill.planning import plan_run
 from tasks.core import durable
 from tasks.core.clock import now_text
 from tasks.core.errors import StateError
-from tasks.derivation.rules import NotUtf8
+from tasks.core.values import NotUtf8
 from tasks.runs.plans import (
     Plan,
     PlannedChunk,

@@ -14,7 +14,8 @@ import pytest
 
 from tasks.core.errors import SampleError
 from tasks.core.fact_keys import decoded
-from tasks.derivation.rules import Fact, Reject, Rules, derive, stays_unchanged
+from tasks.core.values import Fact, Reject
+from tasks.derivation.rules import Rules, derive, stays_unchanged
 from tasks.sample.database import SampleSummary, build_sample
 from tasks.sample.warts import LEGACY_ATTESTER, WARTS, WartPlan
 

@@ -20,7 +20,7 @@ from tasks.attestation.payload import encode
 from tasks.attestation.public_keys import KeyRegistry, entry_for
 from tasks.attestation.signer import PLACEHOLDER, Signer
 from tasks.audit.audit import AuditOrder, AuditReport, audit
-from tasks.derivation.rules import Record
+from tasks.core.values import Record
 from tasks.job.settings import Settings, load_settings
 from tasks.sealed_log.seal import Sealed, seal_log
 from tasks.stores.sqlite.schema_file import read_schema_file

@@ -25,7 +25,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from tasks.attestation.fast.batch_hashing import DIGEST, HASH_BYTES, Template, hash_rows, split_hashes
 from tasks.attestation.log.merkle import leaf_hash
 from tasks.attestation.signer import PLACEHOLDER_HEX
-from tasks.derivation.rules import NotUtf8
+from tasks.core.values import NotUtf8
 
 NO_DIGEST: Final = bytes(HASH_BYTES)
 """Stands in a tile where a leaf's payload_sha256 is null."""

@@ -9,6 +9,9 @@ from typing import Any, NamedTuple, Protocol
 from tasks.core.fact_keys import Key
 from tasks.stores.protocols.session import BatchWrite, Session
 
+LEDGER_PREFIX = "sign-pending:"
+"""Begins the run id of every signing in the ledger; no run id that a user can give holds a colon."""
+
 
 class PendingRow(NamedTuple):
     """A metadata row that holds a placeholder, or what a revoked key signed.

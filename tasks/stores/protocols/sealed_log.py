@@ -130,3 +130,8 @@ class NewCheckpoint:
     tiles: tuple[Tile, ...]
     run_id: str | None
     now: str
+
+
+def next_id(last: int | None) -> int:
+    """The first id after `last`, or of all."""
+    return FIRST_ID if last is None else last + 1

@@ -16,7 +16,8 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 from tasks.contract.binding import Binding
 from tasks.core.documents import Digest, Moment
 from tasks.core.fact_keys import Key
-from tasks.derivation.rules import KEY_NOT_TEXT_OR_INTEGER, TOO_LONG, Record, Reject, Rules, Value
+from tasks.core.values import KEY_NOT_TEXT_OR_INTEGER, TOO_LONG, Record, Reject, Value
+from tasks.derivation.rules import Rules
 
 ChunkState = Literal["running", "done"]
 RunKind = Literal["backfill", "sign"]

@@ -12,7 +12,8 @@ from typing import Any
 from tasks.contract.binding import Binding
 from tasks.contract.catalogue import Catalogue
 from tasks.core.fact_keys import Key
-from tasks.derivation.rules import Record, Reject, refused_fact
+from tasks.core.values import Record, Reject
+from tasks.derivation.rules import refused_fact
 from tasks.stores.sqlite.guard import Guard
 from tasks.stores.sqlite.opening import ROW_ERRORS
 from tasks.stores.sqlite.rehearsal import declared_copy

@@ -10,7 +10,7 @@ from typing import Any
 from tasks.core import crash_points
 from tasks.core.fact_keys import Key, decoded
 from tasks.job.settings import Settings
-from tasks.stores.protocols.resigning import PendingRead, PendingRow, SignatureWrite
+from tasks.stores.protocols.resigning import LEDGER_PREFIX, PendingRead, PendingRow, SignatureWrite
 from tasks.stores.protocols.session import BatchWrite
 from tasks.stores.sqlite.attestations import decode_row
 from tasks.stores.sqlite.gate import Verification, verify
@@ -19,9 +19,6 @@ from tasks.stores.sqlite.session import LockTimes, SqliteSession, StaleReadError
 from tasks.stores.sqlite.sql.resigning import resigning_statements
 
 _INTEGER = re.compile("0|-?[1-9][0-9]{0,17}")
-
-LEDGER_PREFIX = "sign-pending:"
-"""Begins the run id of every signing in the ledger; no run id that a user can give holds a colon."""
 
 
 @contextmanager

@@ -18,10 +18,9 @@ from tasks.attestation.signer import PLACEHOLDER_HEX
 from tasks.contract.binding import SidecarBinding
 from tasks.core import crash_points
 from tasks.core.errors import SchemaChangedError
-from tasks.derivation.rules import NotUtf8
+from tasks.core.values import NotUtf8
 from tasks.job.settings import Settings
 from tasks.stores.protocols.sealed_log import (
-    FIRST_ID,
     NewCheckpoint,
     StoredCheckpoint,
     Tile,
@@ -289,11 +288,6 @@ class SqliteLogSession:
                 "append_rotation", fact_id=fact_id, attester=attester, signature_hex=signature_hex, notes=notes, now=now
             )
             return self._connection.last_insert_rowid()
-
-
-def next_id(last: int | None) -> int:
-    """The first id after `last`, or of all."""
-    return FIRST_ID if last is None else last + 1
 
 
 def _value(storage: str, value: Any) -> Value:

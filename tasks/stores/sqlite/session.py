@@ -19,17 +19,8 @@ from tasks.core import crash_points
 from tasks.core.documents import typed
 from tasks.core.errors import DatabaseError, ProvenanceError, RowRefusedError, SchemaChangedError, StateError
 from tasks.core.fact_keys import Key, decoded, decoded_pairs, decoded_value, describe
-from tasks.derivation.rules import (
-    KEY_NOT_TEXT_OR_INTEGER,
-    TOO_LONG,
-    NotUtf8,
-    Record,
-    Reject,
-    Rules,
-    UnreadableFact,
-    Value,
-    refused_fact,
-)
+from tasks.core.values import KEY_NOT_TEXT_OR_INTEGER, TOO_LONG, NotUtf8, Record, Reject, UnreadableFact, Value
+from tasks.derivation.rules import Rules, refused_fact
 from tasks.job.settings import Settings
 from tasks.stores.protocols.session import (
     BatchRead,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import apsw
 
 from tasks.core.fact_keys import decoded_pairs
-from tasks.derivation.rules import Fact
+from tasks.core.values import Fact
+from tasks.derivation.stale import compare
 from tasks.job.settings import Settings
-from tasks.rows.stale import compare
 from tasks.stores.sqlite.sql.spelling import IS_STALE
 
 

@@ -24,7 +24,7 @@ from tasks.attestation.fast.batch_hashing import (
     plain_hash_rows,
     plain_perfect_root,
 )
-from tasks.derivation.rules import NotUtf8
+from tasks.core.values import NotUtf8
 
 BLOCK = 64
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)

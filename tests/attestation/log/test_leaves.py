@@ -26,7 +26,7 @@ from tasks.attestation.log.merkle import Frontier, leaf_hash, root_of
 from tasks.attestation.log.subtrees import grow, subtree_roots, subtrees
 from tasks.attestation.payload import encode
 from tasks.attestation.signer import PLACEHOLDER_HEX, Signer
-from tasks.derivation.rules import NotUtf8, Record
+from tasks.core.values import NotUtf8, Record
 
 PAGE = (Path(__file__).parents[3] / "docs" / "attestation-log.md").read_text(encoding="utf-8")
 ROWS = Signer(key_name="provenance-backfill/sample", seed=bytes(range(32)))

@@ -7,7 +7,7 @@ from typing import Any
 import apsw
 import pytest
 
-from tasks.derivation.rules import TooLong
+from tasks.core.values import TooLong
 from tasks.stores.sqlite.session import SqliteSession, open_session
 
 LONG_SOURCE, LONG_VALUE = "x" * 65_537, "1" * 1_025

@@ -21,10 +21,11 @@ from tasks.attestation.log.notes import VerifierKey
 from tasks.attestation.public_keys import KeyRegistry, entry_for
 from tasks.audit.audit import AuditOrder, audit
 from tasks.job.settings import Settings
+from tasks.job.signers import log_signer_of, signer_of
 from tasks.rows.explain import explain
 from tasks.rows.sign_pending import plan_signing
 from tasks.rows.verify import plan_verification, verify_in_process
-from tasks.runs.gate import is_verified, log_signer_of, recover, signer_of, verify_schema
+from tasks.runs.gate import is_verified, recover, verify_schema
 from tasks.sealed_log.digest_files import PayloadDigests
 from tasks.sealed_log.leaf_groups import Group, hash_group
 from tasks.sealed_log.prove import prove

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tasks.derivation.rules import Fact, NotUtf8, Record, Reject, Rules, derive
+from tasks.core.values import Fact, NotUtf8, Record, Reject
+from tasks.derivation.rules import Rules, derive
 from tasks.derivation.times import LAST_SECOND, TICKS, CreatedAtAs
 from tasks.stores.sqlite.sql.plain import (
     confidence_is_plain,

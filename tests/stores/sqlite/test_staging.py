@@ -9,7 +9,8 @@ import apsw
 import pytest
 
 from tasks.backfill.chunk import _Preparation
-from tasks.derivation.rules import Memo, Rules, derive_batch
+from tasks.derivation.batch import Memo, derive_batch
+from tasks.derivation.rules import Rules
 from tasks.stores.protocols.session import BatchRead
 from tasks.stores.sqlite import session
 from tasks.stores.sqlite.session import SqliteSession, open_session

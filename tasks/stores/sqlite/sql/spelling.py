@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tasks.contract.binding import Binding
-from tasks.derivation.rules import ATTESTED, FOLLOWS, READS_LIKE_ANOTHER
+from tasks.core.values import ATTESTED, FOLLOWS, READS_LIKE_ANOTHER
 from tasks.stores.sqlite.sql.bounds import Reading, shows, value, value_bytes, value_kind
 from tasks.stores.sqlite.sql.same import surely_same
 
