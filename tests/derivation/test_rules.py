@@ -27,7 +27,7 @@ from tasks.core.values import (
     TooLong,
     Value,
 )
-from tasks.derivation import rules
+from tasks.derivation import batch
 from tasks.derivation.batch import Derivation, derive_batch
 from tasks.derivation.rules import Rules, derive, parse_created_at, stays_unchanged
 
@@ -470,7 +470,7 @@ def test_a_batch_of_plain_facts_takes_the_shortcut(monkeypatch: pytest.MonkeyPat
     def no_detour(*_: object) -> None:
         raise AssertionError("a plain fact left the fast path")
 
-    monkeypatch.setattr(rules, "_settle", no_detour)
+    monkeypatch.setattr(batch, "_settle", no_detour)
     plain = [
         PLAIN,
         PLAIN._replace(key="F-1", own_url=None, has_metadata=1),

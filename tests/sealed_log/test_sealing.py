@@ -14,10 +14,9 @@ from tasks.attestation.log import notes
 from tasks.attestation.log.checkpoints import Checkpoint
 from tasks.attestation.log.merkle import EMPTY_ROOT
 from tasks.attestation.signer import Signer
-from tasks.core import crash_points
+from tasks.core import crash_points, patience
 from tasks.core.errors import DatabaseError, DriftError, SealError, SigningKeyError
 from tasks.job.paths import RunPaths
-from tasks.runs import chunk_runs
 from tasks.sealed_log import leaf_groups, seal
 from tasks.sealed_log.digest_files import PayloadDigests
 from tasks.sealed_log.leaf_groups import Group, hash_group
@@ -144,7 +143,7 @@ def test_a_run_waits_out_a_lock_before_it_seals(store: Any, monkeypatch: pytest.
     paths = RunPaths(Path(store.settings.state_dir), "run-1", dry_run=False)
     with closing(apsw.Connection(str(store.path))) as other:
         other.execute("BEGIN IMMEDIATE")
-        monkeypatch.setattr(chunk_runs.time, "sleep", lambda _: other.execute("ROLLBACK"))
+        monkeypatch.setattr(patience.time, "sleep", lambda _: other.execute("ROLLBACK"))
         seal_run(store.settings.model_copy(update={"pacing": pacing}), paths)
     assert read_seal(store.settings, paths)["tree_size"] == 3 and store.audit().clean
 
