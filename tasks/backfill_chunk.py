@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import luigi
 
+from tasks.backfill.attempt import run_chunk
 from tasks.core.errors import ProvenanceError
 from tasks.luigi_support.base_task import PlannedTask, file_target
 from tasks.luigi_support.parameters import WholeNumber
 from tasks.luigi_support.progress import ProgressReporter
 from tasks.plan_chunks import PlanChunks
-from tasks.runs.chunk_runs import chunk_is_done, run_chunk
+from tasks.runs.markers import chunk_is_done
 from tasks.runs.plans import read_plan
 
 

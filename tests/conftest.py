@@ -23,14 +23,15 @@ import hypothesis
 import pytest
 import yaml
 
+from tasks.backfill.attempt import run_chunk
 from tasks.backfill.planning import plan_run
 from tasks.core.clock import now_text
 from tasks.core.errors import DriftError
 from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings, load_settings
 from tasks.reporting.close import close_run
-from tasks.runs.chunk_runs import chunk_is_done, run_chunk
 from tasks.runs.gate import verify_schema
+from tasks.runs.markers import chunk_is_done
 from tasks.runs.plans import read_plan
 from tasks.sealed_log.seal import is_sealed, seal_run
 from tasks.stores.sqlite.schema_file import canonical_statements

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from tasks.attestation.signer import Signer
+from tasks.backfill import attempt
 from tasks.backfill.planning import plan_run
 from tasks.core.clock import now_text
-from tasks.runs import chunk_runs
 
 TASK_FAILED, SCHEDULING_ERROR, UNHANDLED = 30, 35, 40
 
@@ -247,9 +247,9 @@ def test_ctrl_c_ends_a_dry_run_with_a_line_too(
 
     told: list[type[BaseException]] = []
     monkeypatch.setattr(sys, "excepthook", lambda kind, *_: told.append(kind))
-    monkeypatch.setattr(chunk_runs, "rehearse_chunk", interrupted)
+    monkeypatch.setattr(attempt, "rehearse_chunk", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        chunk_runs.run_chunk(config, where, 1, progress=lambda _: None)
+        attempt.run_chunk(config, where, 1, progress=lambda _: None)
     assert "chunk 1: interrupted. Nothing was written; run the same command again." in caplog.text
     for error in (KeyboardInterrupt(), ValueError()):
         sys.excepthook(type(error), error, None)

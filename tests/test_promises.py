@@ -17,13 +17,14 @@ from typing import Any
 import apsw
 import pytest
 
+from tasks.backfill.attempt import run_chunk
 from tasks.backfill.planning import plan_run
 from tasks.core.clock import now_text
 from tasks.core.errors import ProvenanceError
 from tasks.job.paths import RunPaths
 from tasks.job.settings import load_settings
-from tasks.runs.chunk_runs import chunk_is_done, run_chunk
 from tasks.runs.gate import verify_schema
+from tasks.runs.markers import chunk_is_done
 from tasks.sample.database import build_sample
 from tasks.stores.sqlite.session import open_session
 

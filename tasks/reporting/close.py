@@ -10,9 +10,8 @@ from tasks.job.signers import signer_of
 from tasks.reporting.markdown import to_markdown, to_terminal
 from tasks.reporting.so_far import remove_so_far
 from tasks.reporting.summary import OUTCOMES, find_leftovers, summarize
-from tasks.runs.chunk_runs import require_plan
 from tasks.runs.gate import is_verified, recover
-from tasks.runs.plans import Plan, read_plan, refuse_other_budget, refuse_other_reattestation
+from tasks.runs.plans import Plan, read_plan, refuse_other_budget, refuse_other_reattestation, require_plan
 from tasks.stores.protocols.session import Session
 from tasks.stores.sqlite.session import open_session
 

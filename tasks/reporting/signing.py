@@ -13,8 +13,8 @@ from tasks.job.paths import PartPaths
 from tasks.job.settings import Settings
 from tasks.reporting.markdown import cell, key_words, markdown_table
 from tasks.rows.sign_pending import revoked_ids, revoked_keys
-from tasks.runs.chunk_runs import read_marker, require_plan
-from tasks.runs.plans import Plan, read_plan
+from tasks.runs.markers import read_marker
+from tasks.runs.plans import Plan, read_plan, require_plan
 from tasks.sealed_log.seal import read_seal, seal_words
 from tasks.stores.protocols.resigning import ResigningSession
 from tasks.stores.protocols.session import LedgerRow, rows_by_key

@@ -15,7 +15,7 @@ from tasks.core.fact_keys import to_json
 from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings
 from tasks.reporting.markdown import cell, markdown_table
-from tasks.runs.chunk_runs import read_marker
+from tasks.runs.markers import read_marker
 from tasks.runs.plans import Plan, read_plan
 from tasks.stores.sqlite.session import open_session
 

@@ -27,8 +27,8 @@ from tasks.job.signers import log_signer_of
 from tasks.reporting.comparison import Outcome, compare
 from tasks.reporting.turns import turns
 from tasks.rows.stale import count_stale
-from tasks.runs.chunk_runs import read_marker
 from tasks.runs.ledger import refuse_unborne
+from tasks.runs.markers import read_marker
 from tasks.runs.plans import Plan, clock_words
 from tasks.runs.store_warnings import outcome_warnings, store_warnings
 from tasks.sealed_log.seal import read_seal

@@ -56,13 +56,14 @@ from tasks.job.key_uses import refuse_other_file
 from tasks.job.paths import PartPaths
 from tasks.job.settings import DerivationSettings, Settings
 from tasks.job.signers import signer_of
-from tasks.runs.chunk_runs import read_marker, require_plan
+from tasks.runs.markers import read_marker
 from tasks.runs.plans import (
     Plan,
     freeze,
     plan_from_ledger,
     refuse_foreign_plan,
     refuse_other_binding,
+    require_plan,
     with_seconds,
 )
 from tasks.sealed_log.key_standing import refuse_ended_keys, registry_of

@@ -207,6 +207,14 @@ def read_plan(paths: RunPaths, settings: Settings) -> Plan | None:
     return plan
 
 
+def require_plan(paths: RunPaths, settings: Settings) -> Plan:
+    """The frozen plan. Raises StateError if there is none."""
+    plan = read_plan(paths, settings)
+    if plan is None:
+        raise StateError(f"{paths.plan}: the plan is missing or torn. Run the same command again. Nothing was written.")
+    return plan
+
+
 @lru_cache(maxsize=2)
 def _read_plan_file(path: Path, root: Path, version: tuple[int, int, int]) -> Plan | None:
     """Hundreds of tasks ask for the same plan; `version` tells one state of the file from the next."""

@@ -16,6 +16,8 @@ from click.testing import CliRunner, Result
 from tasks.attestation.log.notes import VerifierKey
 from tasks.attestation.public_keys import entry_for, load_registry
 from tasks.attestation.signer import Signer
+from tasks.backfill import attempt
+from tasks.backfill.attempt import run_chunk
 from tasks.cli.main import main
 from tasks.core.errors import KeyRegistryError, ProvenanceError, SigningKeyError
 from tasks.job import key_uses
@@ -23,8 +25,6 @@ from tasks.job.paths import RunPaths, sign_paths
 from tasks.job.settings import Settings, load_settings
 from tasks.job.signers import log_signer_of, signer_of
 from tasks.rows import sign_pending
-from tasks.runs import chunk_runs
-from tasks.runs.chunk_runs import run_chunk
 from tasks.runs.gate import verify_schema
 from tasks.sealed_log import seal
 from tasks.sealed_log.rotate import rotate
@@ -84,7 +84,7 @@ def with_files(settings: Settings, rows: Path, log: Path) -> Settings:
 def any_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plans that let every chunk begin: they are not what holds the attack up here."""
     plan = SimpleNamespace(chunk=lambda number: SimpleNamespace(chunk=number))
-    for module in (chunk_runs, sign_pending):
+    for module in (attempt, sign_pending):
         monkeypatch.setattr(module, "require_plan", lambda *_: plan)
         monkeypatch.setattr(module, "read_marker", lambda *_: None)
 
@@ -184,9 +184,9 @@ def test_a_link_that_is_turned_after_the_key_was_taken_leads_to_nothing(
     assert signer is not None
     link.unlink()
     link.symlink_to(theirs[0].path)
-    for module in (chunk_runs, sign_pending):
+    for module in (attempt, sign_pending):
         monkeypatch.setattr(module, "signer_of", lambda _: signer)
-    for module in (chunk_runs, seal):
+    for module in (attempt, seal):
         monkeypatch.setattr(module, "log_signer_of", lambda _: log_signer)
     rotation = partial(rotate, settings, signer, THIRD, now="2026-05-12T01:23:45.000Z")
     with pytest.raises(SigningKeyError, match="a link on the way to it was turned"):

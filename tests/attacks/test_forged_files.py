@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from tasks.backfill.attempt import run_chunk
 from tasks.backfill.planning import plan_run
 from tasks.core.clock import now_text
 from tasks.core.errors import StateError
 from tasks.reporting.close import close_run, report_is_done
 from tasks.runs import ledger
-from tasks.runs.chunk_runs import all_chunks_done, chunk_is_done, run_chunk
+from tasks.runs.markers import all_chunks_done, chunk_is_done
 from tasks.runs.plans import Plan
 from tasks.sealed_log.seal import is_sealed, read_seal
 from tasks.stores.sqlite.session import open_session

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from tasks.backfill.attempt import run_chunk
 from tasks.backfill.planning import plan_run
 from tasks.core.clock import now_iso, now_text
 from tasks.core.documents import loads
 from tasks.core.errors import StateError
-from tasks.runs.chunk_runs import run_chunk
 from tasks.runs.gate import verify_schema
 from tasks.runs.plans import Plan, plan_from_json, plan_from_ledger, plan_of, read_plan, refuse_other_time
 

@@ -10,12 +10,12 @@ from typing import Any
 import apsw
 import pytest
 
+from tasks.backfill import attempt
 from tasks.backfill.planning import plan_run
 from tasks.core import crash_points
 from tasks.core.errors import ProvenanceError
 from tasks.job.paths import sign_paths
 from tasks.rows import sign_pending
-from tasks.runs import chunk_runs
 from tasks.runs.gate import verify_schema
 
 RUN, CHUNK, BATCH, LOG = "am_backfill_run", "am_backfill_chunk", "am_backfill_batch", "am_fact_attestation_log"
@@ -104,7 +104,7 @@ def test_a_run_is_running_until_it_is_closed_and_then_done(store: Any, settings:
     config = settings(made, small=True)
     verify_schema(config, paths(config))
     plan = plan_run(config, paths(config), max_rows=10, created_at="2026-11-22T00:00:00.000Z")
-    chunk_runs.run_chunk(config, paths(config), plan.chunks[0].chunk, progress=lambda _: None)
+    attempt.run_chunk(config, paths(config), plan.chunks[0].chunk, progress=lambda _: None)
     assert made.rows(f"SELECT kind, state, stop_reason FROM {RUN}") == [("backfill", "running", None)]
     run(config, max_rows=10)
     assert made.rows(f"SELECT kind, state, stop_reason FROM {RUN}") == [("backfill", "done", "row_budget")]

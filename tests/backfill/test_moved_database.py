@@ -10,11 +10,11 @@ from typing import Any
 import apsw
 import pytest
 
+from tasks.backfill.attempt import run_chunk
 from tasks.backfill.planning import plan_run
 from tasks.core import crash_points
 from tasks.core.errors import DatabaseError, StateError
 from tasks.reporting.close import close_run
-from tasks.runs.chunk_runs import run_chunk
 from tasks.runs.gate import verify_schema
 from tasks.sealed_log.seal import seal_log, seal_run
 from tasks.stores.sqlite.session import SqliteSession

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from tasks.backfill.attempt import run_chunk
 from tasks.backfill.planning import plan_run
 from tasks.core.clock import now_text
 from tasks.core.errors import StateError
 from tasks.reporting.close import close_run, report_is_done
 from tasks.reporting.markdown import cell
-from tasks.runs.chunk_runs import run_chunk
 from tasks.runs.plans import read_plan
 
 OUTCOMES = {"eligible", "inserted", "updated", "unchanged", "rejected"}

@@ -25,7 +25,7 @@ from tasks.core.values import REFUSED_BY_DATABASE, Record
 from tasks.job.paths import checkpoint_folder, sign_paths
 from tasks.reporting.signing import close_signing, signing_is_done
 from tasks.rows.sign_pending import REFUSALS, plan_signing, run_chunk
-from tasks.runs.chunk_runs import all_chunks_done, chunk_is_done
+from tasks.runs.markers import all_chunks_done, chunk_is_done
 from tasks.sealed_log.seal import seal_log, seal_run
 from tasks.stores.sqlite import session
 from tasks.stores.sqlite.resigning import SqliteResigningSession

@@ -17,11 +17,11 @@ from tasks.attestation.log.notes import VerifierKey
 from tasks.attestation.public_keys import KeyRegistry, entry_for
 from tasks.attestation.signer import VERSION, Signer
 from tasks.audit.audit import AuditOrder, audit
+from tasks.backfill.attempt import run_chunk
 from tasks.backfill.planning import plan_run
 from tasks.core import crash_points
 from tasks.core.clock import now_text
 from tasks.job.settings import Settings
-from tasks.runs.chunk_runs import run_chunk
 from tasks.sealed_log.digest_files import PayloadDigests, find_digests, leave_digests, remove_digests
 from tasks.sealed_log.seal import seal_log
 from tasks.stores.sqlite.sealed_log import SqliteLogSession

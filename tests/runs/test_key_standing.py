@@ -12,6 +12,7 @@ import pytest
 from tasks.attestation.log.notes import VerifierKey
 from tasks.attestation.public_keys import KeyRegistry, RegisteredKey, entry_for
 from tasks.attestation.signer import Signer
+from tasks.backfill.attempt import run_chunk
 from tasks.backfill.planning import plan_run
 from tasks.core import crash_points
 from tasks.core.clock import now_text
@@ -20,7 +21,6 @@ from tasks.core.errors import KeyRegistryError, SigningKeyError
 from tasks.job.paths import sign_paths
 from tasks.rows.sign_pending import plan_signing
 from tasks.rows.sign_pending import run_chunk as sign_chunk
-from tasks.runs.chunk_runs import run_chunk
 from tasks.runs.gate import verify_schema
 from tasks.sealed_log.rotate import refuse_unfit, rotate
 from tasks.sealed_log.seal import seal_log

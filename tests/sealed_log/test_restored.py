@@ -15,11 +15,11 @@ from tasks.attestation.log.notes import VerifierKey
 from tasks.attestation.public_keys import KeyRegistry, entry_for
 from tasks.attestation.signer import Signer
 from tasks.audit.audit import AuditOrder, audit
+from tasks.backfill.attempt import run_chunk
 from tasks.backfill.planning import plan_run
 from tasks.core.clock import now_text
 from tasks.core.errors import SealError
 from tasks.job.paths import RunPaths, sign_paths
-from tasks.runs.chunk_runs import run_chunk
 from tasks.runs.gate import verify_schema
 from tasks.sealed_log.history import refuse_unsealable
 from tasks.sealed_log.seal import read_seal, seal_log, seal_run

@@ -1,65 +1,27 @@
-"""One chunk from its files to its marker: what BackfillChunk does, without Luigi."""
+"""One attempt at one chunk of a backfill, or of its rehearsal, from files to marker: what BackfillChunk does."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 from tasks.backfill.chunk import ChunkRun, Progress, backfill_chunk, rehearse_chunk
-from tasks.core import durable
 from tasks.core.clock import utc_now
 from tasks.core.collector import no_collector
-from tasks.core.errors import StateError
 from tasks.core.interrupts import end_without_traceback
 from tasks.core.patience import patiently
 from tasks.job.key_uses import refuse_other_file
 from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings
 from tasks.job.signers import log_signer_of, signer_of
-from tasks.runs.ledger import done_chunks, refuse_lost_ledger
-from tasks.runs.plans import Plan, PlannedChunk, read_plan, refuse_other_binding
+from tasks.runs.ledger import refuse_lost_ledger
+from tasks.runs.markers import read_marker
+from tasks.runs.plans import refuse_other_binding, require_plan
 from tasks.sealed_log.history import refuse_unsealable
 from tasks.sealed_log.key_standing import refuse_ended_keys
 from tasks.stores.sqlite.session import open_session
 
 logger = logging.getLogger("luigi-interface")
-
-
-def chunk_is_done(settings: Settings, paths: RunPaths, chunk: int) -> bool:
-    """True if the chunk's marker is whole and of the current plan, and the ledger says the same. A torn marker counts
-    as none, and one that the ledger does not bear out too: the chunk is run, and its marker written again.
-
-    Raises StateError if the marker is of another plan, or the plan has no such chunk.
-    """
-    plan = read_plan(paths, settings)
-    return plan is not None and _are_done(settings, paths, plan, [plan.chunk(chunk)])
-
-
-def all_chunks_done(settings: Settings, plan: Plan, paths: RunPaths) -> bool:
-    """`chunk_is_done` of every chunk of the plan."""
-    return _are_done(settings, paths, plan, plan.chunks)
-
-
-def _are_done(settings: Settings, paths: RunPaths, plan: Plan, chunks: Sequence[PlannedChunk]) -> bool:
-    """A rehearsal has nothing but its markers: it leaves no trace in the database."""
-    if not all(read_marker(plan, paths, planned.chunk) is not None for planned in chunks):
-        return False
-    return paths.dry_run or {planned.chunk for planned in chunks} <= done_chunks(settings, paths, plan)
-
-
-def read_marker(plan: Plan, paths: RunPaths, chunk: int) -> dict[str, Any] | None:
-    """The marker of a chunk of `plan`, or None if it is missing or torn. Raises StateError for another plan's."""
-    path = paths.marker(chunk)
-    marker = durable.read_json(path, root=paths.state_dir)
-    if marker is None or "plan_id" not in marker or marker.get("chunk") != chunk:
-        return None
-    if marker["plan_id"] != plan.plan_id:
-        raise StateError(
-            f"marker {path} belongs to plan {str(marker['plan_id'])[:12]}…, the current plan is "
-            f"{plan.plan_id[:12]}…. Use a new --run-id. Nothing was written."
-        )
-    return marker
 
 
 def run_chunk(settings: Settings, paths: RunPaths, number: int, *, progress: Callable[[Progress], None]) -> None:
@@ -114,11 +76,3 @@ def _tell(run: ChunkRun) -> None:
         "chunk %d: %s in %.1f s; run %s: %d of %d chunks, %d %%", run.chunk.chunk, rows, marker["seconds"],
         run.plan.run_id, len(done), len(run.plan.chunks), 100 * settled // max(1, run.plan.residual),
     )  # fmt: skip
-
-
-def require_plan(paths: RunPaths, settings: Settings) -> Plan:
-    """The frozen plan. Raises StateError if there is none."""
-    plan = read_plan(paths, settings)
-    if plan is None:
-        raise StateError(f"{paths.plan}: the plan is missing or torn. Run the same command again. Nothing was written.")
-    return plan
