@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from tasks.core.terminal import tell
 from tasks.luigi_support.base_task import JobTask
-from tasks.stores.sqlite.apply import apply_schema, describe, is_applied
+from tasks.stores.open import open_store
 
 
 class ApplySchema(JobTask):
     """Create what is missing of the job's own tables, indexes and views; never alter, never drop."""
 
     def is_done(self) -> bool:
-        return is_applied(self.settings())
+        return open_store(self.settings()).is_applied()
 
     def run(self) -> None:
         settings = self.settings()
-        for line in describe(apply_schema(settings), settings):
+        for line in open_store(settings).apply_schema().told(settings):
             tell(line)

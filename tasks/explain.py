@@ -28,7 +28,7 @@ from tasks.core.terminal import printable
 from tasks.job.settings import Settings, load_settings
 from tasks.rows.explain import envelope, envelope_fact
 from tasks.rows.lookup_process import look_up_apart
-from tasks.stores.sqlite.lookup import look_up
+from tasks.stores.open import open_store
 
 __all__ = ["attach", "lookup"]
 
@@ -63,8 +63,8 @@ def lookup(
         return []
     try:
         if connection is None:
-            return look_up_apart(settings, wanted) if settings.database_path.is_file() else []
-        return _known(look_up(connection, settings, wanted), wanted)
+            return look_up_apart(settings, wanted) if open_store(settings).exists() else []
+        return _known(open_store(settings).look_up(connection, wanted), wanted)
     except DriftError as error:
         _tell_once(str(error) + _before_commands(settings, database))
         return []

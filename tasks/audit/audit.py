@@ -37,9 +37,8 @@ from tasks.job.settings import Settings
 from tasks.rows.verify import findings_in, plan_verification, read_findings, verify_in_process
 from tasks.sealed_log.leaf_groups import GROUP_LEAVES, hashing
 from tasks.sealed_log.rotate import rotation_findings
-from tasks.stores.protocols.sealed_log import FIRST_ID, StoredCheckpoint, TileHead, break_in
-from tasks.stores.sqlite.attestations import open_attestations
-from tasks.stores.sqlite.sealed_log import SqliteLogSession, open_log_session
+from tasks.stores.open import open_store
+from tasks.stores.protocols.sealed_log import FIRST_ID, SealedLog, StoredCheckpoint, TileHead, break_in
 
 _REORDERED_AMONG = 64
 
@@ -109,7 +108,7 @@ def audit(settings: Settings, registry: KeyRegistry, order: AuditOrder) -> Audit
     started, report = time.monotonic(), AuditReport()
     signed = _open_signed(order, registry, report)
     if signed:
-        with open_log_session(settings, purpose="read") as session:
+        with open_store(settings).sealed_log(purpose="read") as session:
             log = _Log(session, report, signed, registry)
             if log.is_whole():
                 _rebuild(settings, order, log)
@@ -180,7 +179,7 @@ class _Log:
     """The sealed log as the database holds it, and what is signed of it: `roots` by size."""
 
     def __init__(
-        self, session: SqliteLogSession, report: AuditReport, signed: list[Checkpoint], registry: KeyRegistry
+        self, session: SealedLog, report: AuditReport, signed: list[Checkpoint], registry: KeyRegistry
     ) -> None:
         self.session, self.report = session, report
         self.heads = session.layout()
@@ -476,7 +475,7 @@ def _of_sample(
     settings: Settings, registry: KeyRegistry, sample: int, counts: Counter[str]
 ) -> Iterator[tuple[str, str, str]]:
     """Rows of the log at random, and the metadata rows of their facts."""
-    with open_log_session(settings, purpose="read") as log, open_attestations(settings) as reader:
+    with open_store(settings).sealed_log(purpose="read") as log, open_store(settings).attestations() as reader:
         judge = Judge(registry, first_id_of_leaf=reader.first_id_of_leaf, logged_before=reader.logged_before)
         heads = [head for head in log.layout() if head.objection() is None]
         leaves = sum(head.leaves for head in heads)
@@ -489,7 +488,7 @@ def _of_sample(
                 yield finding.state, words(finding.fact_id), finding.detail
 
 
-def _facts_at(log: SqliteLogSession, heads: Sequence[TileHead], leaves: Sequence[int]) -> Iterator[str]:
+def _facts_at(log: SealedLog, heads: Sequence[TileHead], leaves: Sequence[int]) -> Iterator[str]:
     """The facts that these leaves are about, counted over whole tiles."""
     wanted, at, start = list(leaves), 0, 0
     for head in heads:

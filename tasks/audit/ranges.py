@@ -38,8 +38,8 @@ from tasks.core.collector import no_collector
 from tasks.core.values import NotUtf8
 from tasks.job.settings import Settings
 from tasks.sealed_log.sealed_rows import digest_of
-from tasks.stores.protocols.sealed_log import FIRST_ID, Tile, TileHead
-from tasks.stores.sqlite.sealed_log import SqliteLogSession, open_log_session
+from tasks.stores.open import open_store
+from tasks.stores.protocols.sealed_log import FIRST_ID, SealedLog, Tile, TileHead
 
 KEPT = 100
 """Findings of one kind that a range keeps; all are counted."""
@@ -106,7 +106,7 @@ def audit_range(task: tuple[Settings, AuditRange]) -> Audited:
     """Audit one range. Runs in a process of its own: opens and closes its session."""
     settings, part = task
     result = Audited()
-    with open_log_session(settings, purpose="read") as session, no_collector():
+    with open_store(settings).sealed_log(purpose="read") as session, no_collector():
         first = FIRST_ID if part.behind is None else part.behind + 1
         successions = Successions(session, part.noted_from) if part.noted_from is not None else None
         for head in part.tiles:
@@ -116,7 +116,7 @@ def audit_range(task: tuple[Settings, AuditRange]) -> Audited:
 
 
 def _audit_tile(
-    session: SqliteLogSession,
+    session: SealedLog,
     head: TileHead,
     first: int,
     part: AuditRange,
@@ -181,9 +181,7 @@ def _missing(leaf: int, attestation_id: int, other: LogRow | None) -> Finding:
     return Finding(Verdict.ROW_MISSING, "its row of the log is gone", leaf, attestation_id)
 
 
-def _suspect(
-    session: SqliteLogSession, tile: Tile, rows: dict[int, LogRow], hashes: Sequence[bytes], result: Audited
-) -> None:
+def _suspect(session: SealedLog, tile: Tile, rows: dict[int, LogRow], hashes: Sequence[bytes], result: Audited) -> None:
     for at, attestation_id in enumerate(tile.attestation_ids):
         row, leaf = rows.get(attestation_id), tile.first_leaf + at
         if row is None or hashes[at][:MARK_BYTES] == tile.mark(leaf):
@@ -194,7 +192,7 @@ def _suspect(
             result.suspects.append(Suspect(leaf, row, tile.digest(leaf), tile.mark(leaf), wrong))
 
 
-def _digest_is_wrong(session: SqliteLogSession, row: LogRow, digest: bytes, mark: bytes) -> bool:
+def _digest_is_wrong(session: SealedLog, row: LogRow, digest: bytes, mark: bytes) -> bool:
     """Whether the leaf fits its mark with another payload digest than the tile's: then the tile was altered."""
     candidates = {NO_DIGEST}
     metadata = session.read_metadata(row.fact_id) if type(row.fact_id) is str else None
@@ -210,7 +208,7 @@ def _fits(row: LogRow, digest: bytes, mark: bytes) -> bool:
 # --- step 4 -----------------------------------------------------------------------------------------
 
 
-def _compare_metadata(session: SqliteLogSession, tile: Tile, result: Audited) -> int:
+def _compare_metadata(session: SealedLog, tile: Tile, result: Audited) -> int:
     """Returns how many leaves are the latest of their fact."""
     before = result.metadata_rows
     leaves = {attestation_id: leaf for leaf, attestation_id in enumerate(tile.attestation_ids, tile.first_leaf)}
@@ -225,7 +223,7 @@ def _compare_metadata(session: SqliteLogSession, tile: Tile, result: Audited) ->
     return result.metadata_rows - before
 
 
-def compare(session: SqliteLogSession, row: LatestRow, leaf: int | None, digest: bytes | None) -> Finding | None:
+def compare(session: SealedLog, row: LatestRow, leaf: int | None, digest: bytes | None) -> Finding | None:
     """What is wrong with the metadata row of a fact, given its latest row in the log and the digest sealed with it.
 
     `digest` is None for a row that is not sealed: then the signature alone is compared.
@@ -236,7 +234,7 @@ def compare(session: SqliteLogSession, row: LatestRow, leaf: int | None, digest:
     return Finding(wrong[0], wrong[1], leaf, row.attestation_id, row.fact_id) if wrong else None
 
 
-def _wrong(session: SqliteLogSession, row: LatestRow, fact_id: str, digest: bytes | None) -> tuple[Verdict, str] | None:
+def _wrong(session: SealedLog, row: LatestRow, fact_id: str, digest: bytes | None) -> tuple[Verdict, str] | None:
     if row.fact_id_in_metadata is None:
         return Verdict.METADATA_MISSING, "it was attested, and has no metadata row now"
     signature = raw_signature(row.ed25519_sig)

@@ -17,8 +17,7 @@ from tasks.attestation.log.findings import Finding, Verdict
 from tasks.attestation.log.leaves import NO_DIGEST
 from tasks.attestation.supersession import supersession_in
 from tasks.sealed_log.rotate import PREFIX
-from tasks.stores.protocols.sealed_log import Tile, TileHead
-from tasks.stores.sqlite.sealed_log import SqliteLogSession
+from tasks.stores.protocols.sealed_log import SealedLog, Tile, TileHead
 
 _TILES_KEPT = 16
 
@@ -43,7 +42,7 @@ class Succession(NamedTuple):
     notes: Any
 
 
-def notes_are_written_from(session: SqliteLogSession) -> int | None:
+def notes_are_written_from(session: SealedLog) -> int | None:
     """The first attestation that would say what it supersedes, by the ledger or by a note; None if there is none."""
     if session.binding.log.notes is None:
         return None
@@ -58,7 +57,7 @@ def notes_are_written_from(session: SqliteLogSession) -> int | None:
 class Successions:
     """Judges the successions that begin in a tile. Memory: the head of every tile, and a few tiles."""
 
-    def __init__(self, session: SqliteLogSession, noted_from: int) -> None:
+    def __init__(self, session: SealedLog, noted_from: int) -> None:
         self._session = session
         self._noted_from = noted_from
         self._tile = lru_cache(maxsize=_TILES_KEPT)(self._read_tile)

@@ -19,7 +19,7 @@ from tasks.runs.markers import read_marker
 from tasks.runs.plans import refuse_other_binding, require_plan
 from tasks.sealed_log.history import refuse_unsealable
 from tasks.sealed_log.key_standing import refuse_ended_keys
-from tasks.stores.sqlite.session import open_session
+from tasks.stores.open import open_store
 
 logger = logging.getLogger("luigi-interface")
 
@@ -56,7 +56,7 @@ def _attempt(settings: Settings, paths: RunPaths, number: int, progress: Callabl
         progress=progress,
         log_signer=log_signer if signer else None,
     )
-    with open_session(settings, write=not paths.dry_run) as session:
+    with open_store(settings).session(write=not paths.dry_run) as session:
         refuse_other_file(session.file, signer, log_signer)
         refuse_other_binding(plan, session.binding)
         if not paths.dry_run and paths.marker(number).exists():

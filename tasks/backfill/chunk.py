@@ -269,7 +269,7 @@ def _enter_run(session: Session, run: ChunkRun) -> None:
         assert found is not None  # entered a moment ago, by this process or another
     if found.plan_id != plan.plan_id:
         raise StateError(
-            f"run {plan.run_id} has the plan {found.plan_id[:12]}… in the ledger of {run.settings.database_path}, and "
+            f"run {plan.run_id} has the plan {found.plan_id[:12]}… in the ledger of {run.settings.place}, and "
             f"{plan.plan_id[:12]}… in {run.paths.plan}. Use a new --run-id. Nothing was written."
         )
     if (found.key_id is None) != (key_id is None):
@@ -290,7 +290,7 @@ def _refuse_finished_elsewhere(run: ChunkRun) -> None:
         marker = durable.read_json(path, root=run.paths.state_dir) if path.exists() else None
         if marker is not None and marker.get("plan_id") == run.plan.plan_id:
             raise StateError(
-                f"database {run.settings.database_path}: its ledger does not know run {run.plan.run_id}, but {path} "
+                f"database {run.settings.place}: its ledger does not know run {run.plan.run_id}, but {path} "
                 f"says that chunk {planned.chunk} of it is done: the file was moved, replaced or restored since, and "
                 f"what that chunk wrote is in the other one. Put that file back, or use a new --run-id. Nothing was "
                 f"written to this one."

@@ -32,9 +32,8 @@ from tasks.core.values import Reject
 from tasks.derivation.batch import Derivation
 from tasks.job.settings import Settings
 from tasks.sealed_log.key_standing import registry_of
+from tasks.stores.open import open_store
 from tasks.stores.protocols.session import Superseded
-from tasks.stores.sqlite.attestations import open_attestations
-from tasks.stores.sqlite.sealed_log import open_log_session
 
 NOT_AS_LOGGED: Final = "not_as_logged"
 
@@ -127,7 +126,7 @@ class Witness:
 
     @cached_property
     def _judge(self) -> Judge:
-        reader = self._opened.enter_context(open_attestations(self._settings))
+        reader = self._opened.enter_context(open_store(self._settings).attestations())
         return Judge(
             known_keys(self._signer, self._settings),
             first_id_of_leaf=reader.first_id_of_leaf,
@@ -140,7 +139,7 @@ class Witness:
         from tasks.sealed_log.sealed_digests import SealedDigests  # which imports what imports this
 
         try:
-            session = self._opened.enter_context(open_log_session(self._settings, purpose="read"))
+            session = self._opened.enter_context(open_store(self._settings).sealed_log(purpose="read"))
             return SealedDigests(session, self._settings).digest
         except DriftError:
             return lambda _: None

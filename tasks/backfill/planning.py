@@ -41,8 +41,8 @@ from tasks.runs.plans import (
     refuse_other_reattestation,
     with_seconds,
 )
+from tasks.stores.open import open_store
 from tasks.stores.protocols.session import Session, Superseded
-from tasks.stores.sqlite.session import open_session
 
 logger = logging.getLogger("luigi-interface")
 
@@ -137,7 +137,7 @@ def make_plan(
     plan = Plan(
         run_id=run_id,
         created_at=created_at,
-        database=str(settings.database_path.resolve()),
+        database=settings.place.absolute,
         settings_digest=settings.digest,
         schema_fingerprint=session.fingerprint,
         binding_digest=session.binding.digest,
@@ -277,7 +277,7 @@ def plan_run(
 
     Raises StateError if that plan, or one that another process froze meanwhile, is not for this command.
     """
-    with open_session(settings, write=False) as session:
+    with open_store(settings).session(write=False) as session:
         known = session.read_run(paths.run_id)
         if because is not None:
             refuse_without_notes(session.binding.log, kept="the reason of --because")

@@ -38,7 +38,7 @@ from tasks.job.settings import Settings, load_settings
 from tasks.reporting.verification import Verification, summarize_verification, to_json_parts, to_terminal
 from tasks.rows.explain import envelope, explain, lookup_facts, to_text
 from tasks.rows.verify import findings_in, plan_verification, read_findings, verify_in_process
-from tasks.stores.sqlite.attestations import open_attestations
+from tasks.stores.open import open_store
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -185,7 +185,7 @@ def explain_command(
     wanted = ids_in_order(fact_ids)
     never = [fact_id for fact_id in dict.fromkeys(fact_ids) if fact_id not in wanted]  # no database can hold them
     all_valid = not never
-    with open_attestations(read_settings(job, immutable=immutable)) as reader:
+    with open_store(read_settings(job, immutable=immutable)).attestations() as reader:
         registry = _registry(keys, vkeys)
         for fact_id in wanted:
             found = explain(reader, registry, fact_id)

@@ -13,7 +13,7 @@ from tasks.core.terminal import printable
 from tasks.derivation.stale import StaleFact
 from tasks.job.settings import Settings
 from tasks.rows.stale import stale_facts
-from tasks.stores.sqlite.session import open_session
+from tasks.stores.open import open_store
 
 
 def against_facts(settings: Settings, *, as_json: bool) -> int:
@@ -21,7 +21,7 @@ def against_facts(settings: Settings, *, as_json: bool) -> int:
 
     Raises DriftError or DatabaseError if the facts cannot be read.
     """
-    with open_session(settings, write=False) as session, session.snapshot():
+    with open_store(settings).session(write=False) as session, session.snapshot():
         stale = stale_facts(session, settings.derivation.rules(""))
         found = _echo_json(settings, stale) if as_json else _echo_text(settings, stale)
     return NO if found else 0
@@ -33,14 +33,14 @@ def _echo_text(settings: Settings, stale: Iterator[StaleFact]) -> int:
         found += 1
         click.echo(printable(f"{fact.fact_id}: {fact.column}: attested {fact.attested}, now {fact.now}"))
     verdict = f"{found:,} attested facts are" if found else "No attested fact is"
-    click.echo(printable(f"{verdict} no longer what was attested, in {settings.database_path}."))
+    click.echo(printable(f"{verdict} no longer what was attested, in {settings.place}."))
     return found
 
 
 def _echo_json(settings: Settings, stale: Iterator[StaleFact]) -> int:
     """One object, `facts` before `stale`, their number: there may be millions."""
     found = 0
-    click.echo(f'{{\n  "database": {json_text(str(settings.database_path))},\n  "facts": [', nl=False)
+    click.echo(f'{{\n  "database": {json_text(str(settings.place))},\n  "facts": [', nl=False)
     for found, fact in enumerate(stale, 1):
         click.echo(f"{',' if found > 1 else ''}\n    {json_text(asdict(fact))}", nl=False)
     click.echo(f'\n  ],\n  "stale": {found}\n}}')

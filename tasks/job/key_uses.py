@@ -48,9 +48,9 @@ def refuse_other_use(signer: Signer, use: Use, settings: Settings, *, environ: M
 
 def _objections(binding: KeyBinding, use: Use, settings: Settings) -> Iterator[str]:
     """Seen against expected, for each thing that the binding does not name."""
-    job, database = settings.job_file, settings.database_path
+    job, database = settings.job_file, settings.place.absolute
     if (use == "rows" or binding.stores) and not binding.names_store(database):
-        yield f"{binding.named('store')}, and the database of {job} is {printable(os.path.realpath(database))}"
+        yield f"{binding.named('store')}, and the database of {job} is {printable(database)}"
     if use == "checkpoints" and settings.sealing.origin not in binding.logs:
         yield f"{binding.named('log')}, and sealing.origin of {job} is {settings.sealing.origin}"
 
@@ -97,7 +97,7 @@ def how_to_bind(settings: Settings, *uses: Use) -> str:
 
 def _step(settings: Settings, use: Use) -> str:
     section = settings.signing if use == "rows" else settings.sealing
-    names = {"store": printable(os.path.realpath(settings.database_path))}
+    names = {"store": printable(settings.place.absolute)}
     if use == "checkpoints":
         names["log"] = settings.sealing.origin
     if section.key_file:

@@ -25,6 +25,7 @@ from tasks.core.terminal import cut, holds_key
 from tasks.core.yaml_files import LONGEST, UnreadError, compose, refuse_long_number
 from tasks.derivation.rules import Rules
 from tasks.derivation.times import CreatedAtAs
+from tasks.job.store_place import StorePlace
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}")
 _NOT_KEYS = ("immutable", "job_file", "key_lines", "variables")
@@ -211,18 +212,15 @@ class Settings(_Model):
     variables: Mapping[str, str] = Field(default={}, exclude=True)
 
     @property
+    def place(self) -> StorePlace:
+        """What kind of store it is, and where: for people, and to tell one from another."""
+        return StorePlace.of(self.database)
+
+    @property
     def database_path(self) -> Path:
-        """The SQLite file. Raises JobFileError for a scheme that is not built yet."""
-        text = self.database
-        if text.startswith("sqlite:///"):
-            text = text.removeprefix("sqlite:///")
-        elif "://" in text:
-            scheme = text.partition("://")[0]
-            raise JobFileError(
-                f'{self.where("database")}: database has the scheme "{scheme}", expected a path or '
-                f"sqlite:///path. Nothing was written."
-            )
-        return Path(text)
+        """The file, of a store that is one."""
+        assert self.place.is_file, self.place.scheme
+        return Path(self.place.place)
 
     @property
     def digest(self) -> str:

@@ -8,16 +8,16 @@ from pathlib import Path
 
 from tasks.job.settings import Settings
 
-_SHOWN = 40  # characters of the file name
+_SHOWN = 40  # characters of the database's own name
 _DIGITS = 12  # of the digest: 48 bits
 
 
 def store_name(settings: Settings) -> str:
-    """`autonomath.db-3f9c2a1b77d0`: the file's name for people, and a digest of where database and state folder are.
+    """`autonomath.db-3f9c2a1b77d0`: the database's name for people, and a digest of where it and the state folder are.
 
-    The same wherever the command is started from and by whichever links it gets there. Raises JobFileError for a
-    database of a kind that is not built yet.
+    The same wherever the command is started from and by whichever links it gets there.
     """
-    database, state_dir = (Path(path).resolve() for path in (settings.database_path, settings.state_dir))
+    database, state_dir = settings.place.absolute, Path(settings.state_dir).resolve()
     digest = hashlib.sha256(f"{database}\n{state_dir}".encode(errors="surrogateescape")).hexdigest()
-    return f"{re.sub(r'[^A-Za-z0-9._-]', '_', database.name)[:_SHOWN]}-{digest[:_DIGITS]}"
+    name = database.rpartition("/")[2]
+    return f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)[:_SHOWN]}-{digest[:_DIGITS]}"

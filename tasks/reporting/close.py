@@ -12,8 +12,8 @@ from tasks.reporting.so_far import remove_so_far
 from tasks.reporting.summary import OUTCOMES, find_leftovers, summarize
 from tasks.runs.gate import is_verified, recover
 from tasks.runs.plans import Plan, read_plan, refuse_other_budget, refuse_other_reattestation, require_plan
+from tasks.stores.open import open_store
 from tasks.stores.protocols.session import Session
-from tasks.stores.sqlite.session import open_session
 
 
 def report_is_done(settings: Settings, paths: RunPaths, max_rows: int | None, because: str | None = None) -> bool:
@@ -34,7 +34,7 @@ def report_is_done(settings: Settings, paths: RunPaths, max_rows: int | None, be
     recover(settings, paths)
     if paths.dry_run:
         return is_verified(settings, paths)
-    with open_session(settings, write=False) as session:
+    with open_store(settings).session(write=False) as session:
         return _is_finished(session, settings, paths, plan) if plan.chunks else _is_empty(session, settings, plan)
 
 
@@ -43,7 +43,7 @@ def _is_finished(session: Session, settings: Settings, paths: RunPaths, plan: Pl
     run = session.read_run(plan.run_id)
     if run is None or run.plan_id != plan.plan_id:
         raise StateError(
-            f"{paths.report}: this run is finished, but the ledger of {settings.database_path} does not know it: "
+            f"{paths.report}: this run is finished, but the ledger of {settings.place} does not know it: "
             f"the database was replaced or restored since. Use a new --run-id. Nothing was written."
         )
     done = {row.chunk for row in session.read_chunks(plan.run_id) if row.state == "done"}
@@ -64,7 +64,7 @@ def close_run(settings: Settings, paths: RunPaths) -> str:
     plan = require_plan(paths, settings)
     signer = signer_of(settings)
     live = not paths.dry_run and bool(plan.chunks)
-    with open_session(settings, write=live) as session:
+    with open_store(settings).session(write=live) as session:
         report = summarize(session, settings, paths, plan, key_id=signer.key_id.hex() if signer else None)
         if live:
             session.finish_run(

@@ -16,9 +16,9 @@ from tasks.rows.sign_pending import revoked_ids, revoked_keys
 from tasks.runs.markers import read_marker
 from tasks.runs.plans import Plan, read_plan, require_plan
 from tasks.sealed_log.seal import read_seal, seal_words
+from tasks.stores.open import open_store
 from tasks.stores.protocols.resigning import ResigningSession
 from tasks.stores.protocols.session import LedgerRow, rows_by_key
-from tasks.stores.sqlite.resigning import open_resigning_session
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def signing_is_done(settings: Settings, paths: PartPaths) -> bool:
         return False
     if not plan.chunks:
         return True
-    with open_resigning_session(settings, write=False) as session:
+    with open_store(settings).pending_session(write=False) as session:
         run = session.read_run(plan.run_id)
     return run is not None and run.plan_id == plan.plan_id
 
@@ -60,7 +60,7 @@ def close_signing(settings: Settings, paths: PartPaths) -> str:
     """Write sign.md and sign.json of a signing whose chunks are done. Returns the terminal's summary."""
     plan = require_plan(paths, settings)
     revoked = revoked_ids(revoked_keys(settings))
-    with open_resigning_session(settings, write=bool(plan.chunks), revoked=revoked) as session:
+    with open_store(settings).pending_session(write=bool(plan.chunks), revoked=revoked) as session:
         report = _summarize(session, settings, paths, plan)
         if plan.chunks:
             session.finish_run(
@@ -85,7 +85,7 @@ def _summarize(session: ResigningSession, settings: Settings, paths: PartPaths, 
     return SigningReport(
         run_id=plan.run_id,
         plan_id=plan.plan_id,
-        database=str(settings.database_path),
+        database=str(settings.place),
         key_id=key_id,
         key_ids=keys,
         started_at=min((row.started_at for row in rows), default=now),

@@ -17,7 +17,7 @@ from tasks.job.settings import Settings
 from tasks.reporting.markdown import cell, markdown_table
 from tasks.runs.markers import read_marker
 from tasks.runs.plans import Plan, read_plan
-from tasks.stores.sqlite.session import open_session
+from tasks.stores.open import open_store
 
 _OUTCOMES = ("inserted", "updated", "rejected")
 _COMPLETE = "NOT COMPLETE"
@@ -56,7 +56,7 @@ def _chunks(settings: Settings, paths: RunPaths, plan: Plan) -> list[dict[str, A
 
 
 def _written(settings: Settings, plan: Plan) -> dict[int, dict[str, Any]]:
-    with open_session(settings, write=False) as session:
+    with open_store(settings).session(write=False) as session:
         rows = [row for row in session.read_chunks(plan.run_id) if row.plan_id == plan.plan_id]
     return {
         row.chunk: {

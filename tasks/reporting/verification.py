@@ -65,7 +65,7 @@ def summarize_verification(
     return Verification(
         run_id=plan.run_id,
         plan_id=plan.plan_id,
-        database=str(settings.database_path),
+        database=str(settings.place),
         table=settings.tables.metadata.name,
         schema_fingerprint=plan.schema_fingerprint,
         registry=registry.source,

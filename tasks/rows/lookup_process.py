@@ -20,7 +20,7 @@ from tasks.core import errors
 from tasks.core.errors import DatabaseError, ProvenanceError
 from tasks.job.settings import Settings
 from tasks.rows.explain import envelope_fact
-from tasks.stores.sqlite.attestations import open_attestations
+from tasks.stores.open import open_store
 
 _PACKAGES = Path(__file__).parents[2]
 
@@ -45,7 +45,7 @@ def look_up_apart(settings: Settings, fact_ids: Sequence[str]) -> list[dict[str,
     except (OSError, ValueError, subprocess.CalledProcessError) as error:
         said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
         raise DatabaseError(
-            f"database {settings.database_path}: the process that was to read it failed: "
+            f"database {settings.place}: the process that was to read it failed: "
             f"{said[-1] if said else error}. Hand over a connection instead (connection=…). Nothing was written."
         ) from None
     if "error" in answer:
@@ -57,7 +57,7 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     """The answer to one question: facts, or why there are none."""
     fact_ids = question["fact_ids"]
     try:
-        with open_attestations(Settings.model_validate(question["settings"])) as reader:
+        with open_store(Settings.model_validate(question["settings"])).attestations() as reader:
             known = reader.provenance(fact_ids)
     except ProvenanceError as error:
         return {"error": type(error).__name__, "message": str(error)}

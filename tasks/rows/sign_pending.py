@@ -68,10 +68,9 @@ from tasks.runs.plans import (
 )
 from tasks.sealed_log.key_standing import refuse_ended_keys, registry_of
 from tasks.sealed_log.sealed_digests import SealedDigests
+from tasks.stores.open import open_store
 from tasks.stores.protocols.resigning import PendingRead, PendingRow, ResigningSession, SignatureWrite
 from tasks.stores.protocols.session import BatchWrite, Counts, LedgerRow, SetAside
-from tasks.stores.sqlite.resigning import open_resigning_session
-from tasks.stores.sqlite.sealed_log import open_log_session
 
 REFUSALS: Final = (
     "malformed", "downgraded", "unlogged", "invalid", "attester_missing", "attester_differs", "seal_broken",
@@ -114,7 +113,7 @@ def plan_signing(settings: Settings, paths: PartPaths) -> Plan:
     Raises SigningKeyError without a key, StateError if the plan that is there is not for this command.
     """
     require_signer(settings)
-    with open_resigning_session(settings, write=False, revoked=revoked_ids(revoked_keys(settings))) as session:
+    with open_store(settings).pending_session(write=False, revoked=revoked_ids(revoked_keys(settings))) as session:
         known = session.read_run(paths.run_id)
         if known:
             plan = plan_from_ledger(known.plan_id, known.plan, started_at=known.started_at, run_id=paths.run_id)
@@ -132,7 +131,7 @@ def _make_plan(session: ResigningSession, settings: Settings, run_id: str) -> Pl
     plan = Plan(
         run_id=run_id,
         created_at=now_text(),
-        database=str(settings.database_path.resolve()),
+        database=settings.place.absolute,
         settings_digest=settings.digest,
         binding_digest=session.binding.digest,
         schema_fingerprint=session.fingerprint,
@@ -159,8 +158,8 @@ def _attempt(settings: Settings, paths: PartPaths, number: int, progress: Callab
     )  # fmt: skip
     revoked = revoked_keys(settings)
     with (
-        open_log_session(settings, purpose="read") as log,
-        open_resigning_session(settings, write=True, revoked=revoked_ids(revoked)) as session,
+        open_store(settings).sealed_log(purpose="read") as log,
+        open_store(settings).pending_session(write=True, revoked=revoked_ids(revoked)) as session,
     ):
         refuse_other_file(session.file, run.signer)
         refuse_other_binding(plan, session.binding)

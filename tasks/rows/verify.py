@@ -35,8 +35,8 @@ from tasks.core.files import opened_file
 from tasks.core.parent import end_with_parent, watch_parent
 from tasks.job.settings import Settings
 from tasks.runs.plans import Plan, PlannedChunk
+from tasks.stores.open import open_store
 from tasks.stores.protocols.attestations import AttestationReader
-from tasks.stores.sqlite.attestations import open_attestations
 
 LISTED = 20
 """Findings of one state that are shown to people."""
@@ -70,7 +70,7 @@ def plan_verification(
     The plan's digest covers the registry: a verdict by other keys is another verdict.
     """
     started = time.monotonic()
-    with open_attestations(settings) as reader, reader.snapshot():
+    with open_store(settings).attestations() as reader, reader.snapshot():
         null_keys = reader.count_null_keys()
         rows = reader.count_rows() - null_keys
         most = max(settings.pacing.chunk_rows, -(-rows // MAX_CHUNKS))
@@ -79,7 +79,7 @@ def plan_verification(
         return Plan(
             run_id=run_id,
             created_at=created_at,
-            database=str(settings.database_path.resolve()),
+            database=settings.place.absolute,
             settings_digest=f"{settings.digest} {registry.digest}",
             binding_digest=reader.binding_digest,
             schema_fingerprint=reader.fingerprint,
@@ -159,7 +159,7 @@ def _findings(
 ) -> Iterator[Finding]:
     """The rows of a chunk that are not valid; `counts["rows"]` grows by all of them."""
     started, parent_is_gone = time.monotonic(), watch_parent()
-    with open_attestations(settings) as reader:
+    with open_store(settings).attestations() as reader:
         if chunk.chunk == 1:
             null_keys = reader.count_null_keys()
             counts["rows"] += null_keys

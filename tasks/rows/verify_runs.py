@@ -34,7 +34,7 @@ def current_plan(settings: Settings, registry: KeyRegistry, paths: PartPaths, *,
     plan = plan_from_json(content) if content else None
     if plan is None or plan.run_id != paths.run_id:
         return None
-    if plan.database != str(settings.database_path.resolve()):
+    if plan.database != settings.place.absolute:
         return None
     if plan.settings_digest != f"{settings.digest} {registry.digest}":
         return None

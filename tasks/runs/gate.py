@@ -14,15 +14,13 @@ from tasks.job.signers import log_signer_of, signer_of
 from tasks.runs.store_warnings import is_sample, store_warnings, times_seen
 from tasks.sealed_log.history import refuse_unsealable
 from tasks.sealed_log.key_standing import refuse_ended_keys
-from tasks.stores.sqlite.opening import roll_back_hot_journal
-from tasks.stores.sqlite.sealed_log import log_statements
-from tasks.stores.sqlite.session import open_session
+from tasks.stores.open import open_store
 
 logger = logging.getLogger("luigi-interface")
 
 
 def verify_schema(settings: Settings, paths: RunPaths) -> None:
-    """Pass the gate and write schema.json. Executes no write; a live run rolls back a journal left by a crash.
+    """Pass the gate and write schema.json. Executes no write; a live run lets what a crash left be rolled back.
 
     Raises DriftError with all drift, DatabaseError, or SigningKeyError if a key is configured but unusable, superseded
     or revoked. What only sealing needs is asked for only where there is a key for checkpoints; then SealError if the
@@ -30,14 +28,14 @@ def verify_schema(settings: Settings, paths: RunPaths) -> None:
     """
     signer = signer_of(settings)
     recover(settings, paths)
-    with open_session(settings, write=False) as session:
+    with open_store(settings).session(write=False) as session:
         content = session.verification_json()
         seals = log_signer_of(settings) is not None
         content["warnings"] = store_warnings(session, settings, signs=signer is not None, seals=seals)
         content["times"] = times_seen(session, settings)
     content["sealing"] = _sealing(settings)
     try:
-        content["statements"] += [compiled.as_json() for compiled in log_statements(settings)]
+        content["statements"] += open_store(settings).sealing_statements()
     except DriftError:  # without a key for checkpoints nothing is sealed, and no statement of sealing runs
         if content["sealing"]["key_id"] is not None:
             raise
@@ -55,7 +53,7 @@ def verify_schema(settings: Settings, paths: RunPaths) -> None:
         logger.warning("schema: %s", absence)
     logger.info("%s", content["times"])
     logger.info(
-        "schema: %d statements compiled against %s, %s", len(content["statements"]), settings.database_path,
+        "schema: %d statements compiled against %s, %s", len(content["statements"]), settings.place,
         f"rows will be signed, by {signer.blobs_by}" if signer else "NO SIGNING KEY: rows will get a placeholder",
     )  # fmt: skip
 
@@ -63,14 +61,14 @@ def verify_schema(settings: Settings, paths: RunPaths) -> None:
 def is_verified(settings: Settings, paths: RunPaths) -> bool:
     """True if schema.json was written for the very schema that the database has now, and for these keys."""
     content = durable.read_json(paths.schema, root=paths.state_dir)
-    if content is None or content.get("database") != str(settings.database_path):
+    if content is None or content.get("database") != str(settings.place):
         return False
     if content.get("sealing") != _sealing(settings):
         return False
     if content.get("signing") != _signing(settings, signer_of(settings)):
         return False
     recover(settings, paths)
-    with open_session(settings, write=False) as session:
+    with open_store(settings).session(write=False) as session:
         seen = (session.fingerprint, session.binding.digest)
     return seen == (content.get("fingerprint"), content.get("binding_digest"))
 
@@ -87,9 +85,9 @@ def _sealing(settings: Settings) -> dict[str, str | None]:
 
 
 def recover(settings: Settings, paths: RunPaths) -> None:
-    """Before a live run, let SQLite roll back a transaction that some crash left in a rollback journal.
+    """Before a live run, let the store roll back what some crash left unfinished.
 
-    A dry run may not do that: its read-only connection says so instead.
+    A dry run may not do that: its connection, which only reads, says so instead.
     """
     if not paths.dry_run:
-        roll_back_hot_journal(settings.database_path, settings.pacing)
+        open_store(settings).recover()

@@ -21,9 +21,8 @@ from tasks.core.fact_keys import describe
 from tasks.job.paths import PartPaths, RunPaths
 from tasks.job.settings import Settings
 from tasks.runs.plans import Plan, PlannedChunk
+from tasks.stores.open import open_store
 from tasks.stores.protocols.session import LedgerBatch, LedgerRow, RunRow, Session
-from tasks.stores.sqlite.resigning import open_resigning_session
-from tasks.stores.sqlite.session import open_session
 
 
 def done_chunks(settings: Settings, paths: RunPaths, plan: Plan) -> frozenset[int]:
@@ -120,4 +119,5 @@ def _altered(planned: PlannedChunk, seen: str) -> StateError:
 
 def _session(settings: Settings, paths: RunPaths) -> AbstractContextManager[Session]:
     is_signing = isinstance(paths, PartPaths) and paths.part == "sign"
-    return open_resigning_session(settings, write=False) if is_signing else open_session(settings, write=False)
+    store = open_store(settings)
+    return store.pending_session(write=False) if is_signing else store.session(write=False)

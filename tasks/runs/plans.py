@@ -224,7 +224,7 @@ def _read_plan_file(path: Path, root: Path, version: tuple[int, int, int]) -> Pl
 
 def refuse_foreign_plan(plan: Plan, paths: RunPaths, settings: Settings) -> None:
     """Raise StateError unless the plan was made for this run, this database and these rules."""
-    database = str(settings.database_path.resolve())
+    database = settings.place.absolute
     if plan.run_id != paths.run_id:
         raise StateError(f"{paths.plan}: belongs to run {plan.run_id}. Use a new --run-id. Nothing was written.")
     if plan.database != database:

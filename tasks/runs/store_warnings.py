@@ -16,7 +16,7 @@ _SAMPLE_LOGS = {SealingSettings.model_fields[name].default for name in ("key_nam
 
 def is_sample(settings: Settings) -> bool:
     """Whether the database is one that MakeSample made."""
-    return Path(f"{settings.database_path}.sample.json").is_file()
+    return Path(f"{settings.place}.sample.json").is_file()
 
 
 def store_warnings(session: Session, settings: Settings, *, signs: bool, seals: bool) -> list[str]:
@@ -42,13 +42,13 @@ def _of_names(settings: Settings, *, signs: bool, seals: bool) -> Iterator[str]:
         return
     if signs and settings.signing.key_name == _SAMPLE_KEY:
         yield (
-            f"rows are signed under the key name of the sample, {_SAMPLE_KEY}, and {settings.database_path} is not the "
+            f"rows are signed under the key name of the sample, {_SAMPLE_KEY}, and {settings.place} is not the "
             "sample: give your key a name of its own, signing.key_name, before the first signature"
         )
     if seals and _SAMPLE_LOGS & {settings.sealing.key_name, settings.sealing.origin}:
         yield (
             f"the log is sealed under the name of the sample's, {settings.sealing.origin}, and "
-            f"{settings.database_path} is not the sample: give it sealing.origin and key_name of its own before the "
+            f"{settings.place} is not the sample: give it sealing.origin and key_name of its own before the "
             "first checkpoint"
         )
 

@@ -18,8 +18,8 @@ from tasks.attestation.signer import Signer
 from tasks.core.errors import NoteError, SealError, UnverifiedNoteError
 from tasks.job.settings import Settings
 from tasks.sealed_log.checkpoint_files import CheckpointFiles, Published
-from tasks.stores.protocols.sealed_log import StoredCheckpoint
-from tasks.stores.sqlite.sealed_log import SqliteLogSession, open_log_session
+from tasks.stores.open import open_store
+from tasks.stores.protocols.sealed_log import SealedLog, StoredCheckpoint
 
 EMPTY = StoredCheckpoint(0, Frontier().root(), Frontier().to_bytes(), 0, b"")
 _WAY_ON = (
@@ -33,12 +33,12 @@ def refuse_unsealable(settings: Settings, signer: Signer) -> None:
     """Raise SealError if `signer` could not go on sealing the log: so that no row is written that is never sealed."""
     files = CheckpointFiles(settings.state_dir, settings.sealing.origin)
     files.refuse_long_name()
-    with open_log_session(settings, purpose="read") as session:
+    with open_store(settings).sealed_log(purpose="read") as session:
         require_history(session, signer, files, settings.sealing.origin)
 
 
 def require_history(
-    session: SqliteLogSession, signer: Signer | None, files: CheckpointFiles, origin: str
+    session: SealedLog, signer: Signer | None, files: CheckpointFiles, origin: str
 ) -> list[StoredCheckpoint]:
     """The checkpoints of the database, the smallest first, once nothing that was published contradicts them.
 

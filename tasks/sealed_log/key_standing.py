@@ -20,7 +20,7 @@ from tasks.core.errors import DriftError, SigningKeyError
 from tasks.core.terminal import printable
 from tasks.job.settings import Settings
 from tasks.sealed_log.rotate import RotationRow, successor
-from tasks.stores.sqlite.sealed_log import open_log_session
+from tasks.stores.open import open_store
 
 logger = logging.getLogger("luigi-interface")
 
@@ -91,7 +91,7 @@ _MEND = (
 def _rotations(settings: Settings) -> Sequence[RotationRow]:
     """Empty where no log could be sealed: none could tell of a rotation then."""
     try:
-        with open_log_session(settings, purpose="read") as session:
+        with open_store(settings).sealed_log(purpose="read") as session:
             return session.rotations()
     except DriftError:
         return ()

@@ -23,8 +23,8 @@ from tasks.core.errors import SealError
 from tasks.core.parent import end_with_parent
 from tasks.job.settings import Settings
 from tasks.sealed_log.digest_files import PayloadDigests
-from tasks.stores.protocols.sealed_log import Tile
-from tasks.stores.sqlite.sealed_log import SqliteLogSession, open_log_session
+from tasks.stores.open import open_store
+from tasks.stores.protocols.sealed_log import SealedLog, Tile
 
 GROUP_LEAVES = 16 * TILE_LEAVES
 PROCESSES = 2
@@ -50,7 +50,7 @@ class Group:
         return self.last_id - self.first_id + 1 == self.rows
 
 
-def groups_of(session: SqliteLogSession, leaf: int, first: int, last: int) -> Iterator[Group]:
+def groups_of(session: SealedLog, leaf: int, first: int, last: int) -> Iterator[Group]:
     """Cut the rows from id `first` to `last`, of which the first becomes that leaf, at multiples of GROUP_LEAVES."""
     while first <= last:
         rows = GROUP_LEAVES - leaf % GROUP_LEAVES
@@ -68,11 +68,11 @@ def hash_group(task: tuple[Settings, Group, PayloadDigests]) -> list[Tile]:
     Raises SealError if the rows are not there any more.
     """
     settings, group, known = task
-    with open_log_session(settings, purpose="read") as session, no_collector():
+    with open_store(settings).sealed_log(purpose="read") as session, no_collector():
         return list(_hash_tiles(session, group, known))
 
 
-def _hash_tiles(session: SqliteLogSession, group: Group, known: PayloadDigests) -> Iterator[Tile]:
+def _hash_tiles(session: SealedLog, group: Group, known: PayloadDigests) -> Iterator[Tile]:
     maker = LeafMaker()
     leaf, first, end = group.first_leaf, group.first_id, group.first_leaf + group.rows
     while leaf < end:
@@ -94,7 +94,7 @@ def _hash_tiles(session: SqliteLogSession, group: Group, known: PayloadDigests) 
         leaf, first = leaf + wanted, last + 1
 
 
-def _read_leaves(session: SqliteLogSession, maker: LeafMaker, known: PayloadDigests, first: int, last: int) -> Leaves:
+def _read_leaves(session: SealedLog, maker: LeafMaker, known: PayloadDigests, first: int, last: int) -> Leaves:
     """The leaves of the rows from id `first` to `last`.
 
     Each has the digest that was left for it, or, where there is none, that of its fact's metadata.
@@ -111,7 +111,7 @@ def _read_leaves(session: SqliteLogSession, maker: LeafMaker, known: PayloadDige
     return Leaves([row[0] for row in rows], digests, leaf_hashes(rows, digests))
 
 
-def _end_of_tile(session: SqliteLogSession, group: Group, first: int, rows: int) -> int:
+def _end_of_tile(session: SealedLog, group: Group, first: int, rows: int) -> int:
     """The id of the `rows`-th row of the group from `first` on, or its last id if there are fewer."""
     if group.has_every_id:
         return first + rows - 1

@@ -22,8 +22,8 @@ from tasks.core.fact_keys import ids_in_order
 from tasks.job.commands import audit_command, provenance_command
 from tasks.job.settings import Settings
 from tasks.sealed_log.sealed_rows import digest_of
-from tasks.stores.protocols.sealed_log import Tile, TileHead
-from tasks.stores.sqlite.sealed_log import SqliteLogSession, open_log_session
+from tasks.stores.open import open_store
+from tasks.stores.protocols.sealed_log import SealedLog, Tile, TileHead
 
 
 def prove(settings: Settings, fact_id: str) -> bytes:
@@ -32,10 +32,10 @@ def prove(settings: Settings, fact_id: str) -> bytes:
     Raises ProofError if there is nothing to prove: no such fact, not sealed yet, changed since, or a log that does not
     match its checkpoint.
     """
-    nothing = f"fact {fact_id!r}: nothing was attested about it in {settings.database_path}. There is no proof."
+    nothing = f"fact {fact_id!r}: nothing was attested about it in {settings.place}. There is no proof."
     if not ids_in_order([fact_id]):
         raise ProofError(nothing)
-    with open_log_session(settings, purpose="read") as session, session.snapshot():
+    with open_store(settings).sealed_log(purpose="read") as session, session.snapshot():
         attestation_id = session.latest_of_fact(fact_id)
         found = session.read_metadata(fact_id)
         if attestation_id is None or found is None:
@@ -65,7 +65,7 @@ def check(data: bytes, row_keys: Sequence[VerifierKey], log_keys: Sequence[Verif
     return check_proof(data, row_keys, log_keys)
 
 
-def _tile_of(session: SqliteLogSession, heads: Sequence[TileHead], attestation_id: int) -> Tile | None:
+def _tile_of(session: SealedLog, heads: Sequence[TileHead], attestation_id: int) -> Tile | None:
     for head in heads:
         if head.first_id <= attestation_id <= head.last_id and head.objection() is None:
             tile = session.read_tile(head)
@@ -75,7 +75,7 @@ def _tile_of(session: SqliteLogSession, heads: Sequence[TileHead], attestation_i
 
 
 def _inclusion(
-    session: SqliteLogSession, heads: Sequence[TileHead], tile: Tile, leaf: int, hashed: bytes, audit: str
+    session: SealedLog, heads: Sequence[TileHead], tile: Tile, leaf: int, hashed: bytes, audit: str
 ) -> InclusionProof:
     last = session.last_checkpoint()
     if last is None:
@@ -91,7 +91,7 @@ def _inclusion(
     return InclusionProof(leaf, hashes, last.note)
 
 
-def _nodes(session: SqliteLogSession, heads: Sequence[TileHead], tile: Tile) -> dict[int, tuple[int, bytes]]:
+def _nodes(session: SealedLog, heads: Sequence[TileHead], tile: Tile) -> dict[int, tuple[int, bytes]]:
     """First leaf to (level, root): the tiles' subtrees, and in the leaf's own tile every leaf by itself."""
     nodes = {}
     for head in heads:

@@ -24,7 +24,7 @@ from tasks.core.errors import DriftError, KeyRegistryError, PublicKeyError, Sign
 from tasks.job.commands import keygen_command
 from tasks.job.key_uses import refuse_other_file
 from tasks.job.settings import Settings
-from tasks.stores.sqlite.sealed_log import open_log_session
+from tasks.stores.open import open_store
 
 PREFIX = "key-rotation/"
 _TYPE = "key-rotation"
@@ -89,7 +89,7 @@ def rotate(settings: Settings, old: Signer, new: Signer, *, now: str) -> Rotatio
         )
     keys = VerifierKey(old.key_name, old.public_key), VerifierKey(new.key_name, new.public_key)
     notes = record(*keys, now)
-    with open_log_session(settings, purpose="rotate") as session:
+    with open_store(settings).sealed_log(purpose="rotate") as session:
         refuse_other_file(session.file, old, new)
         log = session.binding.log
         if log.notes is None:

@@ -42,9 +42,9 @@ from tasks.sealed_log.history import EMPTY, require_history
 from tasks.sealed_log.key_standing import refuse_ended_keys
 from tasks.sealed_log.leaf_groups import Group, groups_of, hash_group, hashing
 from tasks.sealed_log.sealed_rows import refuse_other_rows
+from tasks.stores.open import open_store
 from tasks.stores.protocols.resigning import LEDGER_PREFIX
-from tasks.stores.protocols.sealed_log import NewCheckpoint, StoredCheckpoint, Tile, next_id
-from tasks.stores.sqlite.sealed_log import SqliteLogSession, open_log_session
+from tasks.stores.protocols.sealed_log import NewCheckpoint, SealedLog, StoredCheckpoint, Tile, next_id
 
 logger = logging.getLogger("luigi-interface")
 
@@ -105,7 +105,7 @@ def seal_log(settings: Settings, *, run_id: str | None, now: Callable[[], str] =
     refuse_ended_keys(settings, rows=None, checkpoints=signer)
     started = time.monotonic()
     files = CheckpointFiles(settings.state_dir, settings.sealing.origin)
-    with open_log_session(settings, purpose="seal") as session:
+    with open_store(settings).sealed_log(purpose="seal") as session:
         refuse_other_file(session.file, signer)
         sealer, is_whole = _Sealer(session, settings, signer, files, run_id, now), False
         while not is_whole:
@@ -129,7 +129,7 @@ def seal_log(settings: Settings, *, run_id: str | None, now: Callable[[], str] =
 def _unsealed(settings: Settings) -> Sealed:
     """How the log stands where no key may sign it."""
     try:
-        with open_log_session(settings, purpose="read") as session:
+        with open_store(settings).sealed_log(purpose="read") as session:
             last = session.last_checkpoint()
             unsealed = _count_unsealed(session, last)
     except DriftError as error:
@@ -140,14 +140,14 @@ def _unsealed(settings: Settings) -> Sealed:
     return Sealed("no_key", last.tree_size, last.root.hex(), unsealed, None)
 
 
-def _count_unsealed(session: SqliteLogSession, last: StoredCheckpoint | None) -> int:
+def _count_unsealed(session: SealedLog, last: StoredCheckpoint | None) -> int:
     if last is None:
         return session.count_all_rows()
     newest, first = session.last_attestation_id(), next_id(last.last_attestation_id)
     return session.count_rows(first, newest) if newest is not None and newest >= first else 0
 
 
-def _resume(session: SqliteLogSession, signer: Signer, files: CheckpointFiles, origin: str) -> StoredCheckpoint:
+def _resume(session: SealedLog, signer: Signer, files: CheckpointFiles, origin: str) -> StoredCheckpoint:
     """The checkpoint to go on from. Publishes the files that a crash left unwritten.
 
     Raises SealError if the database does not hold what was sealed before, or if no file could be published.
@@ -162,7 +162,7 @@ def _resume(session: SqliteLogSession, signer: Signer, files: CheckpointFiles, o
 class _Sealer:
     """One pass over the rows that are not sealed yet."""
 
-    session: SqliteLogSession
+    session: SealedLog
     settings: Settings
     signer: Signer
     files: CheckpointFiles
@@ -238,7 +238,7 @@ def _seal_once(settings: Settings, paths: RunPaths) -> None:
     run_id = f"{LEDGER_PREFIX}{paths.run_id}" if paths.mode == "sign" else paths.run_id
     sealed = seal_log(settings, run_id=run_id)
     if sealed.state == "sealed":
-        with open_log_session(settings, purpose="read") as session:
+        with open_store(settings).sealed_log(purpose="read") as session:
             sealed = replace(sealed, new_leaves=session.leaves_of_run(run_id))
     durable.write_durably(paths.seal, durable.to_text(sealed.as_json()), root=paths.state_dir)
 
@@ -285,7 +285,7 @@ def _read_file(paths: RunPaths) -> Sealed | None:
 def _as_stored(settings: Settings, found: Sealed) -> Sealed | None:
     """A seal with what the database says of it, or None if there is no checkpoint of that size and root."""
     try:
-        with open_log_session(settings, purpose="read") as session:
+        with open_store(settings).sealed_log(purpose="read") as session:
             stored, last = session.checkpoints(), session.last_checkpoint()
             unsealed = _count_unsealed(session, last)
     except DriftError:  # without the tables of a sealed log there is none

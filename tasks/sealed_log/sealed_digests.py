@@ -20,8 +20,7 @@ from tasks.job.signers import log_signer_of
 from tasks.sealed_log.checkpoint_files import CheckpointFiles
 from tasks.sealed_log.history import EMPTY, require_history
 from tasks.sealed_log.sealed_rows import AUDIT, refuse_other_tiles
-from tasks.stores.protocols.sealed_log import Tile
-from tasks.stores.sqlite.sealed_log import SqliteLogSession
+from tasks.stores.protocols.sealed_log import SealedLog, Tile
 
 _TILES_KEPT = 64
 
@@ -32,7 +31,7 @@ class SealedDigests:
     Raises SealError if the log in the database is not the one that was sealed: see `require_history`.
     """
 
-    def __init__(self, session: SqliteLogSession, settings: Settings) -> None:
+    def __init__(self, session: SealedLog, settings: Settings) -> None:
         files, signer = CheckpointFiles(settings.state_dir, settings.sealing.origin), log_signer_of(settings)
         require_history(session, signer, files, settings.sealing.origin)
         with session.snapshot():

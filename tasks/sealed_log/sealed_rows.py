@@ -17,14 +17,13 @@ from tasks.attestation.log.leaves import NO_DIGEST, PayloadRow, leaf_hashes, mar
 from tasks.attestation.log.merkle import Frontier
 from tasks.attestation.log.subtrees import grow, subtree_roots
 from tasks.core.errors import SealError
-from tasks.stores.protocols.sealed_log import FIRST_ID, StoredCheckpoint, TileHead, break_in
-from tasks.stores.sqlite.sealed_log import SqliteLogSession
+from tasks.stores.protocols.sealed_log import FIRST_ID, SealedLog, StoredCheckpoint, TileHead, break_in
 
 _MARK = 8
 AUDIT = "Audit the log against a checkpoint that you kept. Nothing was written."
 
 
-def refuse_other_rows(session: SqliteLogSession) -> None:
+def refuse_other_rows(session: SealedLog) -> None:
     """Raise SealError, which names the tile or the rows, if that much shows that the sealed log was altered."""
     with session.snapshot():
         last, heads = session.last_checkpoint(), session.layout()
@@ -54,7 +53,7 @@ def refuse_other_tiles(heads: Sequence[TileHead], last: StoredCheckpoint) -> Non
         )
 
 
-def _refuse_other_count(session: SqliteLogSession, heads: Sequence[TileHead], counted: int) -> None:
+def _refuse_other_count(session: SealedLog, heads: Sequence[TileHead], counted: int) -> None:
     if counted == heads[-1].end:
         return
     first = FIRST_ID
@@ -74,7 +73,7 @@ def _refuse_other_count(session: SqliteLogSession, heads: Sequence[TileHead], co
     )
 
 
-def _refuse_other_end(session: SqliteLogSession, heads: Sequence[TileHead]) -> None:
+def _refuse_other_end(session: SealedLog, heads: Sequence[TileHead]) -> None:
     head = heads[-1]
     tile = session.read_tile(head)
     rows = session.read_rows(heads[-2].last_id + 1 if len(heads) > 1 else FIRST_ID, head.last_id)

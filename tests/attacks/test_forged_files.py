@@ -17,7 +17,7 @@ from tasks.runs import ledger
 from tasks.runs.markers import all_chunks_done, chunk_is_done
 from tasks.runs.plans import Plan
 from tasks.sealed_log.seal import is_sealed, read_seal
-from tasks.stores.sqlite.session import open_session
+from tasks.stores.open import open_store
 
 LOG_KEY = "PROVENANCE_CHECKPOINT_PRIVATE_KEY"
 FACTS = 25  # three chunks
@@ -86,9 +86,9 @@ def test_the_ledger_is_asked_once_however_many_chunks_are(planned: Any, monkeypa
 
     def counted(*arguments: Any, **options: Any) -> Any:
         opened.append(arguments)
-        return open_session(*arguments, **options)
+        return open_store(*arguments, **options)
 
-    monkeypatch.setattr(ledger, "open_session", counted)
+    monkeypatch.setattr(ledger, "open_store", counted)
     for _ in range(100):
         assert all(chunk_is_done(config, where, number) for number in (1, 2, 3))
         assert all_chunks_done(config, plan, where)

@@ -1,13 +1,27 @@
-"""What the sealed log needs of a store: its values, whatever kind of database it is."""
+"""What the sealed log needs of a store, whatever kind of database it is: values and one protocol."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 from tasks.attestation.fast.batch_hashing import HASH_BYTES
-from tasks.attestation.log.leaves import MARK_BYTES, NO_DIGEST, TILE_LEAVES
+from tasks.attestation.log.leaves import (
+    MARK_BYTES,
+    NO_DIGEST,
+    TILE_LEAVES,
+    AttestedRow,
+    LatestRow,
+    LogRow,
+    PayloadRow,
+)
 from tasks.attestation.log.subtrees import count_subtrees
+from tasks.contract.binding import SidecarBinding
+
+Purpose = Literal["read", "rehearse", "seal", "rotate"]
 
 _ID_BYTES = 8
 FIRST_ID = -(2**63)
@@ -135,3 +149,105 @@ class NewCheckpoint:
 def next_id(last: int | None) -> int:
     """The first id after `last`, or of all."""
     return FIRST_ID if last is None else last + 1
+
+
+class SealedLog(Protocol):
+    """One verified connection to the sealed log and what it seals, that can write what it was opened for and no more:
+    tiles and checkpoints, or one row of the attestation log, or nothing.
+
+    It is opened and closed in one block and never crosses a fork. Ids of attestations only ever grow, and leaves are
+    given in their order. Every method may raise DatabaseError or LockedError.
+    """
+
+    @property
+    def binding(self) -> SidecarBinding: ...
+
+    @property
+    def file(self) -> Path:
+        """What was opened, behind all links."""
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Everything read inside the block is the same moment's."""
+
+    def check_file(self) -> None:
+        """Raise DatabaseError if the path of the database means another file by now."""
+
+    def check_schema(self) -> None:
+        """Raise SchemaChangedError if the schema is no longer the verified one."""
+
+    # -- rows of the log -----------------------------------------------------------------------------
+
+    def last_attestation_id(self) -> int | None: ...
+
+    def count_all_rows(self) -> int: ...
+
+    def count_rows(self, first: int, last: int) -> int:
+        """How many rows have an id from `first` to `last`."""
+
+    def end_of_rows(self, first: int, last: int, rows: int) -> int | None:
+        """The id of the `rows`-th row from `first` on; None if there are fewer up to `last`."""
+
+    def read_attested(self, first: int, last: int) -> list[AttestedRow]:
+        """The rows with ids from `first` to `last`, in order, each with its fact's metadata. Plain tuples."""
+
+    def read_rows(self, first: int, last: int) -> list[LogRow]:
+        """The rows with ids from `first` to `last`, in order. Plain tuples."""
+
+    def read_log_row(self, attestation_id: int) -> LogRow | None:
+        """One row, whatever is stored in it."""
+
+    # -- checkpoints and tiles -----------------------------------------------------------------------
+
+    def last_checkpoint(self) -> StoredCheckpoint | None: ...
+
+    def checkpoints(self) -> list[StoredCheckpoint]:
+        """All of them, the smallest first."""
+
+    def leaves_of_run(self, run_id: str) -> int:
+        """How many leaves were sealed for a run, by whichever of its processes."""
+
+    def append(self, new: NewCheckpoint) -> bool:
+        """Commit tiles and their checkpoint durably, all of it or nothing.
+
+        False, with nothing written, if another sealer was faster: the log has another size than `grows_from` now.
+        """
+
+    def layout(self) -> list[TileHead]:
+        """Every tile without its large columns, in leaf order."""
+
+    def read_tile(self, head: TileHead) -> Tile:
+        """A tile whose head has no objection."""
+
+    # -- the metadata against the log ----------------------------------------------------------------
+
+    def read_latest(self, first: int, last: int) -> list[LatestRow]:
+        """The rows from `first` to `last` that are the latest of their fact, with its metadata row. Plain tuples."""
+
+    def read_metadata(self, fact_id: str) -> tuple[object, PayloadRow] | None:
+        """The signature column of a fact and the columns of its payload."""
+
+    def read_successions(self, first: int, last: int) -> list[Any]:
+        """The rows from `first` to `last` that are not the latest of their fact, each with the next one about it.
+
+        Tuples of (its id, the next one's id, fact id, notes), of any type.
+        """
+
+    def first_batch_attestation(self) -> int | None:
+        """The least attestation id in the ledger of batches, None if no batch has logged anything."""
+
+    def rows_that_supersede(self, *, before: int | None) -> Iterator[tuple[int, object]]:
+        """(id, notes) of rows whose notes look as if they named an attestation that they supersede, in order."""
+
+    def unlogged(self) -> Iterator[object]:
+        """The facts that have a metadata row and no row in the log."""
+
+    def latest_of_fact(self, fact_id: str) -> int | None: ...
+
+    def has_older(self, fact_id: str, signature_hex: str, *, before: int) -> bool:
+        """Whether an earlier row of the log holds this signature for this fact."""
+
+    def rotations(self) -> list[tuple[int, object, object, object]]:
+        """Rows that say they rotate a key: (attestation id, fact id, signature, notes), of any type."""
+
+    def append_rotation(self, *, fact_id: str, attester: str, signature_hex: str, notes: str, now: str) -> int:
+        """Append one row to the log, durably. Returns its attestation id."""

@@ -18,6 +18,7 @@ import apsw
 from tasks.contract.catalogue import Catalogue, Table
 from tasks.contract.resolving import Drift, lacking_columns, sidecar_binding, sidecar_drift
 from tasks.job.settings import Settings
+from tasks.stores.protocols.store import Applied
 from tasks.stores.sqlite.catalogue import read_catalogue
 from tasks.stores.sqlite.gate import configured_names, drift_error, live_guard, refuse_unusable
 from tasks.stores.sqlite.guard import Guard
@@ -40,14 +41,6 @@ _KNOWN_OF_OLDER_RUNS = {
     ("run", "state"): "UPDATE {table} SET state = 'done' WHERE finished_at IS NOT NULL",
 }
 """What a column's default gets wrong of the rows that are there, and what they themselves say."""
-
-
-@dataclass(frozen=True)
-class Applied:
-    """What ApplySchema did: names of what it created, and what it left out with the reason."""
-
-    created: tuple[str, ...]
-    skipped: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -232,13 +225,3 @@ class _TableNames:
             return f"the job file names columns of its own ({', '.join(renamed)})"
         log = catalogue.table(self.tables["am_fact_attestation_log"])
         return "the attestation log has no column signed_at" if log and log.column("signed_at") is None else None
-
-
-def describe(applied: Applied, settings: Settings) -> Iterator[str]:
-    """What was done, a line each."""
-    if not applied.created:
-        yield f"{settings.database_path}: nothing was missing, nothing was created"
-    for name in applied.created:
-        yield f"{settings.database_path}: created {name}"
-    for reason in applied.skipped:
-        yield f"{settings.database_path}: left out {reason}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import apsw
 
@@ -22,6 +22,7 @@ from tasks.core.values import NotUtf8
 from tasks.job.settings import Settings
 from tasks.stores.protocols.sealed_log import (
     NewCheckpoint,
+    Purpose,
     StoredCheckpoint,
     Tile,
     TileHead,
@@ -31,8 +32,6 @@ from tasks.stores.sqlite.gate import CompiledStatement, SidecarVerification, ver
 from tasks.stores.sqlite.guard import Guard
 from tasks.stores.sqlite.opening import StoreConnection, connected, translated
 from tasks.stores.sqlite.sql.sealed_log import build_log_statements
-
-Purpose = Literal["read", "rehearse", "seal", "rotate"]
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from tasks.core.errors import DatabaseError, DriftError, ProvenanceError
-from tasks.stores.sqlite.apply import apply_schema, describe, is_applied
+from tasks.stores.sqlite.apply import apply_schema, is_applied
 
 METADATA, LOG = "am_fact_metadata", "am_fact_attestation_log"
 EVERYTHING = {
@@ -61,7 +61,7 @@ def test_a_second_time_does_nothing(store: Any, settings: Any, dump: Any) -> Non
     assert again.created == ()
     assert is_applied(config) is True
     assert (dump(made.path), made.execute("PRAGMA schema_version")) == (before, version)
-    assert list(describe(again, config)) == [f"{made.path}: nothing was missing, nothing was created"]
+    assert list(again.told(config)) == [f"{made.path}: nothing was missing, nothing was created"]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_the_views_are_left_out_with_the_reason_where_the_columns_have_other_nam
         "view v_am_fact_attestation_latest", "view v_am_fact_explainability",
     ]  # fmt: skip
     assert "left out view v_am_fact_explainability: the job file names columns of its own (fact)" in "\n".join(
-        describe(applied, config)
+        applied.told(config)
     )
     assert is_applied(config) is True
 
@@ -187,7 +187,7 @@ def test_an_older_ledger_gains_what_it_lacks_and_its_rows_say_what_is_known(
     applied = apply_schema(config)
     added = {f"column {table}.{column}" for table, columns in LATER.items() for column in columns}
     assert set(applied.created) == {*added, f"table {BATCH}"}
-    assert f"{made.path}: created column {RUN}.kind" in list(describe(applied, config))
+    assert f"{made.path}: created column {RUN}.kind" in list(applied.told(config))
     assert made.rows(f"SELECT run_id, kind, state, stop_reason FROM {RUN} ORDER BY run_id") == [
         ("r1", "backfill", "done", None), ("r2", "backfill", "running", None),
         ("sign-pending:r1", "sign", "done", None),
