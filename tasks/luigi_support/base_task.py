@@ -6,8 +6,6 @@ Settings, paths and plans are read when they are asked for and never kept: worke
 from __future__ import annotations
 
 import os
-import re
-import traceback
 from datetime import datetime, timezone
 from functools import lru_cache
 from pathlib import Path
@@ -16,17 +14,17 @@ from typing import Any
 import luigi
 
 from tasks.backfill.evidence import reason_to_reattest
-from tasks.core.errors import DiskFullError, LockedError, ParameterError, ProvenanceError, SignalledError, StateError
+from tasks.core.errors import ParameterError, ProvenanceError, StateError
 from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings, load_settings
 from tasks.job.store_name import store_name
+from tasks.luigi_support.failures import words_of
 from tasks.luigi_support.parameters import Flag, OptionalText, OptionalWholeNumber, Text, refuse_empty_values
+from tasks.luigi_support.setup import install
 
 DEFAULT_JOB = "config/backfill.yaml"
 
-
-class MayPass(str):
-    """What `on_failure` says where the reason may pass by itself: the task is worth another try."""
+install()  # a process that knows a task of ours may hold its keys
 
 
 class JobTask(luigi.Task):
@@ -89,21 +87,8 @@ class JobTask(luigi.Task):
         return ""
 
     def on_failure(self, exception: BaseException) -> str:
-        """What the scheduler's page shows: the message of an error that a user can mend, else a traceback.
-
-        The page's box has room for about 80 characters: where it is enough to try again it says so first, and of paths
-        only the last part is told before the whole message.
-        """
-        if isinstance(exception, (LockedError, DiskFullError, SignalledError)):
-            return MayPass(f"Run the same command again. {_in_short(exception)}\n\n{exception}")
-        if isinstance(exception, ProvenanceError):
-            return f"{_in_short(exception)}\n\n{exception}"
-        return "".join(traceback.format_exception(exception))
-
-
-def _in_short(error: ProvenanceError) -> str:
-    """The first line of a message, with no folders in it."""
-    return re.sub(r"(?<![\w.:/])/(?:[^\s/:'\"]+/)+(?=[^\s/])", "…/", str(error).partition("\n")[0])
+        """What the scheduler's page shows."""
+        return words_of(exception)
 
 
 def _store_of(job: str) -> str:

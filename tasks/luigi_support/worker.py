@@ -40,7 +40,7 @@ from luigi.worker import GetWorkResponse, TaskStatusReporter, Worker
 from tasks.core import signals
 from tasks.core.errors import ProvenanceError
 from tasks.core.terminal import tell
-from tasks.luigi_support.base_task import JobTask, MayPass
+from tasks.luigi_support.failures import MayPass
 from tasks.luigi_support.process import OwnTaskProcess
 
 logger = logging.getLogger("luigi-interface")
@@ -163,11 +163,12 @@ class OwnWorker(Worker):
     def _tell_so_far(self) -> None:
         """A command that did not come to its end still says how far it is."""
         task = self._scheduled_tasks.get(str(self._first_task))
-        if not isinstance(task, JobTask) or self._status.get(task.task_id) == DONE:
+        so_far = getattr(task, "so_far", None)
+        if task is None or so_far is None or self._status.get(task.task_id) == DONE:
             return
         said = ""
         with suppress(ProvenanceError):  # then the task that failed has said what is wrong
-            said = task.so_far()
+            said = so_far()
         if said:
             tell(said)
 

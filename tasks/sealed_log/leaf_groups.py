@@ -6,7 +6,6 @@ left where the payloads were signed, or from the metadata where there are none.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +20,7 @@ from tasks.attestation.log.subtrees import subtree_roots
 from tasks.core.collector import no_collector
 from tasks.core.errors import SealError
 from tasks.core.parent import end_with_parent
+from tasks.core.workers import FreshContext
 from tasks.job.settings import Settings
 from tasks.sealed_log.digest_files import PayloadDigests
 from tasks.stores.open import open_store
@@ -133,8 +133,7 @@ def hashing(rows: int, *, processes: int | None = None) -> Iterator[Run[Any, Any
     if wanted < 2 or (processes is None and rows < _WORTH_PROCESSES):
         yield lambda function, tasks: map(function, tasks)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(wanted, mp_context=context, initializer=end_with_parent) as pool:
+    with ProcessPoolExecutor(wanted, mp_context=FreshContext(), initializer=end_with_parent) as pool:
         try:
             yield lambda function, tasks: _in_order(pool, function, tasks, ahead=wanted + _GROUPS_AHEAD)
         finally:

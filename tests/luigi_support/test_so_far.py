@@ -10,7 +10,7 @@ import pytest
 from tasks.backfill.planning import plan_run
 from tasks.core import patience
 from tasks.core.errors import DiskFullError, DriftError, LockedError, ProvenanceError
-from tasks.luigi_support.base_task import MayPass
+from tasks.luigi_support.failures import MayPass
 from tasks.report import Report
 from tasks.reporting.close import report_is_done
 from tasks.reporting.so_far import report_so_far
