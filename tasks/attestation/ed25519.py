@@ -25,11 +25,10 @@ from typing import Final
 from nacl.bindings import crypto_core_ed25519_is_valid_point, crypto_sign_open
 from nacl.exceptions import BadSignatureError
 
-from tasks.attestation.signer import PLACEHOLDER
+from tasks.attestation.signature_column import PLACEHOLDER, SIGNATURE_BYTES
 from tasks.core.errors import PublicKeyError
 
 PUBLIC_KEY_BYTES: Final = 32
-SIGNATURE_BYTES: Final = 64
 
 _P = 2**255 - 19
 _Y_OF_ORDER_8 = int.from_bytes(

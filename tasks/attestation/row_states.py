@@ -2,8 +2,8 @@
 
 The first of these that applies, decided on the bytes before any cryptography:
 
-    malformed    ed25519_sig is no BLOB of 64 or 80 bytes, 64 bytes that are not all zero, of another version, or a
-                 signature that is all zero; or a field has another type than it must, or is not UTF-8
+    malformed    ed25519_sig is not well-formed: signature_column.py; or a field has another type than it must, or is
+                 not UTF-8
     downgraded   64 zero bytes, although some log row of this fact holds something else than 128 zeros
     unlogged     64 zero bytes, and the latest log row of the fact does not say so
     unsigned     64 zero bytes otherwise
@@ -24,10 +24,10 @@ from typing import Any, Final, Literal, NamedTuple
 from tasks.attestation import ed25519
 from tasks.attestation.payload import encoder
 from tasks.attestation.public_keys import KeyRegistry, RegisteredKey
-from tasks.attestation.signer import PLACEHOLDER, PLACEHOLDER_HEX, VERSION
+from tasks.attestation.signature_column import PLACEHOLDER_HEX, parse
 from tasks.core.errors import SealError
 from tasks.core.fact_keys import Key
-from tasks.core.values import NotUtf8
+from tasks.core.values import storage_class
 
 State = Literal["valid", "unsigned", "invalid", "malformed", "unknown_key", "revoked", "downgraded", "unlogged"]
 STATES: Final[tuple[State, ...]] = (
@@ -35,7 +35,6 @@ STATES: Final[tuple[State, ...]] = (
 )  # fmt: skip
 """Every state, in the order in which they are reported."""
 
-SIGNED_BYTES: Final = 80
 _MOST_ENCODERS = 1000  # attesters whose encoder is kept
 
 
@@ -97,7 +96,9 @@ class Judge:
     ) -> None:
         self._registry = registry
         self._logged_before = logged_before
-        self._keys = {key.id_bytes: _trusted(key, first_id_of_leaf) for key in registry.of_use("rows")}
+        self._keys: dict[bytes | None, _TrustedKey] = {
+            key.id_bytes: _trusted(key, first_id_of_leaf) for key in registry.of_use("rows")
+        }
         self._encoders = _Encoders()
 
     def findings(self, rows: Rows) -> list[Finding]:
@@ -124,31 +125,35 @@ class Judge:
         keys, encoders = self._keys, self._encoders
         for row in rows:
             fact_id, source_doc, extracted_at, verified_by, lower, upper, blob, logged_id, logged_hex, _ = row
-            if type(blob) is bytes and len(blob) == SIGNED_BYTES and blob[:8] == VERSION:
-                key, signature = keys.get(blob[72:]), blob[8:72]
-                if (
-                    key is not None
-                    and signature.hex() == logged_hex
-                    and type(logged_id) is int
-                    and key.first <= logged_id < key.end
-                    and type(fact_id) is str
-                    and type(extracted_at) is str
-                    and (source_doc is None or type(source_doc) is str)
-                    and (verified_by is None or type(verified_by) is str)
-                    and (lower is None or type(lower) is float)
-                    and (upper is None or type(upper) is float)
-                ):
-                    payload = encoders[verified_by]((fact_id, source_doc, extracted_at, lower, upper))
-                    yield key.verify, payload, signature
-                    continue
-            yield None
+            column = parse(blob)
+            if (
+                not isinstance(column, str)
+                and (key := keys.get(column.key_id)) is not None
+                and column.signature.hex() == logged_hex
+                and type(logged_id) is int
+                and key.first <= logged_id < key.end
+                and type(fact_id) is str
+                and type(extracted_at) is str
+                and (source_doc is None or type(source_doc) is str)
+                and (verified_by is None or type(verified_by) is str)
+                and (lower is None or type(lower) is float)
+                and (upper is None or type(upper) is float)
+            ):
+                payload = encoders[verified_by]((fact_id, source_doc, extracted_at, lower, upper))
+                yield key.verify, payload, column.signature
+            else:
+                yield None
 
     def judge(self, row: AttestedRow) -> Finding | None:
         """What is to be said of one row by the rules as they stand above; None if it is valid. Never raises."""
-        objection = _malformed(row)
+        column = parse(row.ed25519_sig)
+        if isinstance(column, str):
+            return Finding(row.fact_id, "malformed", f"ed25519_sig: {column}")
+        objection = _malformed_field(row)
         if objection is not None:
             return Finding(row.fact_id, "malformed", objection)
-        state, detail = self._placeholder(row) if row.ed25519_sig == PLACEHOLDER else self._signed(row)
+        signature, key_id = column
+        state, detail = self._placeholder(row) if key_id is None else self._signed(row, signature, key_id)
         return None if state == "valid" else Finding(row.fact_id, state, detail)
 
     def payload(self, row: AttestedRow) -> bytes:
@@ -163,8 +168,7 @@ class Judge:
             return "unlogged", f"a placeholder, but {_other_log_row(row)}"
         return "unsigned", "a placeholder: 64 zero bytes"
 
-    def _signed(self, row: AttestedRow) -> tuple[State, str]:
-        signature, key_id = row.ed25519_sig[8:72], row.ed25519_sig[72:]
+    def _signed(self, row: AttestedRow, signature: bytes, key_id: bytes) -> tuple[State, str]:
         key = self._keys.get(key_id)
         if key is None:
             return "unknown_key", self._unknown(key_id.hex())
@@ -230,38 +234,13 @@ _FIELDS: Mapping[str, tuple[type, ...]] = {
     "confidence_lower": (float, type(None)),
     "confidence_upper": (float, type(None)),
 }
-_WORDS = {str: "text", float: "a REAL", int: "an integer", bytes: "a BLOB", NotUtf8: "not UTF-8", type(None): "NULL"}
 
 
-def _malformed(row: AttestedRow) -> str | None:
+def _malformed_field(row: AttestedRow) -> str | None:
     """Why no signature over this row can be looked at, or None."""
-    objection = _malformed_signature(row.ed25519_sig)
-    if objection is not None:
-        return f"ed25519_sig: {objection}"
     for name, types in _FIELDS.items():
         value = getattr(row, name)
         if type(value) not in types:
-            expected = " or ".join(_WORDS[one] for one in types)
-            return f"{name}: {_WORDS.get(type(value), 'of an odd type')}, expected {expected}"
+            expected = " or ".join(storage_class(one()) for one in types)
+            return f"{name}: {storage_class(value)}, expected {expected}"
     return None
-
-
-def _malformed_signature(blob: object) -> str | None:
-    if type(blob) is not bytes:
-        return f"{_WORDS.get(type(blob), 'of an odd type')}, expected a BLOB"
-    if blob == PLACEHOLDER:
-        return None
-    if len(blob) == len(PLACEHOLDER):
-        return "64 bytes that are not all zero: a signature needs its version and key id around it"
-    if len(blob) != SIGNED_BYTES:
-        return f"{len(blob)} bytes, expected {SIGNED_BYTES}, or {len(PLACEHOLDER)} zero bytes"
-    if blob[:8] != VERSION:
-        return f"version {blob[:8].hex()}, expected {VERSION.hex()}"
-    return "a signature of zero bytes" if blob[8:72] == PLACEHOLDER else None
-
-
-def is_signature_present(blob: object) -> bool:
-    """Whether there is anything but zeros where a signature stands. It says nothing about its being valid."""
-    if not isinstance(blob, bytes):
-        return False
-    return any(blob[8:72] if len(blob) == SIGNED_BYTES else blob)

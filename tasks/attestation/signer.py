@@ -1,10 +1,7 @@
 """Ed25519 signatures over payloads, and the key that makes them.
 
-    ed25519_sig    8 bytes version + 64 bytes signature + 8 bytes key id
-    signature_hex  the 64 bytes of the signature in lower-case hex
-
-The private key is held by one Signer and shown by nothing: no message, no `repr`, no pickle, and no
-traceback, even one that prints local variables.
+What they are put into: signature_column.py. The private key is held by one Signer and shown by nothing: no message, no
+`repr`, no pickle, and no traceback, even one that prints local variables.
 """
 
 from __future__ import annotations
@@ -16,27 +13,17 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
 
-from tasks.attestation.fast.batch_signing import SIGNATURE_BYTES, SignAll, batch_signing
+from tasks.attestation.fast.batch_signing import SignAll, batch_signing
 from tasks.attestation.key_bindings import KeyBinding, binding_in_file, binding_in_variable
+from tasks.attestation.signature_column import KEY_ID_BYTES, SIGNATURE_BYTES, build
 from tasks.core.errors import SigningKeyError
 from tasks.core.files import is_ours, opened_file, opened_folder
 
-PLACEHOLDER: Final = bytes(64)
-"""What stands in `ed25519_sig` when no key is configured. It means unsigned, and is never valid."""
-
-PLACEHOLDER_HEX: Final = PLACEHOLDER.hex()
-"""The same in `signature_hex`."""
-
-VERSION: Final = b"\x01" + bytes(7)
-"""The first eight bytes of a signed `ed25519_sig`."""
-
-_SIGNATURE = slice(len(VERSION), len(VERSION) + SIGNATURE_BYTES)
 _SEED_DIGITS = 64
-_KEY_ID_BYTES = 8
 _ED25519_TYPE = b"\x01"  # https://c2sp.org/signed-note, signature types
 _LONGEST_KEY_FILE = 4096  # bytes
 
@@ -69,7 +56,7 @@ def key_id(key_name: str, public_key: bytes) -> bytes:
             'Expected a name without blanks, controls and "+". Nothing was written.'
         )
     named_key = key_name.encode() + b"\n" + _ED25519_TYPE + public_key
-    return hashlib.sha256(named_key).digest()[:_KEY_ID_BYTES]
+    return hashlib.sha256(named_key).digest()[:KEY_ID_BYTES]
 
 
 class Signer:
@@ -125,17 +112,12 @@ def _signing_functions(
         return crypto_sign(payload, secret_key)[:SIGNATURE_BYTES]
 
     def blob(payload: bytes) -> bytes:
-        return VERSION + sign(payload) + signed_by
+        return build(sign(payload), signed_by)
 
     def blobs(payloads: Sequence[bytes]) -> list[bytes]:
-        return [VERSION + signature + signed_by for signature in sign_all(payloads)]
+        return [build(signature, signed_by) for signature in sign_all(payloads)]
 
     return sign, blob, blobs
-
-
-def signature_hex(blob: bytes) -> str:
-    """What the log says of an `ed25519_sig` that is a placeholder or was made by a Signer."""
-    return PLACEHOLDER_HEX if blob == PLACEHOLDER else blob[_SIGNATURE].hex()
 
 
 def load_signer(

@@ -24,15 +24,13 @@ from tasks.attestation.log.leaves import (
     LatestRow,
     LogRow,
     PayloadRow,
-    Value,
     leaf_data,
     leaf_hashes,
     marks_of,
-    raw_signature,
 )
 from tasks.attestation.log.merkle import leaf_hash
 from tasks.attestation.log.subtrees import subtree_roots
-from tasks.attestation.signer import PLACEHOLDER, VERSION
+from tasks.attestation.signature_column import parse
 from tasks.audit.successions import Reattested, Successions
 from tasks.core.collector import no_collector
 from tasks.core.values import NotUtf8
@@ -46,7 +44,6 @@ KEPT = 100
 
 ROTATION = "key-rotation/"
 _GONE = bytes(32)
-_SIGNED_BYTES = 80
 
 
 @dataclass(frozen=True)
@@ -237,26 +234,18 @@ def compare(session: SealedLog, row: LatestRow, leaf: int | None, digest: bytes 
 def _wrong(session: SealedLog, row: LatestRow, fact_id: str, digest: bytes | None) -> tuple[Verdict, str] | None:
     if row.fact_id_in_metadata is None:
         return Verdict.METADATA_MISSING, "it was attested, and has no metadata row now"
-    signature = raw_signature(row.ed25519_sig)
-    if signature is None or not _is_well_formed(row.ed25519_sig):
+    column = parse(row.ed25519_sig)
+    if isinstance(column, str):
         return Verdict.METADATA_MALFORMED, "ed25519_sig is neither a signature nor a placeholder"
-    if signature.hex() != row.signature_hex:
-        if signature == PLACEHOLDER:
+    if column.signature.hex() != row.signature_hex:
+        if column.is_placeholder:
             return Verdict.METADATA_DOWNGRADED, "a placeholder now, but its latest row in the log holds a signature"
-        if session.has_older(fact_id, signature.hex(), before=row.attestation_id):
+        if session.has_older(fact_id, column.signature.hex(), before=row.attestation_id):
             return Verdict.METADATA_REPLAYED, "its signature is that of an earlier row of the log"
         return Verdict.METADATA_REPLACED, "its signature is not that of its latest row in the log"
     if digest is not None and digest_of(PayloadRow(*row[4:])) != digest:
         return Verdict.METADATA_EDITED, "its fields are not those that were sealed with its signature"
     return None
-
-
-def _is_well_formed(blob: Value) -> bool:
-    if type(blob) is not bytes:
-        return False
-    if len(blob) == len(PLACEHOLDER):
-        return blob == PLACEHOLDER
-    return len(blob) == _SIGNED_BYTES and blob[:8] == VERSION and blob[8:72] != PLACEHOLDER
 
 
 def words(value: object) -> str:

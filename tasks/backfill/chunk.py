@@ -26,7 +26,8 @@ from typing import Any, Literal
 
 from tasks.attestation.fast.batch_hashing import hash_each, split_hashes
 from tasks.attestation.payload import encoder
-from tasks.attestation.signer import PLACEHOLDER, Signer
+from tasks.attestation.signature_column import PLACEHOLDER
+from tasks.attestation.signer import Signer
 from tasks.backfill.contents import Content, content_of
 from tasks.backfill.evidence import Witness, hear_all
 from tasks.backfill.reject_limit import refuse_more_rejects

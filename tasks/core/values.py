@@ -45,6 +45,14 @@ class NotUtf8(bytes):
     """The bytes of a value that the database calls text but that is not UTF-8."""
 
 
+_CLASSES = {str: "text", float: "a REAL", int: "an integer", bytes: "a BLOB", NotUtf8: "not UTF-8", type(None): "NULL"}
+
+
+def storage_class(value: object) -> str:
+    """The storage class of a value as the database gave it, in words."""
+    return _CLASSES.get(type(value), "of an odd type")
+
+
 @dataclass(frozen=True)
 class TooLong:
     """Stands for text or a BLOB of so many bytes: the store did not read it, because it is longer than it may be."""

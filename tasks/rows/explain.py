@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tasks.attestation.public_keys import KeyRegistry
-from tasks.attestation.row_states import AttestedRow, Finding, Judge, is_signature_present
+from tasks.attestation.row_states import AttestedRow, Finding, Judge
+from tasks.attestation.signature_column import is_signature_present
 from tasks.core.fact_keys import describe
 from tasks.core.values import NotUtf8
 from tasks.stores.protocols.attestations import AttestationReader, LogRow, Provenance

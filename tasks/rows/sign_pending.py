@@ -42,7 +42,8 @@ from typing import Any, Final
 from tasks.attestation.log.leaves import NO_DIGEST
 from tasks.attestation.public_keys import KeyRegistry
 from tasks.attestation.row_states import AttestedRow, Judge
-from tasks.attestation.signer import Signer, signature_hex
+from tasks.attestation.signature_column import signature_hex
+from tasks.attestation.signer import Signer
 from tasks.attestation.supersession import Supersession
 from tasks.backfill.chunk import BatchSize, ChunkRun, Progress, Stopwatch, work_through
 from tasks.backfill.planning import Cuts, streamed

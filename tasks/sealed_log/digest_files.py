@@ -26,10 +26,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tasks.attestation.ed25519 import SIGNATURE_BYTES, verify
+from tasks.attestation.ed25519 import verify
 from tasks.attestation.fast.batch_hashing import HASH_BYTES
 from tasks.attestation.log.leaves import LogRow
-from tasks.attestation.signer import VERSION, Signer
+from tasks.attestation.signature_column import SIGNATURE, SIGNATURE_BYTES
+from tasks.attestation.signer import Signer
 from tasks.core import files
 from tasks.job.paths import digests_folder
 
@@ -38,7 +39,7 @@ logger = logging.getLogger("luigi-interface")
 _HEAD_DIGITS: Final = 16
 """How much of each signature is kept: enough that no two rows are taken for each other."""
 
-_HEAD = slice(len(VERSION), len(VERSION) + _HEAD_DIGITS // 2)
+_HEAD = slice(SIGNATURE.start, SIGNATURE.start + _HEAD_DIGITS // 2)
 """The same in `ed25519_sig`."""
 
 _NAME = re.compile(r"\.?(\d{20})-(\d{1,9})\.digests(\.[0-9a-f]{1,16}\.tmp)?")

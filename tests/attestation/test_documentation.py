@@ -10,7 +10,8 @@ from tasks.attestation.log.merkle import EMPTY_ROOT, Frontier, leaf_hash, node_h
 from tasks.attestation.log.merkle_proofs import consistency_proof, inclusion_proof
 from tasks.attestation.log.notes import Note, VerifierKey, sign
 from tasks.attestation.payload import encode
-from tasks.attestation.signer import VERSION, Signer
+from tasks.attestation.signature_column import VERSION
+from tasks.attestation.signer import Signer
 from tasks.core.values import Record
 
 PAGE = (Path(__file__).parents[2] / "docs" / "attestation.md").read_text(encoding="utf-8")

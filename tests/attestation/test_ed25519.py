@@ -12,7 +12,8 @@ from nacl.bindings import crypto_core_ed25519_add, crypto_scalarmult_ed25519_bas
 
 from tasks.attestation import ed25519
 from tasks.attestation.ed25519 import is_low_order, refuse_low_order, verifier, verify
-from tasks.attestation.signer import PLACEHOLDER, Signer
+from tasks.attestation.signature_column import PLACEHOLDER
+from tasks.attestation.signer import Signer
 from tasks.core.errors import PublicKeyError
 
 L = 2**252 + 27742317777372353535851937790883648493

@@ -16,7 +16,8 @@ import pytest
 from nacl.bindings import crypto_sign_open
 
 from tasks.attestation.payload import encode
-from tasks.attestation.signer import PLACEHOLDER, PLACEHOLDER_HEX, VERSION, Signer, key_id, load_signer
+from tasks.attestation.signature_column import PLACEHOLDER, PLACEHOLDER_HEX, VERSION
+from tasks.attestation.signer import Signer, key_id, load_signer
 from tasks.core.errors import SigningKeyError
 from tasks.core.values import Record
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from tasks.attestation.log.notes import VerifierKey
 from tasks.attestation.payload import encode
 from tasks.attestation.public_keys import KeyRegistry, RegisteredKey, entry_for
-from tasks.attestation.row_states import STATES, AttestedRow, Judge, is_signature_present
-from tasks.attestation.signer import PLACEHOLDER, PLACEHOLDER_HEX, VERSION, Signer
+from tasks.attestation.row_states import STATES, AttestedRow, Judge
+from tasks.attestation.signature_column import PLACEHOLDER, PLACEHOLDER_HEX, VERSION, is_signature_present
+from tasks.attestation.signer import Signer
 from tasks.core.values import NotUtf8, Record
 
 SIGNER = Signer(key_name="test/rows", seed=bytes(range(32)))

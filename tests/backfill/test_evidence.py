@@ -13,7 +13,8 @@ import pytest
 from tasks.attestation.log.notes import VerifierKey
 from tasks.attestation.payload import encode
 from tasks.attestation.public_keys import KeyRegistry, entry_for
-from tasks.attestation.signer import Signer, signature_hex
+from tasks.attestation.signature_column import signature_hex
+from tasks.attestation.signer import Signer
 from tasks.audit.audit import AuditOrder, AuditReport, audit
 from tasks.backfill.evidence import reason_to_reattest
 from tasks.backfill.planning import plan_run

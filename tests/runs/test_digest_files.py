@@ -15,7 +15,8 @@ from tasks.attestation.fast.batch_hashing import split_hashes
 from tasks.attestation.log.leaves import LogRow
 from tasks.attestation.log.notes import VerifierKey
 from tasks.attestation.public_keys import KeyRegistry, entry_for
-from tasks.attestation.signer import VERSION, Signer
+from tasks.attestation.signature_column import VERSION
+from tasks.attestation.signer import Signer
 from tasks.audit.audit import AuditOrder, audit
 from tasks.backfill.attempt import run_chunk
 from tasks.backfill.planning import plan_run

@@ -18,7 +18,8 @@ import pytest
 from tasks.attestation.log.notes import VerifierKey
 from tasks.attestation.payload import encode
 from tasks.attestation.public_keys import KeyRegistry, entry_for
-from tasks.attestation.signer import PLACEHOLDER, Signer
+from tasks.attestation.signature_column import PLACEHOLDER
+from tasks.attestation.signer import Signer
 from tasks.audit.audit import AuditOrder, AuditReport, audit
 from tasks.core.values import Record
 from tasks.job.settings import Settings, load_settings

@@ -13,7 +13,8 @@ from tasks.attestation.log.leaves import LogRow, leaf_data
 from tasks.attestation.log.merkle import leaf_hash
 from tasks.attestation.log.notes import VerifierKey
 from tasks.attestation.public_keys import KeyRegistry, entry_for
-from tasks.attestation.signer import PLACEHOLDER, Signer
+from tasks.attestation.signature_column import PLACEHOLDER
+from tasks.attestation.signer import Signer
 from tasks.audit.audit import AuditOrder, audit
 
 Agree = Callable[..., set[Any]]

@@ -20,6 +20,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from nacl.bindings import crypto_sign
 
+from tasks.attestation.signature_column import SIGNATURE_BYTES
 from tasks.core.errors import SignerError
 
 COMPILED: Final = ("_batch_signer_ifma", "_batch_signer_avx2")
@@ -48,8 +49,6 @@ compiled_signer = find_compiled()
 
 SLICE: Final = 512
 """Signatures for each comparison. A signal waits for one slice at most."""
-
-SIGNATURE_BYTES: Final = 64
 
 SignAll: TypeAlias = Callable[[Sequence[bytes]], list[bytes]]
 """Payloads to their bare signatures of 64 bytes, in the same order."""

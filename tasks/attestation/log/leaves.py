@@ -24,7 +24,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from tasks.attestation.fast.batch_hashing import DIGEST, HASH_BYTES, Template, hash_rows, split_hashes
 from tasks.attestation.log.merkle import leaf_hash
-from tasks.attestation.signer import PLACEHOLDER_HEX
+from tasks.attestation.signature_column import PLACEHOLDER_HEX, SIGNATURE, SIGNATURE_BYTES, signature_hex
 from tasks.core.values import NotUtf8
 
 NO_DIGEST: Final = bytes(HASH_BYTES)
@@ -34,8 +34,6 @@ MARK_BYTES: Final = 8
 """How much of each leaf hash a tile keeps: enough to name the leaf that does not fit."""
 
 TILE_LEAVES: Final = 4096
-
-_SIGNATURE_BYTES = 64
 
 Value: TypeAlias = "int | float | str | bytes | None"
 """A column as stored. Text that is not UTF-8 comes as NotUtf8."""
@@ -159,21 +157,14 @@ def _number(bound: Value) -> str:
     return _NUMBERS.get(text, text)
 
 
-def raw_signature(blob: Value) -> bytes | None:
-    """The signature in `ed25519_sig`: all of 64 bytes, else the 64 after the version. None for anything but a BLOB."""
-    if type(blob) is not bytes:
-        return None
-    return blob if len(blob) == _SIGNATURE_BYTES else blob[8 : 8 + _SIGNATURE_BYTES]
-
-
 def sealed_digest(row: AttestedRow) -> bytes:
     """The payload digest that a row gets when it is sealed now, or NO_DIGEST.
 
     A metadata row is what the log row attested if it holds the same signature. All placeholders are alike, so with
     one only the latest row of a fact can be what stands in the metadata.
     """
-    signature = raw_signature(row.ed25519_sig)
-    if signature is None or signature.hex() != row.signature_hex or row.fact_id_in_metadata != row.fact_id:
+    held = signature_hex(row.ed25519_sig) if type(row.ed25519_sig) is bytes else None
+    if held is None or held != row.signature_hex or row.fact_id_in_metadata != row.fact_id:
         return NO_DIGEST
     if row.signature_hex == PLACEHOLDER_HEX and not row.is_latest:
         return NO_DIGEST
@@ -268,7 +259,7 @@ def _digests(rows: Sequence[AttestedRow], bands: _Bands, quoted: _Quoted) -> lis
     ) = zip(*rows, strict=True)  # fmt: skip
     if not {*map(type, lowers), *map(type, uppers)} <= _BOUNDS or {*map(type, blobs)} != {bytes}:
         raise TypeError("a bound that is no binary64, or a signature that is no BLOB")
-    in_metadata = [(blob if len(blob) == _SIGNATURE_BYTES else blob[8:72]).hex() for blob in blobs]
+    in_metadata = [(blob if len(blob) == SIGNATURE_BYTES else blob[SIGNATURE]).hex() for blob in blobs]
     return [
         sha256(f'{band},"extracted_at":"{at}","fact_id":"{name}","source_doc":{source_doc}{verifier}'.encode()).digest()
         if held == signature and fact_id_in_metadata == fact_id and is_latest != 0

@@ -22,7 +22,7 @@ from tasks.attestation.log.checkpoints import Checkpoint, InclusionProof
 from tasks.attestation.log.merkle import leaf_hash
 from tasks.attestation.log.merkle_proofs import verify_inclusion
 from tasks.attestation.log.notes import Note, VerifierKey
-from tasks.attestation.signer import PLACEHOLDER, VERSION
+from tasks.attestation.signature_column import parse, signature_hex
 from tasks.core.errors import NoteError
 from tasks.core.terminal import printable
 
@@ -155,20 +155,20 @@ def _refuse_two_attestations(leaf: dict[str, Any], record: dict[str, Any], blob:
         raise NoteError("the leaf is not of this payload")
     if leaf["fact_id"] != record["fact_id"]:
         raise NoteError("leaf and payload are of two facts")
-    signature = blob if len(blob) == len(PLACEHOLDER) else blob[8:72]
-    if leaf["signature_hex"] != signature.hex():
+    if leaf["signature_hex"] != signature_hex(blob):
         raise NoteError("the leaf holds another signature")
 
 
 def _signature(blob: bytes, payload: bytes, keys: Sequence[VerifierKey]) -> tuple[SignatureVerdict, str]:
-    if blob == PLACEHOLDER:
-        return "unsigned", "a placeholder, which is no signature"
-    if len(blob) != 80 or blob[:8] != VERSION or blob[8:72] == PLACEHOLDER:
+    column = parse(blob)
+    if isinstance(column, str):
         return "malformed", "ed25519_sig is malformed"
-    key = next((key for key in keys if key.key_id == blob[72:]), None)
+    if column.key_id is None:
+        return "unsigned", "a placeholder, which is no signature"
+    key = next((key for key in keys if key.key_id == column.key_id), None)
     if key is None:
-        return "unknown_key", f"signed with key {blob[72:].hex()}, which was not given"
-    if not verify(key.public_key, payload, blob[8:72]):
+        return "unknown_key", f"signed with key {column.key_id.hex()}, which was not given"
+    if not verify(key.public_key, payload, column.signature):
         return "invalid", f"the signature does not verify under {key.name}"
     return "valid", f"signed by {key.name}"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tasks.attestation.signature_column import KEY_ID_BYTES, SIGNATURE_BYTES, build
 from tasks.contract.binding import Binding
 from tasks.contract.catalogue import Catalogue
 from tasks.core.fact_keys import Key
@@ -18,8 +19,6 @@ from tasks.stores.sqlite.guard import Guard
 from tasks.stores.sqlite.opening import ROW_ERRORS
 from tasks.stores.sqlite.rehearsal import declared_copy
 from tasks.stores.sqlite.sql.run import build_statements
-
-_SIGNATURE_BYTES = 64
 
 
 def first_unreadable(key_at: Callable[[int], Key], cannot_read_through: Callable[[Key], bool]) -> Key:
@@ -92,5 +91,5 @@ class RowRehearsal:
         if not self._is_signed:
             return (*record, None, None, 0)
         self._tried += 1
-        signature = self._tried.to_bytes(_SIGNATURE_BYTES, "big")
-        return (*record, b"\x01" + bytes(7) + signature + bytes(8), signature.hex(), 0)
+        signature = self._tried.to_bytes(SIGNATURE_BYTES, "big")
+        return (*record, build(signature, bytes(KEY_ID_BYTES)), signature.hex(), 0)

@@ -16,7 +16,7 @@ from typing import Any
 
 import apsw
 
-from tasks.attestation.signer import PLACEHOLDER, signature_hex
+from tasks.attestation.signature_column import PLACEHOLDER, signature_hex
 from tasks.contract.binding import Binding, SidecarBinding
 from tasks.contract.catalogue import Catalogue
 from tasks.contract.resolving import Drift

@@ -14,7 +14,7 @@ from typing import Any
 import apsw
 
 from tasks.attestation.log.leaves import AttestedRow, LatestRow, LogRow, PayloadRow, Value
-from tasks.attestation.signer import PLACEHOLDER_HEX
+from tasks.attestation.signature_column import PLACEHOLDER_HEX
 from tasks.contract.binding import SidecarBinding
 from tasks.core import crash_points
 from tasks.core.errors import SchemaChangedError

@@ -13,7 +13,7 @@ from typing import Any
 import apsw
 from pydantic import TypeAdapter
 
-from tasks.attestation.signer import signature_hex
+from tasks.attestation.signature_column import signature_hex
 from tasks.contract.binding import Binding
 from tasks.core import crash_points
 from tasks.core.documents import typed

@@ -25,7 +25,8 @@ from tasks.attestation.log.leaves import (
 from tasks.attestation.log.merkle import Frontier, leaf_hash, root_of
 from tasks.attestation.log.subtrees import grow, subtree_roots, subtrees
 from tasks.attestation.payload import encode
-from tasks.attestation.signer import PLACEHOLDER_HEX, Signer
+from tasks.attestation.signature_column import PLACEHOLDER_HEX
+from tasks.attestation.signer import Signer
 from tasks.core.values import NotUtf8, Record
 
 PAGE = (Path(__file__).parents[3] / "docs" / "attestation-log.md").read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from tasks.contract.binding import AttestationBinding
 from tasks.stores.sqlite.sql.sealed_log import layout_of
+from tasks.stores.sqlite.sql.signature_column import PLACEHOLDER_BLOB, is_placeholder
 from tasks.stores.sqlite.sql.spelling import Statement, key_value, quoted, raw_value
 
 
@@ -54,9 +55,9 @@ class AttestationSql:
         """For a placeholder: does the log hold anything but placeholders (128 zeros) for the fact?"""
         log = self.b.log
         return (
-            f"CASE WHEN {self.signature} = zeroblob(64) THEN EXISTS (SELECT 1 FROM {self.log} AS e WHERE "
+            f"CASE WHEN {is_placeholder(self.signature)} THEN EXISTS (SELECT 1 FROM {self.log} AS e WHERE "
             f"{self.of_log(log.fact_id, 'e')} = {self.fact_id} "
-            f"AND {self.of_log(log.signature_hex, 'e')} IS NOT hex(zeroblob(64))) END"
+            f"AND {self.of_log(log.signature_hex, 'e')} IS NOT hex({PLACEHOLDER_BLOB})) END"
         )
 
     @property

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tasks.contract.binding import AttestationBinding, Binding
 from tasks.stores.sqlite.sql.attestations import AttestationSql
+from tasks.stores.sqlite.sql.signature_column import is_placeholder, key_id, may_be_signed
 from tasks.stores.sqlite.sql.spelling import FactSql, Statement, quoted, raw_value
 
 
@@ -21,8 +22,8 @@ class _Builder(AttestationSql):
         super().__init__(AttestationBinding(binding.metadata, binding.log, binding.ledger.tile))
         self.run = FactSql(binding)
         blob = self.signature
-        signed = f":revoked <> '' AND typeof({blob}) = 'blob' AND length({blob}) = 80"
-        self.is_pending = f"({blob} = zeroblob(64) OR ({signed} AND instr(:revoked, hex(substr({blob}, 73))) > 0))"
+        signed = f":revoked <> '' AND {may_be_signed(blob)}"
+        self.is_pending = f"({is_placeholder(blob)} OR ({signed} AND instr(:revoked, hex({key_id(blob)})) > 0))"
 
     def reading_pending(self) -> tuple[Statement, ...]:
         m, log = self.b.metadata, self.b.log

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tasks.attestation.signer import PLACEHOLDER, PLACEHOLDER_HEX
+from tasks.attestation.signature_column import PLACEHOLDER_HEX
 from tasks.contract.binding import AttestationBinding, Binding
 from tasks.stores.sqlite.sql.attestations import AttestationSql
 from tasks.stores.sqlite.sql.bounds import number_if_plain, value_bytes, value_if_plain, value_kind
@@ -18,11 +18,12 @@ from tasks.stores.sqlite.sql.plain import (
     time_is_plain,
     upper_of_plain,
 )
+from tasks.stores.sqlite.sql.signature_column import PLACEHOLDER_BLOB
 from tasks.stores.sqlite.sql.spelling import STAGING, TRANSACTION, FactSql, Statement, key_value, quoted, raw_value
 from tasks.stores.sqlite.sql.stale import stale_statement
 
 # A staged row without a signature gets a placeholder when it is written: it need not be copied about so often.
-_SIGNATURE = f"coalesce(b.ed25519_sig, zeroblob({len(PLACEHOLDER)}))"
+_SIGNATURE = f"coalesce(b.ed25519_sig, {PLACEHOLDER_BLOB})"
 _SIGNATURE_HEX = f"coalesce(b.signature_hex, '{PLACEHOLDER_HEX}')"
 
 
