@@ -9,7 +9,7 @@ import pytest
 
 from tasks.backfill import chunk
 from tasks.core import crash_points
-from tasks.stores.sqlite import session
+from tasks.stores.sqlite import runner
 from tasks.stores.sqlite.refusals import first_unreadable
 
 FACTS = "am_entity_facts"
@@ -311,7 +311,7 @@ def test_text_that_is_not_utf8_beside_a_fact_that_cannot_be_read(store: Any, set
 def test_long_values_beside_facts_that_cannot_be_read(
     store: Any, settings: Any, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_MOST_BATCH_TEXT", 3000)
+    monkeypatch.setattr(runner, "_MOST_BATCH_TEXT", 3000)
     made = store(lacking("confidence"))
     made.add_facts(
         {"id": n, "source_url": "https://" + "x" * 700, "field_value_json": "{" if n % 7 == 0 else "{}"}

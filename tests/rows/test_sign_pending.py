@@ -27,7 +27,7 @@ from tasks.reporting.signing import close_signing, signing_is_done
 from tasks.rows.sign_pending import REFUSALS, plan_signing, run_chunk
 from tasks.runs.markers import all_chunks_done, chunk_is_done
 from tasks.sealed_log.seal import seal_log, seal_run
-from tasks.stores.sqlite import session
+from tasks.stores.sqlite import runner
 from tasks.stores.sqlite.resigning import SqliteResigningSession
 
 FACTS = 25  # three chunks of 10, batches of 4
@@ -96,7 +96,7 @@ def test_a_batch_of_long_rows_is_cut_short_and_the_next_one_goes_on(
     store, settings = attested(FACTS, signed=False)
     if broken:
         store.execute("UPDATE am_fact_metadata SET source_doc = CAST(x'c328' AS TEXT) WHERE fact_id = '3'")
-    monkeypatch.setattr(session, "_MOST_BATCH_TEXT", 0)
+    monkeypatch.setattr(runner, "_MOST_BATCH_TEXT", 0)
     read, batches = SqliteResigningSession.read_pending, []
     monkeypatch.setattr(
         SqliteResigningSession, "read_pending", lambda *a, **k: batches.append(read(*a, **k)) or batches[-1]

@@ -13,16 +13,16 @@ from tasks.contract.binding import AttestationBinding
 from tasks.contract.catalogue import Catalogue, fingerprint
 from tasks.contract.resolving import resolve_attestations
 from tasks.core.errors import SealError
-from tasks.core.fact_keys import Key, decoded
+from tasks.core.fact_keys import Key, decoded, decoded_pairs
 from tasks.job.settings import Settings
 from tasks.stores.protocols.attestations import LogRow, Provenance, RowsRead
 from tasks.stores.protocols.sealed_log import FIRST_ID, TileHead, break_in, unpacked_ids
 from tasks.stores.sqlite.catalogue import read_catalogue
 from tasks.stores.sqlite.gate import LargeTables, compile_statements, configured_names, drift_error, refuse_unusable
 from tasks.stores.sqlite.guard import Guard
+from tasks.stores.sqlite.key_parameters import bound, decode_row
 from tasks.stores.sqlite.opening import connected, translated
 from tasks.stores.sqlite.sealed_log import tile_head
-from tasks.stores.sqlite.session import bound
 from tasks.stores.sqlite.sql.attestations import attestation_statements
 from tasks.stores.sqlite.sql.spelling import Statement
 from tasks.stores.sqlite.unregistered import told_by_object
@@ -155,7 +155,7 @@ class SqliteAttestations:
     # -- explaining ----------------------------------------------------------------------------------
 
     def chain(self, fact_id: str) -> list[LogRow]:
-        return [LogRow._make(decode_pairs(row)) for row in self._run("chain", fact_id=fact_id)]
+        return [LogRow._make(decoded_pairs(row)) for row in self._run("chain", fact_id=fact_id)]
 
     def provenance(self, fact_ids: Sequence[str]) -> dict[str, Provenance]:
         return decode_provenance(self._run("provenance", fact_ids=json.dumps(fact_ids)))
@@ -163,15 +163,5 @@ class SqliteAttestations:
 
 def decode_provenance(rows: Sequence[Sequence[Any]]) -> dict[str, Provenance]:
     """The rows of the statement `provenance`, by fact id."""
-    found = (Provenance._make((*decode_pairs(row[:14]), row[14], *decode_pairs(row[15:]))) for row in rows)
+    found = (Provenance._make((*decoded_pairs(row[:14]), row[14], *decoded_pairs(row[15:]))) for row in rows)
     return {one.fact_id: one for one in found}
-
-
-def decode_pairs(row: Sequence[Any]) -> tuple[Any, ...]:
-    """(is text, value with text as its bytes) pairs, back to values."""
-    return tuple(decoded(*pair) for pair in zip(row[0::2], row[1::2], strict=True))
-
-
-def decode_row(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Such pairs and a last plain column, back to an AttestedRow."""
-    return (*decode_pairs(row[:-1]), row[-1])

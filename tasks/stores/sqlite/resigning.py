@@ -12,10 +12,11 @@ from tasks.core.fact_keys import Key, decoded
 from tasks.job.settings import Settings
 from tasks.stores.protocols.resigning import LEDGER_PREFIX, PendingRead, PendingRow, SignatureWrite
 from tasks.stores.protocols.session import BatchWrite
-from tasks.stores.sqlite.attestations import decode_row
+from tasks.stores.sqlite.batch_writing import LockTimes, StaleReadError, of_no_fact
 from tasks.stores.sqlite.gate import Verification, verify
+from tasks.stores.sqlite.key_parameters import bound, decode_row
 from tasks.stores.sqlite.opening import StoreConnection, connected, translated
-from tasks.stores.sqlite.session import LockTimes, SqliteSession, StaleReadError, bound, of_no_fact
+from tasks.stores.sqlite.session import SqliteSession
 from tasks.stores.sqlite.sql.resigning import resigning_statements
 
 _INTEGER = re.compile("0|-?[1-9][0-9]{0,17}")

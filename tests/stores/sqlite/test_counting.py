@@ -14,7 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tasks.stores.protocols.session import PlainCounts
-from tasks.stores.sqlite.session import SqliteSession, _even_ranges, open_session
+from tasks.stores.sqlite.fact_counts import even_ranges
+from tasks.stores.sqlite.session import SqliteSession, open_session
 
 BY_HAND = """
     SELECT count(*) FROM am_entity_facts AS f LEFT JOIN am_source AS s ON s.id = f.source_id
@@ -108,7 +109,7 @@ def test_sources_that_are_no_text_are_not_ranked(session: Any) -> None:
 @example(7, 7)
 def test_ranges_to_count_join_without_a_gap(one: int, other: int) -> None:
     lowest, highest = sorted((one, other))
-    ranges = list(_even_ranges(lowest, highest))
+    ranges = list(even_ranges(lowest, highest))
     assert (ranges[0][0], ranges[-1][1]) == (lowest, highest)
     assert [first for first, _ in ranges[1:]] == [last + 1 for _, last in ranges[:-1]]
     assert len(ranges) <= 16

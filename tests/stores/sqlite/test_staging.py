@@ -12,7 +12,7 @@ from tasks.backfill.chunk import _Preparation
 from tasks.derivation.batch import Memo, derive_batch
 from tasks.derivation.rules import Rules
 from tasks.stores.protocols.session import BatchRead
-from tasks.stores.sqlite import session
+from tasks.stores.sqlite import runner
 from tasks.stores.sqlite.session import SqliteSession, open_session
 
 RULES = Rules(confidence_width=0.05, default_extracted_at="2026-11-22T00:00:00.000Z")
@@ -126,7 +126,7 @@ def test_a_batch_of_long_values_is_cut_short_and_the_next_one_goes_on(
     made.add_facts({"id": key, "source_url": f"https://a.test/{key}" + "x" * (key % 5) * 900} for key in range(1, 51))
     if broken:
         made.execute("UPDATE am_entity_facts SET source_url = CAST(x'c328' AS TEXT) WHERE id = 20")
-    monkeypatch.setattr(session, "_MOST_BATCH_TEXT", 9_000)
+    monkeypatch.setattr(runner, "_MOST_BATCH_TEXT", 9_000)
     if mode == "signed":
         monkeypatch.setenv("AUTONOMATH_FACT_SIGN_PRIVATE_KEY", "11" * 32)
     batches = []

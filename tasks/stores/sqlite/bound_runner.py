@@ -1,0 +1,37 @@
+"""A runner of statements that knows which tables and columns the contract is bound to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.contract.binding import Binding
+from tasks.job.settings import Settings
+from tasks.stores.sqlite.gate import Verification
+from tasks.stores.sqlite.opening import StoreConnection
+from tasks.stores.sqlite.runner import StatementRunner
+from tasks.stores.sqlite.sql.bounds import value_parameters
+
+
+class BoundRunner(StatementRunner):
+    """The statements of a run, on a connection that has passed the gate."""
+
+    def __init__(self, connection: StoreConnection, settings: Settings, verification: Verification) -> None:
+        super().__init__(
+            connection,
+            settings,
+            sql={c.statement.name: c.statement.sql for c in verification.compiled},
+            schema_version=verification.schema_version,
+            values=value_parameters(settings.derivation),
+        )
+        self._verification = verification
+
+    @property
+    def binding(self) -> Binding:
+        return self._verification.binding
+
+    @property
+    def fingerprint(self) -> str:
+        return self._verification.fingerprint
+
+    def verification_json(self) -> dict[str, Any]:
+        return self._verification.as_json(self._settings)
