@@ -29,6 +29,7 @@ from tasks.attestation.log.leaves import (
     marks_of,
 )
 from tasks.attestation.log.merkle import leaf_hash
+from tasks.attestation.log.rotation_record import is_rotation
 from tasks.attestation.log.subtrees import subtree_roots
 from tasks.attestation.signature_column import parse
 from tasks.audit.successions import Reattested, Successions
@@ -42,7 +43,6 @@ from tasks.stores.protocols.sealed_log import FIRST_ID, SealedLog, Tile, TileHea
 KEPT = 100
 """Findings of one kind that a range keeps; all are counted."""
 
-ROTATION = "key-rotation/"
 _GONE = bytes(32)
 
 
@@ -225,7 +225,7 @@ def compare(session: SealedLog, row: LatestRow, leaf: int | None, digest: bytes 
 
     `digest` is None for a row that is not sealed: then the signature alone is compared.
     """
-    if type(row.fact_id) is not str or row.fact_id.startswith(ROTATION):
+    if type(row.fact_id) is not str or is_rotation(row.fact_id):
         return None
     wrong = _wrong(session, row, row.fact_id, digest)
     return Finding(wrong[0], wrong[1], leaf, row.attestation_id, row.fact_id) if wrong else None

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from tasks.attestation.log.findings import Finding, Verdict
 from tasks.attestation.log.leaves import NO_DIGEST
+from tasks.attestation.log.rotation_record import is_rotation
 from tasks.attestation.supersession import supersession_in
-from tasks.sealed_log.rotate import PREFIX
 from tasks.stores.protocols.sealed_log import SealedLog, Tile, TileHead
 
 _TILES_KEPT = 16
@@ -68,7 +68,7 @@ class Successions:
         rows = self._session.read_successions(tile.attestation_ids[0], tile.attestation_ids[-1])
         for succession in map(Succession._make, rows):
             leaf = leaves.get(succession.earlier)
-            if leaf is None or type(succession.fact_id) is not str or succession.fact_id.startswith(PREFIX):
+            if leaf is None or type(succession.fact_id) is not str or is_rotation(succession.fact_id):
                 continue
             later = self._sealed(succession.later)
             told = self._judge(succession, tile.digest(leaf), *later) if later else None

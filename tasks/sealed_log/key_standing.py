@@ -14,12 +14,13 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from tasks.attestation.log.rotation_record import RotationRow, told_key_ids
 from tasks.attestation.public_keys import DEFAULT_REGISTRY, KeyRegistry, load_registry
 from tasks.attestation.signer import Signer
 from tasks.core.errors import DriftError, SigningKeyError
 from tasks.core.terminal import printable
 from tasks.job.settings import Settings
-from tasks.sealed_log.rotate import RotationRow, successor
+from tasks.sealed_log.rotate import successor
 from tasks.stores.open import open_store
 
 logger = logging.getLogger("luigi-interface")
@@ -71,14 +72,14 @@ def _refuse_rotated(called: str, signer: Signer, registry: KeyRegistry, rotation
             f"{called}: {signer.key_name} ({signer.key_id.hex()}) was rotated to {new.name} ({new.key_id.hex()}) with "
             f"log row {attestation_id}, and both keys signed that: the old one signs nothing any more. {_MEND}"
         )
-    for attestation_id, fact_id, *_ in rotations:
-        _, old, new_id = [*str(fact_id).split("/"), "", ""][:3]
+    for row in rotations:
+        old, new_id = told_key_ids(row.fact_id)
         if old == signer.key_id.hex():
             logger.warning(
                 "signing: THE KEY %s (%s) WAS ROTATED to %s with log row %d, which no two registered keys bear out: if "
                 "it is so, what it signs from there on counts as revoked. Register both keys, and put the new one "
                 "where the job file looks for it.",
-                old, signer.key_name, printable(new_id), attestation_id,
+                old, signer.key_name, printable(new_id), row.attestation_id,
             )  # fmt: skip
 
 

@@ -1,33 +1,25 @@
 """Rotating a key: the log itself says which key follows which, signed by both.
 
-The row that is appended:
-
-    fact_id         key-rotation/<old key id>/<new key id>
-    signature_hex   the old key's signature and the new key's, 256 hex digits, both over `notes`
-    notes           {"new_vkey":…,"old_vkey":…,"rotated_at":…,"type":"key-rotation"}
+The row that is appended: tasks/attestation/log/rotation_record.py.
 
 The registry stays the authority: the row proves that whoever held the old key agreed, and when.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tasks.attestation.ed25519 import verify
 from tasks.attestation.log.findings import Finding, Verdict
 from tasks.attestation.log.notes import VerifierKey
+from tasks.attestation.log.rotation_record import RotationRecord, RotationRow, parse
 from tasks.attestation.public_keys import KeyRegistry, RegisteredKey, Use, entry_for
 from tasks.attestation.signer import Signer
-from tasks.core.errors import DriftError, KeyRegistryError, PublicKeyError, SigningKeyError
+from tasks.core.errors import DriftError, KeyRegistryError, SigningKeyError
 from tasks.job.commands import keygen_command
 from tasks.job.key_uses import refuse_other_file
 from tasks.job.settings import Settings
 from tasks.stores.open import open_store
-
-PREFIX = "key-rotation/"
-_TYPE = "key-rotation"
 
 
 @dataclass(frozen=True)
@@ -53,12 +45,6 @@ class Rotation:
         superseded = before.model_copy(update={"state": "superseded", "until_leaf": self.leaf})
         first = self.leaf + 1 if use == "rows" else self.sealed
         return superseded, entry_for(self.new, use, from_leaf=first, binding=before.binding(""))
-
-
-def record(old: VerifierKey, new: VerifierKey, rotated_at: str) -> str:
-    """What both keys sign."""
-    fields = {"new_vkey": str(new), "old_vkey": str(old), "rotated_at": rotated_at, "type": _TYPE}
-    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def refuse_unfit(old: Signer, new: Signer, use: Use, registry: KeyRegistry) -> None:
@@ -88,7 +74,8 @@ def rotate(settings: Settings, old: Signer, new: Signer, *, now: str) -> Rotatio
             "rotate: the new key is the old one, and nothing would follow it. Make another. Nothing was written."
         )
     keys = VerifierKey(old.key_name, old.public_key), VerifierKey(new.key_name, new.public_key)
-    notes = record(*keys, now)
+    record = RotationRecord(*keys, now)
+    message = record.notes.encode()
     with open_store(settings).sealed_log(purpose="rotate") as session:
         refuse_other_file(session.file, old, new)
         log = session.binding.log
@@ -98,10 +85,10 @@ def rotate(settings: Settings, old: Signer, new: Signer, *, now: str) -> Rotatio
                 f"ADD COLUMN notes TEXT. Nothing was written."
             )
         appended = session.append_rotation(
-            fact_id=f"{PREFIX}{old.key_id.hex()}/{new.key_id.hex()}",
+            fact_id=record.fact_id,
             attester=settings.derivation.attester,
-            signature_hex=(old.sign(notes.encode()) + new.sign(notes.encode())).hex(),
-            notes=notes,
+            signature_hex=(old.sign(message) + new.sign(message)).hex(),
+            notes=record.notes,
             now=now,
         )
         last = session.last_checkpoint()
@@ -109,23 +96,17 @@ def rotate(settings: Settings, old: Signer, new: Signer, *, now: str) -> Rotatio
         return Rotation(appended, sealed + session.count_rows(behind, appended) - 1, sealed, *keys)
 
 
-RotationRow = tuple[int, object, object, object]
-"""As the log holds it: attestation id, fact id, signature and notes, of any storage class."""
-
-
 def rotation_findings(
-    rows: Sequence[RotationRow],
-    registry: KeyRegistry,
-    leaf_of: Callable[[int], int | None],
+    rows: Sequence[RotationRow], registry: KeyRegistry, leaf_of: Callable[[int], int | None]
 ) -> Iterator[Finding]:
     """What is wrong with the rotations in the log, by registered keys only."""
     known = {str(key.key) for key in registry.keys}
-    for attestation_id, *row in rows:
-        record = _read(*row)
-        objection = record if isinstance(record, str) else record.unknown(known) or record.unsigned()
+    for row in rows:
+        told = parse(row)
+        objection = told if isinstance(told, str) else told.unknown(known) or told.unsigned()
         if objection:
-            leaf = leaf_of(attestation_id)
-            yield Finding(Verdict.ROTATION_INVALID, objection, leaf, attestation_id, str(row[0]))
+            leaf = leaf_of(row.attestation_id)
+            yield Finding(Verdict.ROTATION_INVALID, objection, leaf, row.attestation_id, str(row.fact_id))
 
 
 def successor(rows: Sequence[RotationRow], registry: KeyRegistry, public_key: bytes) -> tuple[int, VerifierKey] | None:
@@ -134,48 +115,10 @@ def successor(rows: Sequence[RotationRow], registry: KeyRegistry, public_key: by
     The old key need not be registered: whoever asks holds it.
     """
     known = {str(key.key) for key in registry.keys}
-    for attestation_id, *row in rows:
-        record = _read(*row)
-        if isinstance(record, str) or record.old.public_key != public_key or str(record.new) not in known:
+    for row in rows:
+        told = parse(row)
+        if isinstance(told, str) or told.record.old.public_key != public_key or str(told.record.new) not in known:
             continue
-        if record.unsigned() is None:
-            return attestation_id, record.new
+        if told.unsigned() is None:
+            return row.attestation_id, told.record.new
     return None
-
-
-@dataclass(frozen=True)
-class _Record:
-    """A rotation as a row of the log tells it. Nothing in it is verified."""
-
-    old: VerifierKey
-    new: VerifierKey
-    message: bytes
-    signatures: bytes
-
-    def unknown(self, known: Set[str]) -> str | None:
-        names = [key.name for key in (self.old, self.new) if str(key) not in known]
-        return f"{' and '.join(names)} is not registered with this public key" if names else None
-
-    def unsigned(self) -> str | None:
-        """Who of the two has not signed it."""
-        if len(self.signatures) != 128 or not verify(self.old.public_key, self.message, self.signatures[:64]):
-            return f"{self.old.name} has not signed it"
-        return (
-            None
-            if verify(self.new.public_key, self.message, self.signatures[64:])
-            else (f"{self.new.name} has not signed it")
-        )
-
-
-def _read(fact_id: object, signature_hex: object, notes: object) -> _Record | str:
-    """The record, or why the row is none."""
-    try:
-        fields = json.loads(str(notes))
-        old, new = VerifierKey.parse(str(fields["old_vkey"])), VerifierKey.parse(str(fields["new_vkey"]))
-        signatures = bytes.fromhex(str(signature_hex))
-        expected = record(old, new, fields["rotated_at"])
-    except (ValueError, KeyError, TypeError, RecursionError, PublicKeyError):
-        return "its notes are no record of a rotation"
-    if notes != expected or fact_id != f"{PREFIX}{old.key_id.hex()}/{new.key_id.hex()}":
-        return "its fact_id and its notes are not of one rotation"
-    return _Record(old, new, expected.encode(), signatures)

@@ -18,6 +18,7 @@ from tasks.attestation.log.leaves import (
     LogRow,
     PayloadRow,
 )
+from tasks.attestation.log.rotation_record import RotationRow
 from tasks.attestation.log.subtrees import count_subtrees
 from tasks.contract.binding import SidecarBinding
 
@@ -246,8 +247,8 @@ class SealedLog(Protocol):
     def has_older(self, fact_id: str, signature_hex: str, *, before: int) -> bool:
         """Whether an earlier row of the log holds this signature for this fact."""
 
-    def rotations(self) -> list[tuple[int, object, object, object]]:
-        """Rows that say they rotate a key: (attestation id, fact id, signature, notes), of any type."""
+    def rotations(self) -> list[RotationRow]:
+        """Rows that say they rotate a key, in the order of their ids."""
 
     def append_rotation(self, *, fact_id: str, attester: str, signature_hex: str, notes: str, now: str) -> int:
         """Append one row to the log, durably. Returns its attestation id."""

@@ -14,6 +14,7 @@ from typing import Any
 import apsw
 
 from tasks.attestation.log.leaves import AttestedRow, LatestRow, LogRow, PayloadRow, Value
+from tasks.attestation.log.rotation_record import RotationRow
 from tasks.attestation.signature_column import PLACEHOLDER_HEX
 from tasks.contract.binding import SidecarBinding
 from tasks.core import crash_points
@@ -275,9 +276,9 @@ class SqliteLogSession:
         rows = self._run("older_with_signature", fact_id=fact_id, signature_hex=signature_hex, before=before)
         return rows[0][0] is not None
 
-    def rotations(self) -> list[tuple[int, object, object, object]]:
-        """Rows that say they rotate a key: (attestation id, fact id, signature, notes), of any storage class."""
-        return [(row[0], *_values(row[1:])) for row in self._run("read_rotations")]
+    def rotations(self) -> list[RotationRow]:
+        """Rows that say they rotate a key, in the order of their ids."""
+        return [RotationRow(row[0], *_values(row[1:])) for row in self._run("read_rotations")]
 
     def append_rotation(self, *, fact_id: str, attester: str, signature_hex: str, notes: str, now: str) -> int:
         """Append one row to the log, durably. Returns its attestation id."""

@@ -6,6 +6,7 @@ text as its bytes) for each, which no stored value can break, and is read where 
 
 from __future__ import annotations
 
+from tasks.attestation.log.rotation_record import BEHIND_PREFIX, PREFIX
 from tasks.contract.binding import SidecarBinding
 from tasks.stores.sqlite.sql.spelling import CATALOGUE_STATEMENTS, TRANSACTION, Statement, quoted
 
@@ -196,7 +197,7 @@ class _Builder:
             Statement(
                 "read_rotations",
                 f"SELECT {self.id}, {', '.join(map(_raw, (self.fact_id, self.signature, self.log_column('notes'))))} "
-                f"FROM {self.log} AS l WHERE {self.fact_id} >= 'key-rotation/' AND {self.fact_id} < 'key-rotation0' "
+                f"FROM {self.log} AS l WHERE {self.fact_id} >= '{PREFIX}' AND {self.fact_id} < '{BEHIND_PREFIX}' "
                 f"ORDER BY {self.id}", "once",
             ),
         )  # fmt: skip
