@@ -10,7 +10,7 @@ from tasks.core.clock import utc_now
 from tasks.core.collector import no_collector
 from tasks.core.interrupts import end_without_traceback
 from tasks.core.patience import patiently
-from tasks.job.key_uses import refuse_other_file
+from tasks.job.key_uses import refuse_other_store
 from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings
 from tasks.job.signers import log_signer_of, signer_of
@@ -57,7 +57,7 @@ def _attempt(settings: Settings, paths: RunPaths, number: int, progress: Callabl
         log_signer=log_signer if signer else None,
     )
     with open_store(settings).session(write=not paths.dry_run) as session:
-        refuse_other_file(session.file, signer, log_signer)
+        refuse_other_store(session.opened, signer, log_signer)
         refuse_other_binding(plan, session.binding)
         if not paths.dry_run and paths.marker(number).exists():
             refuse_lost_ledger(session, paths, plan)

@@ -53,19 +53,11 @@ from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings
 from tasks.runs.plans import Plan, PlannedChunk, clock_words, refuse_other_time
 from tasks.sealed_log.digest_files import leave_digests
-from tasks.stores.protocols.session import (
-    Attested,
-    BatchRead,
-    BatchTimes,
-    BatchWrite,
-    Counts,
-    LedgerRow,
-    PlainCounts,
-    RunRow,
-    Session,
-    Superseded,
-    rows_by_key,
-)
+from tasks.stores.protocols.batches import Attested, BatchTimes, BatchWrite, Superseded
+from tasks.stores.protocols.counts import Counts, PlainCounts
+from tasks.stores.protocols.facts import BatchRead
+from tasks.stores.protocols.ledger import LedgerRow, RunRow, rows_by_key
+from tasks.stores.protocols.session import Session
 
 logger = logging.getLogger("luigi-interface")
 
@@ -147,7 +139,7 @@ def work_through(session: Session, run: ChunkRun, write_next_batch: WriteBatch) 
 def _refuse_moved(session: Session, run: ChunkRun, row: LedgerRow) -> None:
     """No marker for a chunk whose ledger is in a file that the database's path does not mean any more."""
     try:
-        session.check_file()
+        session.check_place()
     except DatabaseError as error:
         raise _stopped(error, run, row) from None
 
@@ -560,7 +552,7 @@ def _rehearse(session: Session, run: ChunkRun, preparation: _Preparation) -> Non
         run.chunk.chunk, run.plan.plan_id, run.chunk.after, run.chunk.through, cursor, totals, "done", 1, "", 0,
         started_at, run.now(), time.monotonic() - started,
     )  # fmt: skip
-    session.check_file()
+    session.check_place()
     marker = {
         **live_marker(run.plan, finished, foreseen_keys(run.key_id, totals.signed), key_id=run.key_id),
         "mode": "dry-run", "rejects": dict(sorted(reasons.items())), "sample": sample,

@@ -33,7 +33,7 @@ from tasks.derivation.batch import Derivation
 from tasks.job.settings import Settings
 from tasks.sealed_log.key_standing import registry_of
 from tasks.stores.open import open_store
-from tasks.stores.protocols.session import Superseded
+from tasks.stores.protocols.batches import Superseded
 
 NOT_AS_LOGGED: Final = "not_as_logged"
 

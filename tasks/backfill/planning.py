@@ -42,7 +42,8 @@ from tasks.runs.plans import (
     with_seconds,
 )
 from tasks.stores.open import open_store
-from tasks.stores.protocols.session import Session, Superseded
+from tasks.stores.protocols.batches import Superseded
+from tasks.stores.protocols.session import Session
 
 logger = logging.getLogger("luigi-interface")
 

@@ -11,7 +11,8 @@ from typing import Final
 from tasks.core.errors import RejectsError
 from tasks.core.fact_keys import describe
 from tasks.runs.plans import Plan, PlannedChunk
-from tasks.stores.protocols.session import LedgerRow, Session
+from tasks.stores.protocols.ledger import LedgerRow
+from tasks.stores.protocols.session import Session
 
 ENOUGH_TO_JUDGE: Final = 1000
 """So many facts must be settled before a share says anything."""

@@ -55,17 +55,17 @@ def _objections(binding: KeyBinding, use: Use, settings: Settings) -> Iterator[s
         yield f"{binding.named('log')}, and sealing.origin of {job} is {settings.sealing.origin}"
 
 
-def refuse_other_file(file: Path, *signers: Signer | None) -> None:
-    """Hold keys that were taken against the file that was opened: a link may have been turned in between.
+def refuse_other_store(opened: str, *signers: Signer | None) -> None:
+    """Hold keys that were taken against the store that was opened: a link may have been turned in between.
 
     Raises SigningKeyError, before anything is signed.
     """
     for signer in filter(None, signers):
         for binding in bindings_of(signer):
-            if binding.stores and not binding.names_store(file):
+            if binding.stores and not binding.names_store(opened):
                 raise SigningKeyError(
                     f"key {signer.key_id.hex()} ({signer.key_name}): {binding.source} binds it to "
-                    f"{binding.named('store')}, and the file that was opened is {printable(str(file))}: a link on the "
+                    f"{binding.named('store')}, and the file that was opened is {printable(opened)}: a link on the "
                     f"way to it was turned meanwhile. Nothing was written."
                 )
 

@@ -70,7 +70,7 @@ def close_run(settings: Settings, paths: RunPaths) -> str:
             session.finish_run(
                 run_id=plan.run_id, now=report.finished_at, stop_reason=plan.stop_reason, remaining=report.remaining
             )
-        session.check_file()
+        session.check_place()
     durable.write_durably(paths.report_markdown, to_markdown(report), root=paths.state_dir)
     durable.write_durably(paths.report, durable.to_text(report.as_json()), root=paths.state_dir)
     remove_so_far(paths)

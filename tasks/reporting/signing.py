@@ -17,8 +17,8 @@ from tasks.runs.markers import read_marker
 from tasks.runs.plans import Plan, read_plan, require_plan
 from tasks.sealed_log.seal import read_seal, seal_words
 from tasks.stores.open import open_store
-from tasks.stores.protocols.resigning import ResigningSession
-from tasks.stores.protocols.session import LedgerRow, rows_by_key
+from tasks.stores.protocols.ledger import LedgerRow, rows_by_key
+from tasks.stores.protocols.pending import PendingSession
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def close_signing(settings: Settings, paths: PartPaths) -> str:
     return f"{_to_terminal(report)}\nreport: {paths.report}"
 
 
-def _summarize(session: ResigningSession, settings: Settings, paths: PartPaths, plan: Plan) -> SigningReport:
+def _summarize(session: PendingSession, settings: Settings, paths: PartPaths, plan: Plan) -> SigningReport:
     run = session.read_run(plan.run_id)
     keys = rows_by_key(session.read_batches(plan.run_id))
     key_id = next(reversed(keys), run.key_id if run else None)
@@ -100,7 +100,7 @@ def _summarize(session: ResigningSession, settings: Settings, paths: PartPaths, 
     )
 
 
-def _finished_rows(session: ResigningSession, paths: PartPaths, plan: Plan, key_id: str | None) -> list[LedgerRow]:
+def _finished_rows(session: PendingSession, paths: PartPaths, plan: Plan, key_id: str | None) -> list[LedgerRow]:
     """The ledger's rows of the plan, all of them done or StateError. A marker that is missing is written again."""
     ledger = {row.chunk: row for row in session.read_chunks(plan.run_id) if row.plan_id == plan.plan_id}
     for planned in plan.chunks:

@@ -32,7 +32,8 @@ from tasks.runs.markers import read_marker
 from tasks.runs.plans import Plan, clock_words
 from tasks.runs.store_warnings import outcome_warnings, store_warnings
 from tasks.sealed_log.seal import read_seal
-from tasks.stores.protocols.session import RunRow, Session, rows_by_key
+from tasks.stores.protocols.ledger import RunRow, rows_by_key
+from tasks.stores.protocols.session import Session
 
 OUTCOMES = ("eligible", "inserted", "updated", "unchanged", "rejected")
 _LISTED = 20

@@ -53,7 +53,7 @@ from tasks.core.fact_keys import describe
 from tasks.core.patience import patiently
 from tasks.core.values import REFUSED_BY_DATABASE, Fact, Reject
 from tasks.derivation.rules import derive, refused_fact
-from tasks.job.key_uses import refuse_other_file
+from tasks.job.key_uses import refuse_other_store
 from tasks.job.paths import PartPaths
 from tasks.job.settings import DerivationSettings, Settings
 from tasks.job.signers import signer_of
@@ -70,8 +70,10 @@ from tasks.runs.plans import (
 from tasks.sealed_log.key_standing import refuse_ended_keys, registry_of
 from tasks.sealed_log.sealed_digests import SealedDigests
 from tasks.stores.open import open_store
-from tasks.stores.protocols.resigning import PendingRead, PendingRow, ResigningSession, SignatureWrite
-from tasks.stores.protocols.session import BatchWrite, Counts, LedgerRow, SetAside
+from tasks.stores.protocols.batches import BatchWrite
+from tasks.stores.protocols.counts import Counts, SetAside
+from tasks.stores.protocols.ledger import LedgerRow
+from tasks.stores.protocols.pending import PendingRead, PendingRow, PendingSession, SignatureWrite
 
 REFUSALS: Final = (
     "malformed", "downgraded", "unlogged", "invalid", "attester_missing", "attester_differs", "seal_broken",
@@ -125,7 +127,7 @@ def plan_signing(settings: Settings, paths: PartPaths) -> Plan:
     return plan
 
 
-def _make_plan(session: ResigningSession, settings: Settings, run_id: str) -> Plan:
+def _make_plan(session: PendingSession, settings: Settings, run_id: str) -> Plan:
     started = time.monotonic()
     cuts = Cuts(settings.pacing.chunk_rows)
     cuts.take(streamed(session.pending_keys()))
@@ -162,12 +164,12 @@ def _attempt(settings: Settings, paths: PartPaths, number: int, progress: Callab
         open_store(settings).sealed_log(purpose="read") as log,
         open_store(settings).pending_session(write=True, revoked=revoked_ids(revoked)) as session,
     ):
-        refuse_other_file(session.file, run.signer)
+        refuse_other_store(session.opened, run.signer)
         refuse_other_binding(plan, session.binding)
         sign_chunk(session, run, SealedDigests(log, settings), revoked)
 
 
-def sign_chunk(session: ResigningSession, run: ChunkRun, sealed: SealedDigests, revoked: KeyRegistry) -> None:
+def sign_chunk(session: PendingSession, run: ChunkRun, sealed: SealedDigests, revoked: KeyRegistry) -> None:
     """Bring one chunk to its end. Raises as `backfill_chunk` does."""
     judge = Judge(revoked, first_id_of_leaf=lambda _: None, logged_before=lambda *_: None)
     bar, size = _Bar(session, sealed, judge, run.settings.derivation), BatchSize(run.settings.pacing.batch_rows)
@@ -175,7 +177,7 @@ def sign_chunk(session: ResigningSession, run: ChunkRun, sealed: SealedDigests, 
 
 
 def _write_next_batch(
-    session: ResigningSession, run: ChunkRun, bar: _Bar, size: BatchSize, row: LedgerRow, mark: float
+    session: PendingSession, run: ChunkRun, bar: _Bar, size: BatchSize, row: LedgerRow, mark: float
 ) -> bool:
     stopwatch = Stopwatch(run.now)
     batch = session.read_pending(after=row.cursor, through=run.chunk.through, limit=size.limit)
@@ -250,7 +252,7 @@ def _signature(row: PendingRow, blob: bytes) -> SignatureWrite:
 class _Bar:
     """What a row has to pass before it is signed."""
 
-    session: ResigningSession
+    session: PendingSession
     sealed: SealedDigests
     judge: Judge
     derivation: DerivationSettings

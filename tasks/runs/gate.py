@@ -29,7 +29,7 @@ def verify_schema(settings: Settings, paths: RunPaths) -> None:
     signer = signer_of(settings)
     recover(settings, paths)
     with open_store(settings).session(write=False) as session:
-        content = session.verification_json()
+        content = session.gate_json()
         seals = log_signer_of(settings) is not None
         content["warnings"] = store_warnings(session, settings, signs=signer is not None, seals=seals)
         content["times"] = times_seen(session, settings)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tasks.derivation.times import kind_of
 from tasks.job.settings import SealingSettings, Settings, SigningSettings
-from tasks.stores.protocols.session import Session
+from tasks.stores.protocols.health import StoreHealth
 
 _SAMPLE_KEY = SigningSettings.model_fields["key_name"].default
 _SAMPLE_LOGS = {SealingSettings.model_fields[name].default for name in ("key_name", "origin")}
@@ -19,12 +19,12 @@ def is_sample(settings: Settings) -> bool:
     return Path(f"{settings.place}.sample.json").is_file()
 
 
-def store_warnings(session: Session, settings: Settings, *, signs: bool, seals: bool) -> list[str]:
+def store_warnings(session: StoreHealth, settings: Settings, *, signs: bool, seals: bool) -> list[str]:
     """What can be said of a store before a run, a line each. Reads a few hundred facts at most."""
-    return [*_of_names(settings, signs=signs, seals=seals), *_of_times(session, settings), *_of_journal(session)]
+    return [*_of_names(settings, signs=signs, seals=seals), *_of_times(session, settings), *session.own_warnings()]
 
 
-def outcome_warnings(session: Session, rows: dict[str, int], rejects: dict[str, int]) -> list[str]:
+def outcome_warnings(session: StoreHealth, rows: dict[str, int], rejects: dict[str, int]) -> list[str]:
     """What can be said after a run, or after its rehearsal."""
     found = []
     settled = rows["inserted"] + rows["updated"] + rows["rejected"]
@@ -53,7 +53,7 @@ def _of_names(settings: Settings, *, signs: bool, seals: bool) -> Iterator[str]:
         )
 
 
-def times_seen(session: Session, settings: Settings) -> str:
+def times_seen(session: StoreHealth, settings: Settings) -> str:
     """How the times of a sample of facts are written, in words, and how they are read."""
     asked, kinds = settings.derivation.created_at_as, _kinds(session)
     if not kinds:
@@ -62,11 +62,11 @@ def times_seen(session: Session, settings: Settings) -> str:
     return f"times: of {kinds.total()} facts with a created_at, {seen}; it is read as {asked}"
 
 
-def _kinds(session: Session) -> Counter[str | None]:
+def _kinds(session: StoreHealth) -> Counter[str | None]:
     return Counter(kind_of(value) for value in session.created_at_sample() if value is not None)
 
 
-def _of_times(session: Session, settings: Settings) -> Iterator[str]:
+def _of_times(session: StoreHealth, settings: Settings) -> Iterator[str]:
     asked = settings.derivation.created_at_as
     kinds = _kinds(session)
     others = {kind: count for kind, count in kinds.items() if kind is not None and kind != asked}
@@ -75,13 +75,4 @@ def _of_times(session: Session, settings: Settings) -> Iterator[str]:
         yield (
             f"created_at looks like {seen} in {others[seen]} of {kinds.total()} facts, and derivation.created_at_as is "
             f"{asked}: set it to {seen}, or these facts will be rejected"
-        )
-
-
-def _of_journal(session: Session) -> Iterator[str]:
-    mode = session.journal_mode()
-    if mode != "wal":
-        yield (
-            f"the database's journal mode is {mode}: while the job commits, the application can neither read nor "
-            "write. PRAGMA journal_mode = WAL lets both go on"
         )

@@ -55,13 +55,15 @@ class DigestFile(NamedTuple):
     path: Path
 
 
-def leave_digests(state_dir: str, ids: range, signed: Sequence[tuple[bytes, bytes]], log_signer: Signer) -> None:
-    """Leave (ed25519_sig, payload digest) of the log rows `ids`, in the same order. They must be committed.
+def leave_digests(
+    state_dir: str, ids: Sequence[int], signed: Sequence[tuple[bytes, bytes]], log_signer: Signer
+) -> None:
+    """Leave (ed25519_sig, payload digest) of the log rows `ids`, in the same order, which ascends. They are committed.
 
     A disk that refuses is only told of: the rows can be sealed without the file. Negative ids, which only another hand
-    can have begun, have none.
+    can have begun, have none; nor has a batch whose ids have gaps, because a file names the rows from one to another.
     """
-    if len(ids) != len(signed) or ids[0] < 0:
+    if len(ids) != len(signed) or ids[0] < 0 or ids[-1] - ids[0] + 1 != len(ids):
         return
     heads = b"".join([signature[_HEAD] for signature, _ in signed]).hex()
     content = heads.encode() + b"".join([digest for _, digest in signed])

@@ -17,7 +17,7 @@ from tasks.attestation.public_keys import KeyRegistry, RegisteredKey, Use, entry
 from tasks.attestation.signer import Signer
 from tasks.core.errors import DriftError, KeyRegistryError, SigningKeyError
 from tasks.job.commands import keygen_command
-from tasks.job.key_uses import refuse_other_file
+from tasks.job.key_uses import refuse_other_store
 from tasks.job.settings import Settings
 from tasks.stores.open import open_store
 
@@ -77,7 +77,7 @@ def rotate(settings: Settings, old: Signer, new: Signer, *, now: str) -> Rotatio
     record = RotationRecord(*keys, now)
     message = record.notes.encode()
     with open_store(settings).sealed_log(purpose="rotate") as session:
-        refuse_other_file(session.file, old, new)
+        refuse_other_store(session.opened, old, new)
         log = session.binding.log
         if log.notes is None:
             raise DriftError(

@@ -32,7 +32,7 @@ from tasks.core.clock import now_text
 from tasks.core.documents import Count, Digest, Seconds, typed
 from tasks.core.errors import DriftError, StateError
 from tasks.core.patience import patiently
-from tasks.job.key_uses import refuse_other_file
+from tasks.job.key_uses import refuse_other_store
 from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings
 from tasks.job.signers import log_signer_of
@@ -43,7 +43,7 @@ from tasks.sealed_log.key_standing import refuse_ended_keys
 from tasks.sealed_log.leaf_groups import Group, groups_of, hash_group, hashing
 from tasks.sealed_log.sealed_rows import refuse_other_rows
 from tasks.stores.open import open_store
-from tasks.stores.protocols.resigning import LEDGER_PREFIX
+from tasks.stores.protocols.pending import LEDGER_PREFIX
 from tasks.stores.protocols.sealed_log import NewCheckpoint, SealedLog, StoredCheckpoint, Tile, next_id
 
 logger = logging.getLogger("luigi-interface")
@@ -106,7 +106,7 @@ def seal_log(settings: Settings, *, run_id: str | None, now: Callable[[], str] =
     started = time.monotonic()
     files = CheckpointFiles(settings.state_dir, settings.sealing.origin)
     with open_store(settings).sealed_log(purpose="seal") as session:
-        refuse_other_file(session.file, signer)
+        refuse_other_store(session.opened, signer)
         sealer, is_whole = _Sealer(session, settings, signer, files, run_id, now), False
         while not is_whole:
             start = _resume(session, signer, files, settings.sealing.origin)
@@ -215,7 +215,7 @@ class _Sealer:
             return False
         self.committed.append(made.tree_size - grows_from)
         crash_points.reach("after the seal commits, before its checkpoint file")
-        self.session.check_file()
+        self.session.check_place()
         self.files.publish([made])
         logger.info("log: %d leaves sealed, root %s", made.tree_size, root.hex())
         return True

@@ -173,5 +173,5 @@ def test_reporting_alone_asks_nothing_of_the_kind_in_any_statement(store: Any, s
     from tasks.stores.sqlite.session import open_session
 
     with open_session(settings(store()), write=False) as session:
-        asked = [s["name"] for s in session.verification_json()["statements"] if "fact_is_stale" in s["sql"]]
+        asked = [s["name"] for s in session.gate_json()["statements"] if "fact_is_stale" in s["sql"]]
     assert asked == []

@@ -150,6 +150,13 @@ def test_rows_with_negative_ids_have_no_file(tmp_path: Path) -> None:
     assert not (tmp_path / "payload-digests").exists()
 
 
+def test_rows_whose_ids_have_gaps_have_no_file(tmp_path: Path) -> None:
+    leave_digests(str(tmp_path), [5, 6, 8], [(blob(n), digest(n)) for n in (5, 6, 8)], LOG)
+    assert find_digests(str(tmp_path)) == []
+    leave_digests(str(tmp_path), [5, 6, 7], [(blob(n), digest(n)) for n in (5, 6, 7)], LOG)
+    assert [(file.first_id, file.last_id) for file in find_digests(str(tmp_path))] == [(5, 7)]
+
+
 def test_only_files_whose_rows_are_all_sealed_are_removed(tmp_path: Path) -> None:
     first, second = leave(tmp_path, range(1, 6)), leave(tmp_path, range(6, 11))
 

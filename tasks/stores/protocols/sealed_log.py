@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from tasks.attestation.fast.batch_hashing import HASH_BYTES
@@ -164,21 +163,27 @@ class SealedLog(Protocol):
     def binding(self) -> SidecarBinding: ...
 
     @property
-    def file(self) -> Path:
-        """What was opened, behind all links."""
+    def opened(self) -> str:
+        """The store that was opened, behind all links: as `StorePlace.absolute` named it then."""
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Everything read inside the block is the same moment's."""
 
-    def check_file(self) -> None:
-        """Raise DatabaseError if the path of the database means another file by now."""
+    def check_place(self) -> None:
+        """Raise DatabaseError if the place means another store than when it was opened."""
 
     def check_schema(self) -> None:
         """Raise SchemaChangedError if the schema is no longer the verified one."""
 
     # -- rows of the log -----------------------------------------------------------------------------
 
-    def last_attestation_id(self) -> int | None: ...
+    def last_attestation_id(self) -> int | None:
+        """The greatest id up to which the log is complete, None if there is none: what is written later, and what is
+        being written now, has a greater one.
+
+        Where one writer at a time has the store, that is the greatest id of all. A store whose transactions can commit
+        in another order than they took their ids leaves out what lies behind an open one.
+        """
 
     def count_all_rows(self) -> int: ...
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from tasks.job.settings import Settings
 from tasks.stores.protocols.attestations import AttestationReader, Provenance
-from tasks.stores.protocols.resigning import ResigningSession
+from tasks.stores.protocols.pending import PendingSession
 from tasks.stores.protocols.sealed_log import Purpose, SealedLog
 from tasks.stores.protocols.session import Session
 
@@ -48,9 +48,7 @@ class Store(Protocol):
     def session(self, *, write: bool) -> AbstractContextManager[Session]:
         """For a run. Without `write`, it cannot change the database, whatever it is asked."""
 
-    def pending_session(
-        self, *, write: bool, revoked: Collection[str] = ()
-    ) -> AbstractContextManager[ResigningSession]:
+    def pending_session(self, *, write: bool, revoked: Collection[str] = ()) -> AbstractContextManager[PendingSession]:
         """The same, for signing what is pending: placeholders, and rows with one of the `revoked` key ids, 16 hex
         digits each.
         """

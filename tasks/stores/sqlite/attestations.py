@@ -56,7 +56,7 @@ def _aliases(binding: AttestationBinding) -> dict[str, str]:
 
 
 class SqliteAttestations:
-    """One verified connection. See stores.attestations.AttestationReader for what each method promises."""
+    """One verified connection. See stores.protocols.attestations.AttestationReader for what each method promises."""
 
     def __init__(
         self,

@@ -9,7 +9,8 @@ from tasks.core.errors import RowRefusedError
 from tasks.core.fact_keys import Key, decoded
 from tasks.core.values import Reject
 from tasks.derivation.rules import Rules
-from tasks.stores.protocols.session import BatchRead, PlainCounts, SetAside
+from tasks.stores.protocols.counts import PlainCounts, SetAside
+from tasks.stores.protocols.facts import BatchRead
 from tasks.stores.sqlite.fact_counts import FactCounts
 from tasks.stores.sqlite.key_parameters import decode_row, range_bounds
 

@@ -13,7 +13,8 @@ from tasks.attestation.signature_column import signature_hex
 from tasks.core import crash_points
 from tasks.core.errors import DatabaseError, RowRefusedError
 from tasks.core.values import KEY_NOT_TEXT_OR_INTEGER, TOO_LONG
-from tasks.stores.protocols.session import BatchWrite, Counts, PlainCounts, Superseded
+from tasks.stores.protocols.batches import BatchWrite, Superseded
+from tasks.stores.protocols.counts import Counts, PlainCounts
 from tasks.stores.sqlite.batch_reading import BatchReading
 from tasks.stores.sqlite.evidence import Evidence
 from tasks.stores.sqlite.key_parameters import bound

@@ -33,5 +33,5 @@ class BoundRunner(StatementRunner):
     def fingerprint(self) -> str:
         return self._verification.fingerprint
 
-    def verification_json(self) -> dict[str, Any]:
+    def gate_json(self) -> dict[str, Any]:
         return self._verification.as_json(self._settings)

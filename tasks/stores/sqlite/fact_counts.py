@@ -10,7 +10,7 @@ import apsw
 
 from tasks.core.errors import DatabaseError, RowRefusedError
 from tasks.core.fact_keys import Key
-from tasks.stores.protocols.session import SetAside
+from tasks.stores.protocols.counts import SetAside
 from tasks.stores.sqlite.fact_walk import FactWalk
 from tasks.stores.sqlite.guard import Guard
 from tasks.stores.sqlite.key_parameters import bound

@@ -14,7 +14,8 @@ from pydantic import TypeAdapter
 from tasks.core.documents import typed
 from tasks.core.errors import ProvenanceError, StateError
 from tasks.core.fact_keys import Key, decoded
-from tasks.stores.protocols.session import Counts, LedgerBatch, LedgerRow, RunKind, RunRow
+from tasks.stores.protocols.counts import Counts
+from tasks.stores.protocols.ledger import LedgerBatch, LedgerRow, RunKind, RunRow
 from tasks.stores.sqlite.bound_runner import BoundRunner
 from tasks.stores.sqlite.key_parameters import bound
 

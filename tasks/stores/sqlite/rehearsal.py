@@ -20,7 +20,7 @@ from tasks.attestation.signature_column import PLACEHOLDER, signature_hex
 from tasks.contract.binding import Binding, SidecarBinding
 from tasks.contract.catalogue import Catalogue
 from tasks.contract.resolving import Drift
-from tasks.stores.protocols.session import Counts
+from tasks.stores.protocols.counts import Counts
 from tasks.stores.sqlite.guard import Guard
 from tasks.stores.sqlite.sql.run import build_statements
 from tasks.stores.sqlite.sql.sealed_log import build_log_statements

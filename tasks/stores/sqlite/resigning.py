@@ -10,8 +10,8 @@ from typing import Any
 from tasks.core import crash_points
 from tasks.core.fact_keys import Key, decoded
 from tasks.job.settings import Settings
-from tasks.stores.protocols.resigning import LEDGER_PREFIX, PendingRead, PendingRow, SignatureWrite
-from tasks.stores.protocols.session import BatchWrite
+from tasks.stores.protocols.batches import BatchWrite
+from tasks.stores.protocols.pending import LEDGER_PREFIX, PendingRead, PendingRow, SignatureWrite
 from tasks.stores.sqlite.batch_writing import LockTimes, StaleReadError, of_no_fact
 from tasks.stores.sqlite.gate import Verification, verify
 from tasks.stores.sqlite.key_parameters import bound, decode_row
@@ -39,7 +39,7 @@ def open_resigning_session(
 
 
 class SqliteResigningSession(SqliteSession):
-    """See stores.resigning.ResigningSession for what each method promises."""
+    """See stores.protocols.pending.PendingSession for what each method promises."""
 
     _kind = "sign"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import apsw
@@ -38,9 +37,8 @@ class StatementRunner:
         self._values = values
 
     @property
-    def file(self) -> Path:
-        """What was opened, behind all links."""
-        return self._connection.file.real
+    def opened(self) -> str:
+        return str(self._connection.file.real)
 
     # -- one statement ----------------------------------------------------------------------------------
 
@@ -96,7 +94,7 @@ class StatementRunner:
         self._run(begin)
         try:
             if begin == "begin_write":
-                self.check_file()
+                self.check_place()
             yield
             self._run("commit")
         except BaseException:
@@ -108,11 +106,11 @@ class StatementRunner:
     def snapshot(self) -> AbstractContextManager[None]:
         return self._transaction("begin_read")
 
-    def check_file(self) -> None:
+    def check_place(self) -> None:
         self._connection.file.refuse_another()
 
     def check_schema(self) -> None:
-        self.check_file()
+        self.check_place()
         if self._run("schema_version")[0][0] != self._schema_version:
             raise SchemaChangedError(f"database {self._settings.database_path}: the schema changed while the chunk ran")
 

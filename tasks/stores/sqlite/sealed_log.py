@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import apsw
@@ -90,9 +89,8 @@ class SqliteLogSession:
         return self.verification.binding
 
     @property
-    def file(self) -> Path:
-        """What was opened, behind all links."""
-        return self._connection.file.real
+    def opened(self) -> str:
+        return str(self._connection.file.real)
 
     # -- one statement, one transaction --------------------------------------------------------------
 
@@ -119,7 +117,7 @@ class SqliteLogSession:
         self._run(begin)
         try:
             if begin == "begin_write":
-                self.check_file()
+                self.check_place()
             yield
             self._run("commit")
         except BaseException:
@@ -128,7 +126,7 @@ class SqliteLogSession:
                     self._connection.execute(self._sql["rollback"])
             raise
 
-    def check_file(self) -> None:
+    def check_place(self) -> None:
         """Raise DatabaseError if the path of the database means another file by now."""
         self._connection.file.refuse_another()
 

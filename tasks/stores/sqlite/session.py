@@ -38,8 +38,14 @@ class SqliteSession(Rejects, BatchWriting, Ledger):
 
     _rehearsal: RowRehearsal | None = None
 
-    def journal_mode(self) -> str:
-        return str(self._run("journal_mode")[0][0])
+    def own_warnings(self) -> list[str]:
+        mode = self._run("journal_mode")[0][0]
+        if mode == "wal":
+            return []
+        return [
+            f"the database's journal mode is {mode}: while the job commits, the application can neither read nor "
+            "write. PRAGMA journal_mode = WAL lets both go on"
+        ]
 
     @property
     def own_rules(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tasks.stores.protocols.session import PlainCounts
+from tasks.stores.protocols.counts import PlainCounts
 from tasks.stores.sqlite.fact_counts import even_ranges
 from tasks.stores.sqlite.session import SqliteSession, open_session
 

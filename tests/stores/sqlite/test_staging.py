@@ -11,7 +11,7 @@ import pytest
 from tasks.backfill.chunk import _Preparation
 from tasks.derivation.batch import Memo, derive_batch
 from tasks.derivation.rules import Rules
-from tasks.stores.protocols.session import BatchRead
+from tasks.stores.protocols.facts import BatchRead
 from tasks.stores.sqlite import runner
 from tasks.stores.sqlite.session import SqliteSession, open_session
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from tasks.core.fact_keys import Key
-from tasks.stores.protocols.session import BatchWrite, Session
+from tasks.stores.protocols.batches import BatchWrite
+from tasks.stores.protocols.session import Session
 
 LEDGER_PREFIX = "sign-pending:"
 """Begins the run id of every signing in the ledger; no run id that a user can give holds a colon."""
@@ -59,7 +60,7 @@ class SignatureWrite(NamedTuple):
     notes: str
 
 
-class ResigningSession(Session, Protocol):
+class PendingSession(Session, Protocol):
     """A run's session that can also sign what is pending: placeholders, and rows that carry the id of a revoked key.
 
     Its runs are kept apart from those of the backfill.

@@ -1,0 +1,27 @@
+"""The facts that a store keeps as rejected, and why."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class Rejects(Protocol):
+    """What runs have rejected."""
+
+    def was_rejected(self, fact_id: str, reason: str) -> bool:
+        """True if some run has rejected this fact for this reason."""
+
+    def was_rejected_by(self, run_id: str | None, fact_id: str) -> bool:
+        """True if the run, or any run, has rejected this fact."""
+
+    def count_rejected_residual(self, run_id: str) -> int:
+        """How many of the facts that the run rejected are there and residual now. Facts whose key is a BLOB, a REAL or
+        text that is not UTF-8 are left out: what was rejected of them is not their key.
+        """
+
+    def count_new_rejects(self, run_id: str) -> int:
+        """The facts that this run has rejected and that were not rejected for the same reason before."""
+
+    def reject_reasons(self, run_id: str) -> dict[str, int]: ...
+
+    def reject_sample(self, run_id: str) -> list[dict[str, Any]]: ...
