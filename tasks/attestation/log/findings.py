@@ -1,4 +1,4 @@
-"""What an audit can find, each with what it names first. docs/attestation.md says how each is reached.
+"""What an audit can find, each with what it names first. docs/attestation-log.md says how each is reached.
 
 checkpoint_malformed            the file is no signed checkpoint
 checkpoint_unknown_key          no known key for checkpoints has signed it

@@ -10,7 +10,9 @@ A column of another storage class than text or NULL is an object with one member
     {"$text": hex}        text that is not UTF-8
     {"$real": hex}        the 8 bytes of the binary64, big-endian
 
-docs/attestation.md says the same for those who write a verifier.
+`leaf_data` says how a leaf is spelt. The same for many rows at once (`_LEAF` and the compiled hasher that fills it in,
+`LeafMaker`) is held to it by test_many_at_once_are_what_each_is_alone, and it to docs/attestation-log.md, which says
+the same for those who write a verifier.
 """
 
 from __future__ import annotations
@@ -124,7 +126,10 @@ def spell(value: Value) -> str:
 
 
 def leaf_data(row: LogRow, digest: bytes) -> bytes:
-    """The bytes of one leaf. `digest` is that of the signed payload, or NO_DIGEST for null."""
+    """The bytes of one leaf: the one place that says how it is spelt. `_LEAF` spells the plain ones faster.
+
+    `digest` is that of the signed payload, or NO_DIGEST for null.
+    """
     attestation_id, attester, fact_id, notes, signature_hex, signed_at = row
     word = "null" if digest == NO_DIGEST else f'"{digest.hex()}"'
     return (
@@ -181,7 +186,10 @@ _LEAF: Template = (
     '\0{"attestation_id":', 0, ',"attester":', 1, ',"fact_id":', 2, ',"notes":', 3,
     ',"payload_sha256":', DIGEST, ',"signature_hex":', 4, ',"signed_at":', 5, "}",
 )  # fmt: skip
-"""`leaf_data` of a LogRow whose columns are all text or NULL, behind the zero that leaf hashes begin with."""
+"""`leaf_data` of a LogRow whose columns are all text or NULL, behind the zero that leaf hashes begin with.
+
+A second spelling of the same: test_many_at_once_are_what_each_is_alone fails if it is another one.
+"""
 
 _ESCAPED = (ord('"'), ord("\\"), *range(0x20))
 _BOUNDS = {float, type(None)}

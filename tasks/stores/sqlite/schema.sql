@@ -244,7 +244,7 @@ CREATE INDEX ix_am_backfill_reject_fact_id ON am_backfill_reject (fact_id);
 
 -- ---------------------------------------------------------------------------------------------
 -- The sealed log: belongs to the job. Both tables are append-only: no row is ever changed or deleted.
--- docs/attestation.md describes every byte.
+-- docs/attestation-log.md describes every byte.
 -- ---------------------------------------------------------------------------------------------
 
 -- One row for up to 4096 leaves of the sealed log, in leaf order: which attestations they are, and the
