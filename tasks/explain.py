@@ -25,6 +25,7 @@ from typing import Any
 from tasks.core.errors import DriftError
 from tasks.core.fact_keys import ids_in_order
 from tasks.core.terminal import printable
+from tasks.job.default_job import DATABASE_VARIABLE, DEFAULT_JOB
 from tasks.job.settings import Settings, load_settings
 from tasks.rows.explain import envelope, envelope_fact
 from tasks.rows.lookup_process import look_up_apart
@@ -34,8 +35,7 @@ __all__ = ["attach", "lookup"]
 
 logger = logging.getLogger(__name__)
 
-_VARIABLE = "AUTONOMATH_DB_PATH"
-_JOB = Path("config/backfill.yaml")
+_JOB = Path(DEFAULT_JOB)
 _told: set[str] = set()
 
 
@@ -94,13 +94,13 @@ def _known(found: Mapping[str, Any], fact_ids: Sequence[str]) -> list[dict[str, 
 
 def _elsewhere(job: Path, settings: Settings, database: str) -> Settings:
     """The job with another database: set as its variable where it takes one, so that commands can be printed for it."""
-    named = load_settings(job, {**os.environ, _VARIABLE: database})
+    named = load_settings(job, {**os.environ, DATABASE_VARIABLE: database})
     return named if named.database == database else settings.model_copy(update={"database": database})
 
 
 def _before_commands(settings: Settings, database: str | Path | None) -> str:
     """What has to be done before a printed command is about the database that was handed over."""
-    if database is None or not settings.job_file or settings.variables.get(_VARIABLE) == str(database):
+    if database is None or not settings.job_file or settings.variables.get(DATABASE_VARIABLE) == str(database):
         return ""
     return f" But first let the key database of {settings.job_file} name {settings.database}: it names another."
 

@@ -18,6 +18,7 @@ import click
 from tasks.attestation.public_keys import DEFAULT_REGISTRY
 from tasks.core.errors import ProvenanceError
 from tasks.core.terminal import printable_lines
+from tasks.job.default_job import DEFAULT_JOB
 from tasks.job.settings import Settings, load_settings
 
 NO: Final = 1
@@ -77,7 +78,7 @@ class FactCommand(click.Command):
 def job_option(command: _F) -> _F:
     """`--job`: path of the job file, as the Luigi tasks take it."""
     return click.option(
-        "--job", type=click.Path(path_type=Path, dir_okay=False), default=Path("config/backfill.yaml"),
+        "--job", type=click.Path(path_type=Path, dir_okay=False), default=Path(DEFAULT_JOB),
         show_default=True, help="Path of the job file.",
     )(command)  # fmt: skip
 

@@ -25,6 +25,7 @@ from tasks.core.terminal import cut, holds_key
 from tasks.core.yaml_files import LONGEST, UnreadError, compose, refuse_long_number
 from tasks.derivation.rules import Rules
 from tasks.derivation.times import CreatedAtAs
+from tasks.job.default_job import advice, to_read
 from tasks.job.store_place import StorePlace
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}")
@@ -235,12 +236,13 @@ class Settings(_Model):
 
 
 def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
-    """Read one job file.
+    """Read one job file, or, for the default path, that of the package where there is none.
 
     Raises JobFileError that names every wrong key with its line; nothing is opened but this file.
     `environ` defaults to the process environment.
     """
     variables = os.environ if environ is None else environ
+    path = to_read(path, variables)
     root = _compose(path)
     reading = _Reading(str(path), variables)
     value, lines = reading.construct(root), reading.lines
@@ -260,8 +262,7 @@ def _compose(path: Path) -> yaml.Node:
         node = compose(read_bounded(path, root=None, limit=LONGEST).decode("utf-8"))
     except FileNotFoundError:
         raise JobFileError(
-            f"{path}: there is no such job file (looked in {Path.cwd()}). Run from the project's top level "
-            f"or give --job. Nothing was written."
+            f"{path}: there is no such job file (looked in {Path.cwd()}). {advice(path)} Nothing was written."
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error

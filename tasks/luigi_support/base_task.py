@@ -15,14 +15,13 @@ import luigi
 
 from tasks.backfill.evidence import reason_to_reattest
 from tasks.core.errors import ParameterError, ProvenanceError, StateError
+from tasks.job.default_job import DEFAULT_JOB
 from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings, load_settings
 from tasks.job.store_name import store_name
 from tasks.luigi_support.failures import words_of
 from tasks.luigi_support.parameters import Flag, OptionalText, OptionalWholeNumber, Text, refuse_empty_values
 from tasks.luigi_support.setup import install
-
-DEFAULT_JOB = "config/backfill.yaml"
 
 install()  # a process that knows a task of ours may hold its keys
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
-from luigi import configuration, interface
+from luigi import interface
 
+from tasks.luigi_support.configuration import complete_configuration
 from tasks.luigi_support.scheduler_link import SchedulerLink
 from tasks.luigi_support.worker import OwnWorker
 
@@ -24,17 +23,7 @@ class _Factory(interface._WorkerSchedulerFactory):
         return OwnWorker(scheduler=scheduler, worker_processes=worker_processes, assistant=assistant)
 
 
-def _find_logging_configuration() -> None:
-    """Look for a relative `logging_conf_file` beside the luigi.cfg that LUIGI_CONFIG_PATH names, if it is not here."""
-    config = configuration.get_config()  # type: ignore[no-untyped-call]
-    given, named = config.get("core", "logging_conf_file", None), os.environ.get("LUIGI_CONFIG_PATH")
-    if given and named and not Path(given).exists():
-        beside = Path(named).absolute().parent / given
-        if beside.is_file():
-            config.set("core", "logging_conf_file", str(beside))
-
-
 def install() -> None:
     """Let every command of this process use the worker above. Done once more, it changes nothing."""
-    _find_logging_configuration()
+    complete_configuration()
     interface._WorkerSchedulerFactory = _Factory  # type: ignore[misc]

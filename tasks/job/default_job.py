@@ -1,0 +1,38 @@
+"""The job file where none is named: the folder's own, or the package's where the folder has none."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+DEFAULT_JOB: Final = "config/backfill.yaml"
+DATABASE_VARIABLE: Final = "AUTONOMATH_DB_PATH"
+PACKAGED_JOB: Final = Path(__file__).with_name("default.yaml")
+
+logger = logging.getLogger(__name__)
+
+
+def to_read(path: Path, environ: Mapping[str, str]) -> Path:
+    """The file to read for `path`. That of the package only for the default path, where nothing lies there and the
+    environment names the database; then a warning says so, once in a process.
+    """
+    if path != Path(DEFAULT_JOB) or os.path.lexists(path) or not environ.get(DATABASE_VARIABLE):
+        return path
+    _tell_once(f"{path}: there is none in {Path.cwd()}. Every setting is as in {PACKAGED_JOB}.")
+    return PACKAGED_JOB
+
+
+def advice(path: Path) -> str:
+    """What to do where there is no such job file."""
+    if path != Path(DEFAULT_JOB):
+        return "Run from the project's top level or give --job."
+    return f"Run from the project's top level, give --job, or set {DATABASE_VARIABLE} to have the package's own used."
+
+
+@cache
+def _tell_once(words: str) -> None:
+    logger.warning("%s", words)
