@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from tasks.backfill.chunk import ChunkRun, Progress, backfill_chunk, rehearse_chunk
+from tasks.backfill.dry_run import rehearse_chunk
+from tasks.backfill.live import backfill_chunk
 from tasks.core.clock import utc_now
 from tasks.core.collector import no_collector
 from tasks.core.interrupts import end_without_traceback
@@ -14,7 +15,9 @@ from tasks.job.key_uses import refuse_other_store
 from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings
 from tasks.job.signers import log_signer_of, signer_of
+from tasks.runs.chunk_run import ChunkRun
 from tasks.runs.ledger import refuse_lost_ledger
+from tasks.runs.loop import Progress
 from tasks.runs.markers import read_marker
 from tasks.runs.plans import refuse_other_binding, require_plan
 from tasks.sealed_log.history import refuse_unsealable

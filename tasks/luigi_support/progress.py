@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import luigi
 
-from tasks.backfill.chunk import Progress
+from tasks.runs.loop import Progress
 
 logger = logging.getLogger("luigi-interface")
 

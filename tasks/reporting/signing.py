@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tasks.backfill.chunk import live_marker
 from tasks.core import durable
 from tasks.core.clock import now_text
 from tasks.core.errors import StateError
@@ -13,7 +12,7 @@ from tasks.job.paths import PartPaths
 from tasks.job.settings import Settings
 from tasks.reporting.markdown import cell, key_words, markdown_table
 from tasks.rows.sign_pending import revoked_ids, revoked_keys
-from tasks.runs.markers import read_marker
+from tasks.runs.markers import live_marker, read_marker
 from tasks.runs.plans import Plan, read_plan, require_plan
 from tasks.sealed_log.seal import read_seal, seal_words
 from tasks.stores.open import open_store

@@ -14,8 +14,6 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
-from tasks.backfill.chunk import foreseen_keys, live_marker
-from tasks.backfill.chunk import signatures as signatures_of
 from tasks.backfill.contents import total_of
 from tasks.backfill.leftovers import Leftovers, leftovers, refuse_unsettled
 from tasks.core import durable
@@ -28,7 +26,8 @@ from tasks.reporting.comparison import Outcome, compare
 from tasks.reporting.turns import turns
 from tasks.rows.stale import count_stale
 from tasks.runs.ledger import refuse_unborne
-from tasks.runs.markers import read_marker
+from tasks.runs.markers import foreseen_keys, live_marker, read_marker
+from tasks.runs.markers import signatures as signatures_of
 from tasks.runs.plans import Plan, clock_words
 from tasks.runs.store_warnings import outcome_warnings, store_warnings
 from tasks.sealed_log.seal import read_seal

@@ -24,8 +24,6 @@ from typing import Any
 
 from tasks.attestation.public_keys import KeyRegistry
 from tasks.attestation.row_states import STATES, Finding, Judge
-from tasks.backfill.chunk import Progress, refuse_orphan
-from tasks.backfill.planning import MAX_CHUNKS
 from tasks.core import durable
 from tasks.core.clock import now_text
 from tasks.core.collector import no_collector
@@ -34,6 +32,8 @@ from tasks.core.fact_keys import Key, to_json
 from tasks.core.files import opened_file
 from tasks.core.parent import end_with_parent, watch_parent
 from tasks.job.settings import Settings
+from tasks.runs.cuts import MAX_CHUNKS
+from tasks.runs.loop import Progress, refuse_orphan
 from tasks.runs.plans import Plan, PlannedChunk
 from tasks.stores.open import open_store
 from tasks.stores.protocols.attestations import AttestationReader

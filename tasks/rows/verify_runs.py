@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from tasks.attestation.public_keys import KeyRegistry, load_registry
-from tasks.backfill.chunk import Progress
 from tasks.core import durable
 from tasks.core.clock import now_text
 from tasks.core.errors import StateError
 from tasks.job.paths import PartPaths
 from tasks.job.settings import Settings
 from tasks.rows.verify import ChunkVerdict, plan_verification, verify_chunk
+from tasks.runs.loop import Progress
 from tasks.runs.plans import Plan, plan_from_json
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasks.core import durable
 from tasks.core.errors import StateError
+from tasks.core.fact_keys import to_json
 from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings
 from tasks.runs.ledger import done_chunks
 from tasks.runs.plans import Plan, PlannedChunk, read_plan
+from tasks.stores.protocols.ledger import LedgerRow
 
 
 def chunk_is_done(settings: Settings, paths: RunPaths, chunk: int) -> bool:
@@ -47,3 +49,40 @@ def read_marker(plan: Plan, paths: RunPaths, chunk: int) -> dict[str, Any] | Non
             f"{plan.plan_id[:12]}…. Use a new --run-id. Nothing was written."
         )
     return marker
+
+
+def signatures(*, signed: int, placeholder: int, keys: Mapping[str, int], key_id: str | None) -> dict[str, Any]:
+    """What markers and reports say of signatures: `key_ids` has the rows of each key, `key_id` is the one that signed
+    last. Where nothing was signed it is `key_id` as given.
+    """
+    latest = [*keys][-1] if keys else key_id
+    return {"signed": signed, "placeholder": placeholder, "key_id": latest, "key_ids": dict(keys)}
+
+
+def live_marker(plan: Plan, row: LedgerRow, keys: Mapping[str, int], *, key_id: str | None) -> dict[str, Any]:
+    """The marker of a finished chunk: a projection of its ledger row and of `rows_by_key` of its batches, no more."""
+    return {
+        "run_id": plan.run_id,
+        "plan_id": row.plan_id,
+        "mode": "live",
+        "chunk": row.chunk,
+        "after": to_json(row.after),
+        "through": to_json(row.through),
+        "rows": row.counts.rows(),
+        "signatures": signatures(
+            signed=row.counts.signed, placeholder=row.counts.placeholder, keys=keys, key_id=key_id
+        ),
+        "created_at_missing": row.counts.created_at_missing,
+        "confidence_not_numeric": row.counts.confidence_not_numeric,
+        "seconds": round(row.seconds, 3),
+        "attempts": row.attempts,
+        "host": row.host,
+        "pid": row.pid,
+        "started_at": row.started_at,
+        "finished_at": row.finished_at,
+    }
+
+
+def foreseen_keys(key_id: str | None, signed: int) -> dict[str, int]:
+    """`rows_by_key` of a rehearsal, which has one key."""
+    return {key_id: signed} if key_id and signed else {}

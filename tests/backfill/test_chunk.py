@@ -26,13 +26,13 @@ from nacl.signing import SigningKey
 
 from tasks.attestation.fast import batch_signing
 from tasks.attestation.fast.batch_signing import CompiledSigner
-from tasks.backfill import chunk as chunk_module
+from tasks.backfill import dry_run as chunk_module
 from tasks.backfill.attempt import run_chunk
-from tasks.backfill.chunk import MAX_STALE_READS
 from tasks.backfill.planning import plan_run
 from tasks.core import crash_points, durable
 from tasks.core.clock import now_text
 from tasks.core.errors import DatabaseError, ProvenanceError, SchemaChangedError, SignerError, StateError
+from tasks.runs.loop import MAX_STALE_READS
 from tasks.runs.markers import all_chunks_done, chunk_is_done
 from tasks.runs.plans import read_plan
 from tasks.sample.database import build_sample

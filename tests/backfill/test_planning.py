@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.backfill.attempt import run_chunk
-from tasks.backfill.planning import MAX_CHUNKS, Cuts, make_plan, plan_run, streamed
+from tasks.backfill.planning import make_plan, plan_run
 from tasks.core.errors import ParameterError
 from tasks.core.values import NotUtf8
 from tasks.job.paths import RunPaths
+from tasks.runs.cuts import MAX_CHUNKS, Cuts, streamed
 from tasks.runs.gate import verify_schema
 from tasks.runs.plans import Plan
 from tasks.stores.sqlite.session import open_session

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.backfill import chunk
+from tasks.backfill import dry_run
 from tasks.core import crash_points
 from tasks.stores.sqlite import runner
 from tasks.stores.sqlite.refusals import first_unreadable
@@ -21,7 +21,7 @@ REFUSED = "refused_by_database"
 @pytest.fixture(autouse=True)
 def _few_facts_are_read_for_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a dry run of these small stores counts most facts without reading them, as that of a large one does."""
-    monkeypatch.setattr(chunk, "READ_FOR_SAMPLE", 2)
+    monkeypatch.setattr(dry_run, "READ_FOR_SAMPLE", 2)
 
 
 def rows(inserted: int, rejected: int, *, updated: int = 0, unchanged: int = 0) -> dict[str, int]:

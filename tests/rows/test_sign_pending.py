@@ -24,7 +24,8 @@ from tasks.core.errors import DatabaseError, SealError, SigningKeyError, StateEr
 from tasks.core.values import REFUSED_BY_DATABASE, Record
 from tasks.job.paths import checkpoint_folder, sign_paths
 from tasks.reporting.signing import close_signing, signing_is_done
-from tasks.rows.sign_pending import REFUSALS, plan_signing, run_chunk
+from tasks.rows.bar import REFUSALS
+from tasks.rows.sign_pending import plan_signing, run_chunk
 from tasks.runs.markers import all_chunks_done, chunk_is_done
 from tasks.sealed_log.seal import seal_log, seal_run
 from tasks.stores.sqlite import runner

@@ -32,6 +32,15 @@ class LedgerRow:
     finished_at: str | None
     seconds: float
 
+    @property
+    def is_done(self) -> bool:
+        return self.state == "done"
+
+    @property
+    def settled(self) -> int:
+        """Facts that need nothing more of the run."""
+        return self.counts.inserted + self.counts.updated + self.counts.rejected
+
 
 @dataclass(frozen=True)
 class LedgerBatch:

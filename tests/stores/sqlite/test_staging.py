@@ -8,7 +8,7 @@ from typing import Any
 import apsw
 import pytest
 
-from tasks.backfill.chunk import _Preparation
+from tasks.backfill.preparation import Preparation
 from tasks.derivation.batch import Memo, derive_batch
 from tasks.derivation.rules import Rules
 from tasks.stores.protocols.facts import BatchRead
@@ -161,14 +161,14 @@ def test_what_a_stale_batch_has_staged_is_not_written_later(
     """The application attests a fact between reading and writing; the batch is read again and written once."""
     made = store()
     made.add_facts({"id": key, "source_url": "https://a.test/"} for key in range(1, 9))
-    prepare, overtaken = _Preparation.prepare, []
+    prepare, overtaken = Preparation.prepare, []
 
     def overtake(preparation: Any, *given: Any) -> Any:
         if not overtaken:
             overtaken.append(made.add_metadata("3", "https://theirs.test/"))
         return prepare(preparation, *given)
 
-    monkeypatch.setattr(_Preparation, "prepare", overtake)
+    monkeypatch.setattr(Preparation, "prepare", overtake)
     report = run(settings(made, small=True))
     assert report["rows"]["inserted"] == 7
     assert made.metadata()["3"]["source_doc"] == "https://theirs.test/"
