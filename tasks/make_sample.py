@@ -14,6 +14,7 @@ from tasks.core.terminal import tell
 from tasks.luigi_support.base_task import JobTask
 from tasks.luigi_support.parameters import Text, WholeNumber
 from tasks.sample.database import DEFAULT_FACTS, SampleSummary, build_sample, load_facts_file
+from tasks.stores.open import file_of
 
 
 class MakeSample(JobTask):
@@ -53,7 +54,7 @@ class MakeSample(JobTask):
         tell(_told(database, summary))
 
     def _database(self) -> Path:
-        return self.settings().database_path
+        return file_of(self.settings())
 
     def _made_with(self) -> dict[str, Any]:
         """The parameters that decide the content."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from tasks.core.errors import SampleError
+from tasks.stores.protocols.new_store import StoredFact, StoredSource
 
 Profile = Literal["clustered", "scattered"]
-SqlValue = str | int | float | bytes | None
 
 _FIRST_MOMENT = datetime(2025, 6, 1)
 _SECONDS_PER_FACT = 3
@@ -76,36 +76,6 @@ _DOMAINS = (
     "data.houjin.example.jp",
 )
 _LICENSES = ("pdl_v1.0", "gov_standard_v2.0", "cc_by_4.0", "proprietary")
-
-
-class StoredSource(NamedTuple):
-    """One row of am_source, in the order of its columns."""
-
-    id: int
-    source_url: SqlValue
-    source_type: str | None
-    domain: str | None
-    content_hash: str | None
-    first_seen: str | None
-    last_verified: str | None
-    license: str | None
-
-
-class StoredFact(NamedTuple):
-    """One row of am_entity_facts, in the order of its columns."""
-
-    id: int
-    entity_id: str
-    field_name: str
-    field_value_text: str | None
-    field_value_json: str | None
-    field_value_numeric: float | None
-    field_kind: str
-    source_id: int | None
-    source_url: SqlValue
-    confidence: SqlValue
-    confirming_source_count: int
-    created_at: SqlValue
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 from math import gcd
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, Literal, TypedDict
 
-from tasks.sample.facts import SqlValue, StoredFact, StoredSource, source_url
+from tasks.sample.facts import source_url
+from tasks.stores.protocols.new_store import StoredFact, StoredMetadata, StoredSource, StoredValue, TextColumn
 
 Outcome = Literal["inserted", "updated", "unchanged", "rejected"]
 
@@ -23,14 +24,6 @@ LEGACY_RUN_AT = "2026-01-15T03:00:00.000Z"
 _UNREADABLE_SOURCES = 1_000_000_000  # ids above every other source's
 _NO_SOURCES = 2_000_000_000  # ids of no source at all
 _NOT_UTF8 = b"\xff\xfe not UTF-8"
-
-
-class StoredMetadata(NamedTuple):
-    """One row of am_fact_metadata as an earlier run left it: unsigned, and without a band."""
-
-    fact_id: str
-    source_doc: SqlValue
-    extracted_at: str
 
 
 @dataclass(frozen=True)
@@ -45,16 +38,16 @@ class Wart:
 
     name: str
     per_mille: int
-    columns: Mapping[str, SqlValue] = field(default_factory=dict)
+    columns: Mapping[str, StoredValue] = field(default_factory=dict)
     created_at: str | None = None
     source: Literal["kept", "linked", "unreadable", "dangling", "none"] = "kept"
-    not_utf8: str | None = None
+    not_utf8: TextColumn | None = None
     metadata: Literal["with source", "without source"] | None = None
     outcome: Outcome = "inserted"
     reason: str | None = None
 
 
-def _rejected(name: str, reason: str, columns: Mapping[str, SqlValue], not_utf8: str | None = None) -> Wart:
+def _rejected(name: str, reason: str, columns: Mapping[str, StoredValue], not_utf8: TextColumn | None = None) -> Wart:
     return Wart(name, 1, columns, not_utf8=not_utf8, outcome="rejected", reason=reason)
 
 
@@ -165,7 +158,7 @@ class Spoilt:
     """A fact with its wart, and the rows elsewhere that belong to it."""
 
     fact: StoredFact
-    not_utf8: str | None
+    not_utf8: TextColumn | None
     source: StoredSource | None
     metadata: StoredMetadata | None
 

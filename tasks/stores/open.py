@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 from tasks.core.errors import JobFileError
 from tasks.job.settings import Settings
+from tasks.stores.protocols.new_store import NewStore
 from tasks.stores.protocols.store import Store
 
 
@@ -31,6 +34,23 @@ def open_store(settings: Settings) -> Store:
     if kind is None:
         raise _not_known(settings)
     return kind(settings)
+
+
+def file_of(settings: Settings) -> Path:
+    """Where the file of the job's store is, or is to be made. Raises JobFileError for a store of which none can be."""
+    if not settings.place.is_file:
+        raise _not_known(settings)
+    return Path(settings.place.place)
+
+
+def create_store(path: Path) -> AbstractContextManager[NewStore]:
+    """A new SQLite file with the canonical tables, to be filled in the block; it is at `path` once the block ends well.
+
+    Raises SampleError if anything is there already, which is never overwritten, or if it cannot be made.
+    """
+    from tasks.stores.sqlite.new_file import new_file
+
+    return new_file(path)
 
 
 def _not_known(settings: Settings) -> JobFileError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +57,10 @@ def test_a_kind_can_be_added(named: Any, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(KINDS, "memory", lambda settings: asked.append(settings) or "a store")  # type: ignore[arg-type,return-value]
     assert open_store(named("memory://one")) == "a store"  # type: ignore[comparison-overlap]
     assert [one.database for one in asked] == ["memory://one"]
+
+
+def test_a_library_is_imported_by_those_alone_who_open_such_a_store() -> None:
+    rooms = ("backfill.planning", "rows.verify", "sealed_log.seal", "audit.audit", "sample.database", "explain")
+    code = f"import sys, tasks.{', tasks.'.join(rooms)}; print('apsw' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout == "False\n"

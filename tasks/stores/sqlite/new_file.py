@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import apsw
 
 from tasks.core.errors import SampleError
+from tasks.stores.protocols.new_store import FactLine, StoredRows
 from tasks.stores.sqlite.schema_file import canonical_statements
+from tasks.stores.sqlite.sql import sample as sql
 
 
 @contextmanager
@@ -47,6 +49,38 @@ def new_database(path: Path) -> Iterator[apsw.Connection]:
         raise SampleError(
             f"{path}: the sample database could not be built: {error}. Nothing is left at that path."
         ) from error
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[NewFile]:
+    """The same, to be filled with rows of the canonical tables."""
+    with new_database(path) as connection:
+        yield NewFile(connection)
+
+
+class NewFile:
+    """See stores.protocols.new_store.NewStore for what each method promises."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def add(self, rows: StoredRows) -> None:
+        by = (rows.attester, rows.attested_at)
+        self._connection.executemany(sql.INSERT_SOURCE, rows.sources)
+        self._connection.executemany(sql.INSERT_FACT, rows.facts)
+        self._connection.executemany(sql.INSERT_METADATA, [(*row, *by) for row in rows.metadata])
+        self._connection.executemany(sql.INSERT_LOG, [(row.fact_id, *by) for row in rows.metadata])
+        for column, fact in rows.facts_not_utf8:  # only SQL can make text of such bytes
+            self._connection.execute(sql.READ_AS_TEXT[column], (fact,))
+        for source in rows.sources_not_utf8:
+            self._connection.execute(sql.READ_SOURCE_AS_TEXT, (source,))
+
+    def add_lines(self, lines: Sequence[FactLine]) -> None:
+        self._connection.executemany(sql.INSERT_SOURCE_OF_LINE, [line for line in lines if line.names_source])
+        self._connection.executemany(sql.INSERT_FACT_OF_LINE, lines)
+
+    def count_sources(self) -> int:
+        return int(self._connection.execute(sql.COUNT_SOURCES).get)
 
 
 def refuse_existing(path: Path) -> None:

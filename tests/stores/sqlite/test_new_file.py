@@ -13,12 +13,12 @@ import pytest
 
 from tasks.core.errors import SampleError
 from tasks.sample.database import build_sample
-from tasks.sample.file import new_database
+from tasks.stores.sqlite.new_file import new_database
 
 KILLED_WHILE_BUILDING = """
 import os, sys
 from pathlib import Path
-from tasks.sample.file import new_database
+from tasks.stores.sqlite.new_file import new_database
 with new_database(Path(sys.argv[1])) as connection:
     connection.execute("PRAGMA cache_spill = 1")
     connection.execute("INSERT INTO am_source (source_url) VALUES ('half')")
@@ -51,7 +51,7 @@ def test_the_database_is_in_wal_mode_and_nothing_else_is_left_beside_it(tmp_path
 def test_the_database_has_every_object_of_the_canonical_schema(tmp_path: Path) -> None:
     build_sample(tmp_path / "s.db", facts=50)
     canonical = apsw.Connection(":memory:")
-    canonical.execute((Path(__file__).parents[2] / "config" / "schema" / "sqlite.sql").read_text(encoding="utf-8"))
+    canonical.execute((Path(__file__).parents[3] / "config" / "schema" / "sqlite.sql").read_text(encoding="utf-8"))
     built = apsw.Connection(str(tmp_path / "s.db"))
     objects = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
     assert built.execute(objects).fetchall() == canonical.execute(objects).fetchall()
