@@ -8,7 +8,7 @@ from typing import Any
 import apsw
 
 from tasks.contract.catalogue import Catalogue, Column, Index, Table
-from tasks.stores.sqlite.sql.spelling import CATALOGUE_STATEMENTS
+from tasks.stores.sqlite.sql.connection import CATALOGUE_STATEMENTS
 
 _SQL = {statement.name: statement.sql for statement in CATALOGUE_STATEMENTS}
 

@@ -29,9 +29,10 @@ from tasks.stores.sqlite.guard import Guard
 from tasks.stores.sqlite.own_rules import own_rules
 from tasks.stores.sqlite.rehearsal import rehearse, rehearse_sealing
 from tasks.stores.sqlite.schema_file import ledger_columns
+from tasks.stores.sqlite.sql.connection import CATALOGUE_STATEMENTS, setup_statements
 from tasks.stores.sqlite.sql.indexes import CountedIndex, counted_indexes
 from tasks.stores.sqlite.sql.run import build_statements
-from tasks.stores.sqlite.sql.spelling import CATALOGUE_STATEMENTS, STAGING, Statement, setup_statements
+from tasks.stores.sqlite.sql.spelling import STAGING, Statement
 from tasks.stores.sqlite.stale import answer_is_stale
 from tasks.stores.sqlite.unregistered import told_by_object
 

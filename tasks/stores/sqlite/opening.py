@@ -48,7 +48,7 @@ from tasks.core.errors import (
 )
 from tasks.job.settings import Pacing, Settings
 from tasks.stores.sqlite.file import DatabaseFile, Reader, has_journal, refuse_foreign_sidecars
-from tasks.stores.sqlite.sql.spelling import setup_statements
+from tasks.stores.sqlite.sql.connection import setup_statements
 
 # SQLite 3.7.0 to 3.51.2: two connections that write and checkpoint at once can corrupt the database.
 # Source: https://sqlite.org/wal.html#walresetbug

@@ -22,9 +22,10 @@ from tasks.contract.catalogue import Catalogue
 from tasks.contract.resolving import Drift
 from tasks.stores.protocols.counts import Counts
 from tasks.stores.sqlite.guard import Guard
+from tasks.stores.sqlite.sql.connection import setup_statements
 from tasks.stores.sqlite.sql.run import build_statements
 from tasks.stores.sqlite.sql.sealed_log import build_log_statements
-from tasks.stores.sqlite.sql.spelling import quoted, setup_statements
+from tasks.stores.sqlite.sql.spelling import quoted
 
 _NOW = "2026-05-12T01:23:45.000Z"
 _SIGNED = b"\x01" + bytes(7) + bytes(range(64)) + bytes(8)

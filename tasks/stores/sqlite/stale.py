@@ -8,7 +8,7 @@ from tasks.core.fact_keys import decoded_pairs
 from tasks.core.values import Fact
 from tasks.derivation.stale import compare
 from tasks.job.settings import Settings
-from tasks.stores.sqlite.sql.spelling import IS_STALE
+from tasks.stores.sqlite.sql.facts import IS_STALE
 
 
 def answer_is_stale(connection: apsw.Connection, settings: Settings) -> None:

@@ -12,7 +12,8 @@ import pytest
 from tasks.stores.sqlite.gate import live_guard, verify
 from tasks.stores.sqlite.guard import Guard
 from tasks.stores.sqlite.session import open_session
-from tasks.stores.sqlite.sql.spelling import STAGING, setup_statements
+from tasks.stores.sqlite.sql.connection import setup_statements
+from tasks.stores.sqlite.sql.spelling import STAGING
 
 FACTS, METADATA, LOG = "am_entity_facts", "am_fact_metadata", "am_fact_attestation_log"
 LEDGER = ("am_backfill_run", "am_backfill_chunk", "am_backfill_batch", "am_backfill_reject")

@@ -18,8 +18,9 @@ import apsw
 import pytest
 
 from tasks.stores.sqlite.session import open_session
+from tasks.stores.sqlite.sql.connection import CATALOGUE_STATEMENTS, setup_statements
 from tasks.stores.sqlite.sql.run import build_statements
-from tasks.stores.sqlite.sql.spelling import CATALOGUE_STATEMENTS, Statement, quoted, setup_statements
+from tasks.stores.sqlite.sql.spelling import Statement, quoted
 
 GOLDEN = Path(__file__).parent / "golden"
 

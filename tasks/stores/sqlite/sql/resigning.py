@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from tasks.contract.binding import AttestationBinding, Binding
 from tasks.stores.sqlite.sql.attestations import AttestationSql
+from tasks.stores.sqlite.sql.facts import FactSql
 from tasks.stores.sqlite.sql.signature_column import is_placeholder, key_id, may_be_signed
-from tasks.stores.sqlite.sql.spelling import FactSql, Statement, quoted, raw_value
+from tasks.stores.sqlite.sql.spelling import Statement, quoted, raw_value
 
 
 def resigning_statements(binding: Binding) -> tuple[Statement, ...]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from tasks.attestation.log.rotation_record import BEHIND_PREFIX, PREFIX
 from tasks.contract.binding import SidecarBinding
-from tasks.stores.sqlite.sql.spelling import CATALOGUE_STATEMENTS, TRANSACTION, Statement, quoted
+from tasks.stores.sqlite.sql.connection import CATALOGUE_STATEMENTS, TRANSACTION
+from tasks.stores.sqlite.sql.spelling import Statement, quoted
 
 __all__ = ["CATALOGUE_STATEMENTS", "build_log_statements"]
 

@@ -7,7 +7,8 @@ rows/stale.py decides.
 from __future__ import annotations
 
 from tasks.contract.binding import Binding
-from tasks.stores.sqlite.sql.spelling import FactSql, Statement, quoted, raw_value
+from tasks.stores.sqlite.sql.facts import FactSql
+from tasks.stores.sqlite.sql.spelling import Statement, quoted, raw_value
 
 
 def stale_statement(binding: Binding) -> Statement:
