@@ -14,12 +14,11 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Column:
-    """One column as declared. `has_default` is true for an explicit DEFAULT; generated ones are not writable."""
+    """One column as declared. Generated ones are not writable."""
 
     name: str
     declared_type: str = ""
     not_null: bool = False
-    has_default: bool = False
     generated: bool = False
 
     @property
@@ -61,7 +60,6 @@ class Table:
     primary_key: tuple[str, ...] = ()
     without_rowid: bool = False
     indexes: tuple[Index, ...] = ()
-    triggers: tuple[str, ...] = ()
     sql: tuple[str, ...] = ()
 
     def column(self, name: str) -> Column | None:

@@ -6,7 +6,8 @@
     confidence             -> confidence_lower, confidence_upper
 
 `derive` states the rules, one fact at a time. `derive_batch` does the same for millions: it takes a
-shortcut for facts without any oddity, and hands every other fact to `derive`.
+shortcut for facts without any oddity, and hands every other fact to `derive`. What changes here has to change in
+its twin in SQL too, tasks/stores/sqlite/sql/plain.py, which settles plain facts without reading them.
 """
 
 from __future__ import annotations

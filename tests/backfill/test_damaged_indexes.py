@@ -9,6 +9,7 @@ import apsw
 import pytest
 
 from tasks.core.errors import DatabaseError
+from tasks.stores.open import open_store
 
 FACTS, METADATA, LOG = "am_entity_facts", "am_fact_metadata", "am_fact_attestation_log"
 
@@ -71,6 +72,24 @@ def test_an_index_over_the_log_that_lacks_some_stops_the_run(store: Any, setting
     made.execute(f"DELETE FROM {METADATA} WHERE fact_id = '7'")
     lose_entries(made, f"ix_{LOG}_fact_id", "fact_id <> '7'", "SELECT 1")
     assert_refused(made, settings, run, dump, "has 100 rows", LOG, run_id="run-2")
+
+
+def test_verifying_counts_the_rows_of_the_table_whatever_an_index_lacks(store: Any, settings: Any, run: Any) -> None:
+    made = facts_of(store())
+    run(settings(made))
+    lose_entries(made, f"ix_{METADATA}_verified_by", "fact_id > '3'", "SELECT 1")
+    assert made.execute(f"SELECT count(*) FROM {METADATA} INDEXED BY ix_{METADATA}_verified_by WHERE 1") == [(76,)]
+    with open_store(settings(made)).attestations() as reader:
+        assert reader.count_rows() == 100
+
+
+def test_sealing_counts_the_rows_of_the_table_whatever_an_index_lacks(store: Any, settings: Any, run: Any) -> None:
+    made = facts_of(store())
+    run(settings(made))
+    lose_entries(made, f"ix_{LOG}_attester", "attestation_id > 30", "SELECT 1")
+    assert made.execute(f"SELECT count(*) FROM {LOG} INDEXED BY ix_{LOG}_attester WHERE 1") == [(70,)]
+    with open_store(settings(made)).sealed_log(purpose="read") as session:
+        assert session.count_all_rows() == 100
 
 
 def assert_refused(

@@ -38,11 +38,11 @@ def read_catalogue(connection: apsw.Connection, wanted: Iterable[str]) -> Catalo
 def _read_table(connection: apsw.Connection, name: str, kind: str, without_rowid: bool) -> Table:
     rows = _rows(connection, "table_columns", name)
     columns = tuple(
-        Column(column, declared or "", bool(not_null), bool(has_default), hidden in (2, 3))
-        for column, declared, not_null, has_default, _, hidden in rows
+        Column(column, declared or "", bool(not_null), hidden in (2, 3))
+        for column, declared, not_null, _, hidden in rows
         if hidden != 1
     )
-    primary = sorted((pk, column) for column, _, _, _, pk, _ in rows if pk)
+    primary = sorted((pk, column) for column, _, _, pk, _ in rows if pk)
     declarations = _rows(connection, "declarations", name)
     return Table(
         name=name,
@@ -51,8 +51,7 @@ def _read_table(connection: apsw.Connection, name: str, kind: str, without_rowid
         primary_key=tuple(column for _, column in primary),
         without_rowid=without_rowid,
         indexes=_read_indexes(connection, name),
-        triggers=tuple(trigger for type_, trigger, _ in declarations if type_ == "trigger"),
-        sql=tuple(sql for type_ in ("table", "index", "trigger") for t, _, sql in declarations if t == type_),
+        sql=tuple(sql for type_ in ("table", "index", "trigger") for t, sql in declarations if t == type_),
     )
 
 

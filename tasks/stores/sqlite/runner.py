@@ -116,9 +116,11 @@ class StatementRunner:
 
 
 def _text_in(row: tuple[Any, ...]) -> int:
-    """The length of a row's texts and BLOBs; only of those in the first four columns where they are what they should.
+    """How long a row's texts and BLOBs are together.
 
-    A microsecond here is one of fifty that a signed row may take at all.
+    Almost every row begins with a key and three texts or NULLs, and nothing long stands behind them: those four are
+    looked at and no more, because a microsecond here is one of fifty that a signed row may take at all. Of a row of
+    another shape, len() fails on one of the four; it is looked at value by value.
     """
     key, first, second, third = row[:4]
     try:

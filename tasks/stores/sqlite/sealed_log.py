@@ -145,7 +145,7 @@ class SqliteLogSession:
         return None if found is None else int(found)
 
     def count_all_rows(self) -> int:
-        """How many rows there are; an eighth of the time of `count_rows` over all ids."""
+        """How many rows the table itself has, whatever an index says."""
         return int(self._run("count_all_rows")[0][0])
 
     def count_rows(self, first: int, last: int) -> int:

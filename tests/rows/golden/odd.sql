@@ -5,7 +5,7 @@ BEGIN;
 COMMIT;
 
 -- count_rows (once)
-SELECT count(*) FROM "provenance ""of"" 事実";
+SELECT count(*) FROM "provenance ""of"" 事実" NOT INDEXED;
 
 -- count_null_keys (once)
 SELECT count(*) FROM "provenance ""of"" 事実" AS m WHERE m."fact_id" IS NULL;

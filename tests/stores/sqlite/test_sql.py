@@ -4,7 +4,7 @@ A golden file holds one statement per section, under a line `-- name (scale)`. A
 
     REWRITE_GOLDEN=1 python -m pytest tests/stores/sqlite/test_sql.py
 
-and read what `git diff tests/stores/golden` says.
+and read what `git diff tests/stores/sqlite/golden` says.
 """
 
 from __future__ import annotations

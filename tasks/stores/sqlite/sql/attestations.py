@@ -88,7 +88,7 @@ class AttestationSql:
         key = raw_value(self.fact_id)
         order = f"ORDER BY {self.fact_id}"
         return (
-            Statement("count_rows", f"SELECT count(*) FROM {self.metadata}", "once"),
+            Statement("count_rows", f"SELECT count(*) FROM {self.metadata} NOT INDEXED", "once"),
             Statement(
                 "count_null_keys", f"SELECT count(*) FROM {self.metadata} AS m WHERE {self.fact_id} IS NULL", "once"
             ),

@@ -18,15 +18,14 @@ CATALOGUE_STATEMENTS = (
     Statement("table_list", "SELECT CAST(name AS BLOB), type, wr FROM pragma_table_list WHERE schema = 'main'", "once"),
     Statement(
         "table_columns",
-        'SELECT name, type, "notnull", dflt_value IS NOT NULL, pk, hidden FROM pragma_table_xinfo(?)',
+        'SELECT name, type, "notnull", pk, hidden FROM pragma_table_xinfo(?)',
         "once",
     ),
     Statement("index_list", "SELECT name, \"unique\", partial, origin = 'pk' FROM pragma_index_list(?)", "once"),
     Statement("index_columns", "SELECT name, coll FROM pragma_index_xinfo(?) WHERE key ORDER BY seqno", "once"),
     Statement(
         "declarations",
-        "SELECT type, name, sql FROM sqlite_schema WHERE tbl_name = ? COLLATE NOCASE AND sql IS NOT NULL "
-        "ORDER BY type, name",
+        "SELECT type, sql FROM sqlite_schema WHERE tbl_name = ? COLLATE NOCASE AND sql IS NOT NULL ORDER BY type, name",
         "once",
     ),
 )

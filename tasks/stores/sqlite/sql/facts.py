@@ -39,9 +39,10 @@ class FactSql:
         return f"(SELECT {asked} FROM {quoted(source.table)} AS s WHERE s.{quoted(source.key)} = f.{quoted(source_id)})"
 
     def _of_source_cheaply(self, reading: Reading) -> tuple[str, str]:
-        """The same, and what must be joined for it: a subquery opens its table anew for every fact, a join once.
+        """What `_of_source` gives, and the join that it takes, none where that is the subquery.
 
-        Joined only where that cannot double a fact.
+        A join is faster, for a subquery opens the source table anew for every fact. It is taken only where the source's
+        key is the rowid: on any other key, two sources could share one, and a fact would come twice.
         """
         source, source_id = self.b.source, self.b.facts.source_id
         if source is None or source_id is None or not source.key_is_rowid:

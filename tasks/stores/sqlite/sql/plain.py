@@ -1,12 +1,14 @@
 """Which facts are plain, as SQL, and what becomes of them: those that need not be read to be settled.
 
+What changes here has to change in its twin in Python too, tasks/derivation/rules.py, which settles every fact.
+
 A fact is plain if the shape of its values alone promises that it is attested, not rejected: a key that is an
 integer or text, a source that begins with a visible ASCII character, a time to the second in one of the usual
 spellings, a number for a confidence. Whether its texts are UTF-8 is the one thing that SQL cannot say; the
 reader of these expressions has to decode them. Everything else, right or wrong, is for derivation.rules to judge.
 
 A value, other than a key, that is longer than a plain one may be reaches these expressions as a BLOB
-(sqlite_bounds_sql), and is not plain for that.
+(see bounds.py), and is not plain for that.
 
 Every `…_is_plain` is true only if it is sure; it may be false or NULL for a fact that is all right. Every
 `…_of_plain` gives to the bit what `derive` gives for a plain fact, and anything for another. Both are held against

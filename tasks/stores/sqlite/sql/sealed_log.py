@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from tasks.attestation.log.rotation_record import BEHIND_PREFIX, PREFIX
 from tasks.contract.binding import SidecarBinding
-from tasks.stores.sqlite.sql.connection import CATALOGUE_STATEMENTS, TRANSACTION
+from tasks.stores.sqlite.sql.connection import TRANSACTION
 from tasks.stores.sqlite.sql.spelling import Statement, quoted
-
-__all__ = ["CATALOGUE_STATEMENTS", "build_log_statements"]
 
 _TILE = "first_leaf, leaves, first_attestation_id, last_attestation_id, subtree_roots"
 _TILE_BLOBS = ("attestation_ids", "leaf_marks", "payload_digests")
@@ -106,7 +104,7 @@ class _Builder:
     def walking(self) -> tuple[Statement, ...]:
         return (
             Statement("last_attestation_id", f"SELECT max({self.id}) FROM {self.log} AS l", "batch"),
-            Statement("count_all_rows", f"SELECT count(*) FROM {self.log}", "once"),
+            Statement("count_all_rows", f"SELECT count(*) FROM {self.log} NOT INDEXED", "once"),
             Statement("count_rows", f"SELECT count(*) FROM {self.log} AS l WHERE {self.range}", "batch"),
             Statement(
                 "end_of_rows",
@@ -189,11 +187,6 @@ class _Builder:
                 "older_with_signature",
                 f"SELECT max({self.id}) FROM {self.log} AS l WHERE {self.fact_id} = :fact_id "
                 f"AND {self.signature} = :signature_hex AND {self.id} < :before", "batch",
-            ),
-            Statement(
-                "tile_of_attestation",
-                f"SELECT first_leaf FROM {self.tile} WHERE first_attestation_id <= :attestation_id "
-                f"AND last_attestation_id >= :attestation_id ORDER BY first_leaf LIMIT 1", "once",
             ),
             Statement(
                 "read_rotations",

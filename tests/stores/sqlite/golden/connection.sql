@@ -26,7 +26,7 @@ PRAGMA encoding;
 SELECT CAST(name AS BLOB), type, wr FROM pragma_table_list WHERE schema = 'main';
 
 -- table_columns (once)
-SELECT name, type, "notnull", dflt_value IS NOT NULL, pk, hidden FROM pragma_table_xinfo(?);
+SELECT name, type, "notnull", pk, hidden FROM pragma_table_xinfo(?);
 
 -- index_list (once)
 SELECT name, "unique", partial, origin = 'pk' FROM pragma_index_list(?);
@@ -35,4 +35,4 @@ SELECT name, "unique", partial, origin = 'pk' FROM pragma_index_list(?);
 SELECT name, coll FROM pragma_index_xinfo(?) WHERE key ORDER BY seqno;
 
 -- declarations (once)
-SELECT type, name, sql FROM sqlite_schema WHERE tbl_name = ? COLLATE NOCASE AND sql IS NOT NULL ORDER BY type, name;
+SELECT type, sql FROM sqlite_schema WHERE tbl_name = ? COLLATE NOCASE AND sql IS NOT NULL ORDER BY type, name;
