@@ -37,7 +37,7 @@ ALLOWED: dict[Rule, dict[str, str]] = {
     words_of_one_engine: {
         "tasks/explain.py: apsw": "it tells an application which connections it takes",
         "tasks/explain.py: sqlite": "it tells an application what a second SQLite library in its process would do",
-        "tasks/job/store_place.py: sqlite": "a bare path, and sqlite:///path, name a database of that kind in the job file",
+        "tasks/job/store_place.py: sqlite": "what a bare path in the job file is, and sqlite:///path",
         "tasks/stores/open.py: sqlite": "the one place that names a store",
     },
 }
