@@ -27,7 +27,8 @@ from tasks.contract.binding import (
 from tasks.contract.catalogue import Catalogue, Table
 from tasks.contract.mends import mend_column, similar_column
 from tasks.job.commands import luigi_command
-from tasks.job.settings import FactsTable, LedgerTables, MetadataTable, Settings
+from tasks.job.sections import FactsTable, LedgerTables, MetadataTable
+from tasks.job.settings import Settings
 
 _OTHER_JOBS_TABLE = "am_fact_signature"  # belongs to another job: never written, so never suggested
 _NO_TABLE = "no such table"

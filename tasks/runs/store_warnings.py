@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tasks.derivation.times import kind_of
-from tasks.job.settings import SealingSettings, Settings, SigningSettings
+from tasks.job.sections import SealingSettings, SigningSettings
+from tasks.job.settings import Settings
 from tasks.stores.protocols.health import StoreHealth
 
 _SAMPLE_KEY = SigningSettings.model_fields["key_name"].default

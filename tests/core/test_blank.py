@@ -16,7 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tasks.core.blank import BLANK, RANGES, is_blank
-from tasks.job.settings import DerivationSettings
+from tasks.job.sections import DerivationSettings
 from tasks.stores.sqlite.sql.bounds import shows, value_parameters
 
 PARAMETERS = value_parameters(DerivationSettings())

@@ -46,7 +46,8 @@ from tasks.core.errors import (
     RowRefusedError,
     SchemaChangedError,
 )
-from tasks.job.settings import Pacing, Settings
+from tasks.job.sections import Pacing
+from tasks.job.settings import Settings
 from tasks.stores.sqlite.file import DatabaseFile, Reader, has_journal, refuse_foreign_sidecars
 from tasks.stores.sqlite.sql.connection import setup_statements
 

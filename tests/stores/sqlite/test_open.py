@@ -18,7 +18,7 @@ import apsw
 import pytest
 
 from tasks.core.errors import DatabaseError
-from tasks.job.settings import Pacing
+from tasks.job.sections import Pacing
 from tasks.runs.gate import verify_schema
 from tasks.stores.sqlite import opening
 from tasks.stores.sqlite.file import DatabaseFile, Reader, refuse_foreign_sidecars
@@ -104,7 +104,7 @@ mount --bind {folder} {folder} && mount -o remount,ro,bind {folder} && exec {pyt
 _COUNT = """
 from pathlib import Path
 from tasks.core.errors import DatabaseError
-from tasks.job.settings import Pacing
+from tasks.job.sections import Pacing
 from tasks.stores.sqlite.opening import open_connection
 try:
     connection = open_connection(Path('{path}'), pacing=Pacing(), write={write}, immutable={immutable})
@@ -263,7 +263,7 @@ _AS_ANOTHER_USER = """
 import os, sys
 from pathlib import Path
 from tasks.core.errors import DatabaseError
-from tasks.job.settings import Pacing
+from tasks.job.sections import Pacing
 from tasks.stores.sqlite.opening import open_connection
 os.setegid(4322); os.seteuid(4322)
 try:

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 from tasks.core import blank
 from tasks.core.fact_keys import IS_TOO_LONG
 from tasks.derivation.times import TICKS
-from tasks.job.settings import DerivationSettings
+from tasks.job.sections import DerivationSettings
 
 Bound = Literal["longest_source", "longest_value"]
 Reading = Callable[[str, Bound], str]
