@@ -53,6 +53,7 @@ _ENGINE_WORD = re.compile(
     r"\b(apsw|sqlite|wal|write ahead log|rowid|pragmas?|hot journals?|rollback journal|journal mode|page cache|"
     r"cache size|cache mib|autocheckpoint|autoincrement|busy timeout)\b"
 )
+_A_PATH_OF_IT = re.compile(r"\bstores[./]sqlite[./][\w./]+")
 
 
 @dataclass(frozen=True)
@@ -237,10 +238,13 @@ def _docstrings(tree: ast.Module) -> Iterator[ast.AST]:
 
 
 def _in_plain_words(module: Module) -> str:
-    """The file but for its imports, in lower case, names taken apart: `keyIsRowid` and `key_is_rowid` alike."""
+    """The file but for imports and for paths of the store's modules, in lower case, names taken apart.
+
+    So `keyIsRowid` and `key_is_rowid` are alike.
+    """
     lines = module.source.splitlines()
     for node in ast.walk(module.tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             lines[node.lineno - 1 : node.end_lineno] = [""] * ((node.end_lineno or node.lineno) - node.lineno + 1)
-    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", "\n".join(lines))
+    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", _A_PATH_OF_IT.sub("", "\n".join(lines)))
     return re.sub(r"[\W_]+", " ", apart.replace("SQLite", "sqlite")).lower()
