@@ -34,7 +34,7 @@ from tasks.core.errors import RowRefusedError, SealError
 from tasks.core.fact_keys import describe
 from tasks.core.values import REFUSED_BY_DATABASE, Fact, Reject
 from tasks.derivation.rules import derive, refused_fact
-from tasks.job.settings import DerivationSettings
+from tasks.job.sections import DerivationSettings
 from tasks.sealed_log.sealed_digests import SealedDigests
 from tasks.stores.protocols.pending import PendingRow, PendingSession
 
