@@ -1,10 +1,15 @@
-"""What to write in the job file instead of a column's name that is not there. Suggestions, never guesses."""
+"""What to write in the job file instead of a name that is not there. Suggestions, never guesses."""
 
 from __future__ import annotations
 
 import difflib
 
 from tasks.contract.catalogue import Table
+from tasks.contract.findings import Findings
+from tasks.job.commands import luigi_command
+
+_OTHER_JOBS_TABLE = "am_fact_signature"  # belongs to another job: never written, so never suggested
+_TABLES_SHOWN = 12
 
 _ALSO_CALLED: dict[str, tuple[str, ...]] = {
     "key": ("id", "fact_id", "source_id", "uuid", "key"),
@@ -48,3 +53,48 @@ def similar_column(table: Table, column_role: str, name: str, taken: set[str], *
         return free[close[0]] if close else None
     words = set(name.lower().split("_")) - {"", "at", "by", "id"}
     return next((free[low] for low in free if words & set(low.split("_"))), None)
+
+
+def taken_columns(found: Findings, role: str, column_role: str) -> set[str]:
+    """Columns of this table that play another role already."""
+    names = getattr(found.settings.tables, role).model_dump()
+    return {name.lower() for other, name in names.items() if other not in ("name", column_role) and name}
+
+
+def _named_tables(found: Findings) -> list[str]:
+    tables = found.settings.tables
+    named = [getattr(tables, role).name for role in ("facts", "source", "metadata", "attestation_log")]
+    return [*named, *tables.ledger.model_dump().values()]
+
+
+def apply_schema_command(found: Findings) -> str:
+    return luigi_command(found.settings, "ApplySchema")
+
+
+def create_it(found: Findings) -> str:
+    return f"Create it with {apply_schema_command(found)}."
+
+
+def similar_table(found: Findings, role: str, name: str, key: str) -> str:
+    """The table most likely meant, in a sentence; else those that could be, the likeliest first."""
+    others = {_OTHER_JOBS_TABLE} | {other.lower() for other in _named_tables(found) if other != name}
+    free = [t for t in found.catalogue.tables if t.kind == "table" and t.name.lower() not in others]
+    names = {t.name.lower(): t.name for t in free}
+    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    if close:
+        return f'Did you mean "{names[close[0]]}"? Set {key}: {names[close[0]]}.'
+    wanted = {str(c).lower() for c in getattr(found.settings.tables, role).model_dump(exclude={"name"}).values()}
+    likely = sorted(free, key=lambda table: (-_likeness(table, name, wanted), table.name))
+    more = f" and {len(likely) - _TABLES_SHOWN} more" if len(likely) > _TABLES_SHOWN else ""
+    listed = ", ".join(table.name for table in likely[:_TABLES_SHOWN])
+    return (
+        f"The database has no other table. Set {key}."
+        if not free
+        else (f"Other tables of the database, the likeliest first: {listed}{more}. Set {key}.")
+    )
+
+
+def _likeness(table: Table, name: str, wanted: set[str]) -> float:
+    """How many of the columns that are wanted a table has; where equally many, how near its name is."""
+    held = len(wanted & {column.name.lower() for column in table.columns})
+    return held + difflib.SequenceMatcher(None, table.name.lower(), name.lower()).ratio()

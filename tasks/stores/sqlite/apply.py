@@ -16,7 +16,9 @@ from dataclasses import dataclass
 import apsw
 
 from tasks.contract.catalogue import Catalogue, Table
-from tasks.contract.resolving import Drift, lacking_columns, sidecar_binding, sidecar_drift
+from tasks.contract.findings import Drift
+from tasks.contract.own_tables import lacking_columns
+from tasks.contract.resolving import sidecar_binding, sidecar_drift
 from tasks.job.settings import Settings
 from tasks.stores.protocols.store import Applied
 from tasks.stores.sqlite.catalogue import read_catalogue

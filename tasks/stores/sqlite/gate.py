@@ -21,7 +21,8 @@ import apsw
 
 from tasks.contract.binding import Binding, SidecarBinding
 from tasks.contract.catalogue import Catalogue, fingerprint
-from tasks.contract.resolving import Drift, resolve, resolve_sidecar
+from tasks.contract.findings import Drift
+from tasks.contract.resolving import resolve, resolve_sidecar
 from tasks.core.errors import DriftError
 from tasks.job.settings import Settings
 from tasks.stores.sqlite.catalogue import read_catalogue

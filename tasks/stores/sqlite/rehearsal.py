@@ -19,7 +19,7 @@ import apsw
 from tasks.attestation.signature_column import PLACEHOLDER, signature_hex
 from tasks.contract.binding import Binding, SidecarBinding
 from tasks.contract.catalogue import Catalogue
-from tasks.contract.resolving import Drift
+from tasks.contract.findings import Drift
 from tasks.stores.protocols.counts import Counts
 from tasks.stores.sqlite.guard import Guard
 from tasks.stores.sqlite.sql.connection import setup_statements

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import apsw
 
-from tasks.contract.resolving import LedgerColumn
+from tasks.contract.own_tables import LedgerColumn
 from tasks.core.errors import DatabaseError
 
 SCHEMA_FILE = Path(__file__).with_name("schema.sql")

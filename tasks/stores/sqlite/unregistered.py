@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from tasks.contract.catalogue import Catalogue
-from tasks.contract.resolving import Drift
+from tasks.contract.findings import Drift
 
 # What SQLite says where a statement would need one.
 _SAID = re.compile(r"no such (collation) sequence: (\S+)|(?:unknown|no such) (function): (\w+)")
