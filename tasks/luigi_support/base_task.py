@@ -6,6 +6,7 @@ Settings, paths and plans are read when they are asked for and never kept: worke
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from datetime import datetime, timezone
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import luigi
 
 from tasks.backfill.evidence import reason_to_reattest
-from tasks.core.errors import ParameterError, ProvenanceError, StateError
+from tasks.core.errors import JobFileError, ParameterError, ProvenanceError, StateError
 from tasks.job.default_job import DEFAULT_JOB
 from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings, load_settings
@@ -22,6 +23,7 @@ from tasks.job.store_name import store_name
 from tasks.luigi_support.failures import words_of
 from tasks.luigi_support.parameters import Flag, OptionalText, OptionalWholeNumber, Text, refuse_empty_values
 from tasks.luigi_support.setup import install
+from tasks.stores.open import open_store
 
 install()  # a process that knows a task of ours may hold its keys
 
@@ -107,8 +109,14 @@ def _settings_of(job: str) -> Settings:
 
 @lru_cache(maxsize=4)
 def _load(path: Path, file_version: tuple[int, int, int] | None, environment: int) -> Settings:
-    """Hundreds of tasks ask for the same job file; the versions tell one state of it from the next."""
-    return load_settings(path)
+    """Hundreds of tasks ask for the same job file; the versions tell one state of it from the next.
+
+    What it takes to open its store is imported here, once: the process of a task is forked from this one.
+    """
+    settings = load_settings(path)
+    with suppress(JobFileError):  # of a store that is not known: said by the task that opens it
+        open_store(settings)
+    return settings
 
 
 def run_id_parameter() -> luigi.Parameter[str]:
