@@ -22,7 +22,8 @@ from tasks.attestation.public_keys import (
     refuse_double_use,
 )
 from tasks.attestation.signer import Signer, load_signer
-from tasks.audit.audit import AuditOrder, AuditReport, audit
+from tasks.audit.audit import audit
+from tasks.audit.report import AuditOrder, AuditReport
 from tasks.cli.common import (
     FACT_ID,
     NO,

@@ -5,7 +5,7 @@
     ├── ParameterError         a command-line parameter that cannot be what was meant
     ├── SigningKeyError        a key that is configured but missing, unreadable or malformed
     ├── SignerError            the compiled signer makes other signatures than PyNaCl; none of them is given out
-    ├── DatabaseError          the file or the engine: missing, locked, read-only, full, not SQLite
+    ├── DatabaseError          the file or the engine: missing, locked, read-only, full, no database
     │   ├── LockedError        another writer held the lock for longer than the job may wait
     │   ├── DiskFullError      no space is left for the database or its journal
     │   └── RowRefusedError    the database itself refuses a row, or cannot compute one
@@ -67,7 +67,7 @@ class LockedError(DatabaseError):
 
 
 class DiskFullError(DatabaseError):
-    """No space is left for the database, its journal or its write-ahead log."""
+    """No space is left for the database, or for what it writes beside itself."""
 
 
 class RowRefusedError(DatabaseError):

@@ -15,7 +15,8 @@ from tasks.attestation.payload import encode
 from tasks.attestation.public_keys import KeyRegistry, entry_for
 from tasks.attestation.signature_column import signature_hex
 from tasks.attestation.signer import Signer
-from tasks.audit.audit import AuditOrder, AuditReport, audit
+from tasks.audit.audit import audit
+from tasks.audit.report import AuditOrder, AuditReport
 from tasks.backfill.evidence import reason_to_reattest
 from tasks.backfill.planning import plan_run
 from tasks.core import crash_points

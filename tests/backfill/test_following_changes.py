@@ -10,7 +10,8 @@ import pytest
 from tasks.attestation.log.notes import VerifierKey
 from tasks.attestation.public_keys import KeyRegistry, entry_for
 from tasks.attestation.signer import Signer
-from tasks.audit.audit import AuditOrder, audit
+from tasks.audit.audit import audit
+from tasks.audit.report import AuditOrder
 from tasks.backfill.planning import plan_run
 from tasks.core.errors import DriftError
 

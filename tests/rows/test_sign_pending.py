@@ -18,7 +18,8 @@ from tasks.attestation.log.notes import VerifierKey
 from tasks.attestation.payload import encode
 from tasks.attestation.public_keys import KeyRegistry, entry_for
 from tasks.attestation.signer import Signer
-from tasks.audit.audit import AuditOrder, audit
+from tasks.audit.audit import audit
+from tasks.audit.report import AuditOrder
 from tasks.core import crash_points
 from tasks.core.errors import DatabaseError, SealError, SigningKeyError, StateError
 from tasks.core.values import REFUSED_BY_DATABASE, Record

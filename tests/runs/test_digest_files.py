@@ -17,7 +17,8 @@ from tasks.attestation.log.notes import VerifierKey
 from tasks.attestation.public_keys import KeyRegistry, entry_for
 from tasks.attestation.signature_column import VERSION
 from tasks.attestation.signer import Signer
-from tasks.audit.audit import AuditOrder, audit
+from tasks.audit.audit import audit
+from tasks.audit.report import AuditOrder
 from tasks.backfill.attempt import run_chunk
 from tasks.backfill.planning import plan_run
 from tasks.core import crash_points

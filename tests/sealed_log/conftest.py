@@ -20,7 +20,8 @@ from tasks.attestation.payload import encode
 from tasks.attestation.public_keys import KeyRegistry, entry_for
 from tasks.attestation.signature_column import PLACEHOLDER
 from tasks.attestation.signer import Signer
-from tasks.audit.audit import AuditOrder, AuditReport, audit
+from tasks.audit.audit import audit
+from tasks.audit.report import AuditOrder, AuditReport
 from tasks.core.values import Record
 from tasks.job.settings import Settings, load_settings
 from tasks.sealed_log.seal import Sealed, seal_log

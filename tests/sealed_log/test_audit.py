@@ -15,7 +15,8 @@ from tasks.attestation.log.notes import VerifierKey
 from tasks.attestation.public_keys import KeyRegistry, entry_for
 from tasks.attestation.signature_column import PLACEHOLDER
 from tasks.attestation.signer import Signer
-from tasks.audit.audit import AuditOrder, audit
+from tasks.audit.audit import audit
+from tasks.audit.report import AuditOrder
 
 Agree = Callable[..., set[Any]]
 KEYS = [

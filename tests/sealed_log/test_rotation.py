@@ -14,7 +14,8 @@ from click.testing import CliRunner, Result
 from tasks.attestation.log.notes import VerifierKey
 from tasks.attestation.public_keys import KeyRegistry, entry_for, load_registry
 from tasks.attestation.signer import Signer
-from tasks.audit.audit import AuditOrder, audit
+from tasks.audit.audit import audit
+from tasks.audit.report import AuditOrder
 from tasks.cli.main import main
 from tasks.core.errors import DriftError, SigningKeyError
 from tasks.sealed_log.rotate import rotate

@@ -19,7 +19,8 @@ import pytest
 
 from tasks.attestation.log.notes import VerifierKey
 from tasks.attestation.public_keys import KeyRegistry, entry_for
-from tasks.audit.audit import AuditOrder, audit
+from tasks.audit.audit import audit
+from tasks.audit.report import AuditOrder
 from tasks.job.settings import Settings
 from tasks.job.signers import log_signer_of, signer_of
 from tasks.rows.explain import explain
