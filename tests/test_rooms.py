@@ -5,6 +5,7 @@ The rules are in support/rooms.py; docs/architecture.md draws them.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from textwrap import indent
 
@@ -91,6 +92,23 @@ def test_nothing_breaks_the_rule_but_what_is_listed_and_what_is_listed_does(rule
     found = set(rule(modules))
     assert sorted(found - listed) == [], rule.__doc__
     assert sorted(listed - found) == [], "mended: take it off the list"
+
+
+DOCUMENTS = (TOP / "README.md", *sorted((TOP / "docs").glob("*.md")))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_path_of_the_code_that_a_page_names_is_there(document: Path) -> None:
+    named = re.findall(
+        r"(?<![\w./-])(?:tasks|tests|config|docs)/[\w./-]*\w|(?<=`)[\w/]+\.py(?=`)", document.read_text()
+    )
+    assert [path for path in named if not (TOP / path).exists()] == []
+
+
+def test_the_map_shows_the_floors_as_they_are() -> None:
+    drawing = (TOP / "docs" / "architecture.md").read_text().split("```")[1]
+    floors = [set(line[:26].replace("/*.py", "").split()) for line in drawing.strip("\n").splitlines()]
+    assert floors == [set(floor) for floor in reversed(rooms.ROOMS)]
 
 
 def house(top: Path, **files: str) -> list[Module]:
