@@ -35,6 +35,15 @@ def test_what_was_sealed_is_proven_and_audited_clean(memory: Any, job: Any, run:
     assert database.state.tiles[0].attestation_ids == tuple(range(1, 31))
 
 
+def test_ids_of_the_log_may_have_gaps(memory: Any, job: Any, run: Any, signed: bool) -> None:
+    database, settings = memory(sound(30)), job()
+    database.state.id_step = 3
+    report = run(settings)
+    assert (report["rows"]["inserted"], report["sealed"]["tree_size"]) == (30, 30)
+    assert database.state.tiles[0].attestation_ids == tuple(range(3, 91, 3))
+    assert audited(settings).clean
+
+
 def tampered(state: State, how: str) -> None:
     if how == "row_edited":
         state.log[9] = state.log[9]._replace(attester="another")

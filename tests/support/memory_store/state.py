@@ -82,6 +82,7 @@ class State:
     metadata: dict[str, MetadataRow] = field(default_factory=dict)
     log: dict[int, LogEntry] = field(default_factory=dict)
     last_id: int = 0
+    id_step: int = 1
     runs: dict[str, Run] = field(default_factory=dict)
     chunks: dict[tuple[str, int], LedgerRow] = field(default_factory=dict)
     failures: dict[tuple[str, int], str] = field(default_factory=dict)
@@ -98,8 +99,8 @@ class State:
         return [entry for entry in self.log.values() if entry.fact_id == fact_id]
 
     def append_log(self, fact_id: str, attester: str, signed_at: str, signature_hex: str, notes: str | None) -> int:
-        """Returns the id of the row: no id is ever given twice."""
-        self.last_id += 1
+        """Returns the id of the row: greater than any that was given before."""
+        self.last_id += self.id_step
         self.log[self.last_id] = LogEntry(self.last_id, fact_id, attester, signed_at, signature_hex, notes)
         return self.last_id
 
