@@ -62,7 +62,8 @@ class AttestationReader(Protocol):
 
     def count_rows(self) -> int: ...
 
-    def count_null_keys(self) -> int: ...
+    def count_null_keys(self) -> int:
+        """The rows without a fact id, counted in `count_rows` too."""
 
     def key_after(self, after: Key, *, rows: int) -> Key:
         """The key of the row that is `rows` rows after `after` in key order; None if there are not as many."""
@@ -70,12 +71,16 @@ class AttestationReader(Protocol):
     def last_key(self) -> Key: ...
 
     def read_rows(self, *, after: Key, through: Key, limit: int) -> RowsRead:
-        """At most `limit` rows of `(after, through]`, in key order. Rows without a key are not among them."""
+        """At most `limit` rows of `(after, through]`, in key order. Rows without a key are not among them.
+
+        `last` is `through` where the range is exhausted, else the key of the last row.
+        """
 
     def read_row(self, fact_id: str) -> tuple[Any, ...] | None:
         """The row of one fact, as `read_rows` gives it."""
 
-    def logged_before(self, fact_id: str, signature_hex: str) -> int | None: ...
+    def logged_before(self, fact_id: str, signature_hex: str) -> int | None:
+        """The id of some log row that holds this signature for this fact; None if there is none."""
 
     def first_id_of_leaf(self, leaf: int) -> int | None:
         """The least attestation id whose leaf is this one or a later one; None if there is none yet.

@@ -42,6 +42,8 @@ class BatchWrite:
 
     `plain` counts the rows that `stage_batch` has staged besides `inserts` and `updates`. `expected_cursor` is where
     the ledger must stand for the batch to count; `set_aside` asks to reject the facts without a usable key as well.
+    Of each a reject is kept: as its fact id "NULL", or "(a key of … bytes)", in the place of an id; as its reason what
+    `SetAside.reasons` says; as its detail "the key is NULL", or "key: … bytes, at most …".
     `superseded` has what the log knew of a fact before, for those of which it did, by fact id.
     `key_id` is the key that signed, None where nothing is signed. `clock` is asked for the time of the commit.
     """
@@ -83,13 +85,17 @@ class BatchWrite:
 class BatchWrites(Protocol):
     """What a batch takes the place of, and the writing of it."""
 
-    def old_metadata(self, fact_id: str) -> Record | None: ...
+    def old_metadata(self, fact_id: str) -> Record | None:
+        """What is attested of a fact; None where there is nothing, or a text of it is not UTF-8."""
 
     def latest_attestation(self, fact_id: str) -> int | None:
         """The id of the latest row of the log about a fact, None if there is none."""
 
     def attested_metadata(self, fact_id: str) -> tuple[Any, ...] | None:
-        """The metadata row of a fact with its latest log row, in the order of states.AttestedRow; None without one."""
+        """The metadata row of a fact with its latest log row, in the order of states.AttestedRow.
+
+        Without a log row there are None in its place, without a metadata row it is None as a whole.
+        """
 
     def foresee_refusals(self, records: Sequence[Record], *, signed: bool) -> list[Reject]:
         """Those of the records that the store's own rules would refuse, as far as that can be known without writing.
@@ -100,9 +106,9 @@ class BatchWrites(Protocol):
     def write_batch(self, batch: BatchWrite) -> Sequence[int] | None:
         """Commit one batch durably, all of it or nothing.
 
-        Returns the attestation ids of its log rows, in the order of `in_order`. They ascend, and between its first and
-        its last are no rows of another batch: its rows are those of its attester between these two. (A range can say
-        them all where there are no gaps.)
+        Returns the attestation ids of its log rows, in the order of `in_order`; those that were staged have no certain
+        place among them. They ascend, and between its first and its last are no rows of another batch: its rows are
+        those of its attester between these two. (A range can say them all where there are no gaps.)
 
         None, with nothing written, if the store or the ledger moved on since the batch was read: somebody else wrote
         or attested one of the facts, altered a row that is superseded, or advanced the cursor. Read again and try

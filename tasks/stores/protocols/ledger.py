@@ -80,12 +80,16 @@ class RunRow:
 class RunLedger(Protocol):
     """The runs that a store knows, each by its run id."""
 
-    def read_run(self, run_id: str) -> RunRow | None: ...
+    def read_run(self, run_id: str) -> RunRow | None:
+        """Raises StateError if the row is none that this job has written."""
 
     def open_run(self, *, run_id: str, plan_id: str, plan: str, now: str, attester: str, key_id: str | None) -> None:
-        """Enter the run in the ledger, unless it is there."""
+        """Enter the run in the ledger, unless it is there. Its `plan` is JSON, of which a store knows one member: the
+        run has a row budget if `max_rows` is there and not null.
+        """
 
-    def finish_run(self, *, run_id: str, now: str, stop_reason: str, remaining: int) -> None: ...
+    def finish_run(self, *, run_id: str, now: str, stop_reason: str, remaining: int) -> None:
+        """Say in the ledger that the run is done, unless it is."""
 
     def stop_run(self, *, run_id: str, stop_reason: str) -> None:
         """Say in the ledger that the run is stopped, unless it is done."""
@@ -113,7 +117,9 @@ class ChunkLedger(Protocol):
         """The committed batches of a run, or of one chunk of it; chunk by chunk, each chunk's in their order."""
 
     def claim_chunk(self, *, run_id: str, plan_id: str, chunk: int, after: Key, through: Key, now: str) -> LedgerRow:
-        """Enter the chunk in the ledger, or count one more attempt; a finished chunk is returned untouched."""
+        """Enter the chunk in the ledger, or count one more attempt, of this host and process; a finished chunk is
+        returned untouched. Raises StateError, with nothing written, if it was entered for another plan.
+        """
 
     def note_failure(self, *, run_id: str, chunk: int, error: str, now: str) -> None:
         """Leave in the ledger what an attempt at the chunk failed of, if that can be had at once; else do nothing."""

@@ -16,12 +16,15 @@ class Rejects(Protocol):
 
     def count_rejected_residual(self, run_id: str) -> int:
         """How many of the facts that the run rejected are there and residual now. Facts whose key is a BLOB, a REAL or
-        text that is not UTF-8 are left out: what was rejected of them is not their key.
+        text that is not UTF-8 are left out: what was rejected of them is not their key. Of those set aside as many
+        count as were rejected, if there are as many now.
         """
 
     def count_new_rejects(self, run_id: str) -> int:
         """The facts that this run has rejected and that were not rejected for the same reason before."""
 
-    def reject_reasons(self, run_id: str) -> dict[str, int]: ...
+    def reject_reasons(self, run_id: str) -> dict[str, int]:
+        """{reason: facts} of a run, in the order of the reasons."""
 
-    def reject_sample(self, run_id: str) -> list[dict[str, Any]]: ...
+    def reject_sample(self, run_id: str) -> list[dict[str, Any]]:
+        """The first 20 that a run rejected: fact_id, reason, detail and chunk of each, in the order they came."""

@@ -25,7 +25,9 @@ class GatedSchema(Protocol):
         """The rules for single rows that this store has and the canonical shape has not, in words."""
 
     def gate_json(self) -> dict[str, Any]:
-        """The content of schema.json."""
+        """The content of schema.json: whatever there is to tell of the gate, and at least `database`, `fingerprint`,
+        `binding_digest`, the list of `absences` in words, and the list of `statements` that were compiled.
+        """
 
     def check_place(self) -> None:
         """Raise DatabaseError if the place means another store than when it was opened: moved, replaced.

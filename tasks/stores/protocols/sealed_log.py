@@ -242,7 +242,9 @@ class SealedLog(Protocol):
         """The least attestation id in the ledger of batches, None if no batch has logged anything."""
 
     def rows_that_supersede(self, *, before: int | None) -> Iterator[tuple[int, object]]:
-        """(id, notes) of rows whose notes look as if they named an attestation that they supersede, in order."""
+        """(id, notes) of rows whose notes look as if they named an attestation that they supersede, in order. Others
+        may be among them.
+        """
 
     def unlogged(self) -> Iterator[object]:
         """The facts that have a metadata row and no row in the log."""
