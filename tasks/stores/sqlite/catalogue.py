@@ -8,13 +8,22 @@ from typing import Any
 import apsw
 
 from tasks.contract.catalogue import Catalogue, Column, Index, Table
-from tasks.stores.sqlite.sql.connection import CATALOGUE_STATEMENTS
+from tasks.stores.sqlite.sql.connection import CATALOGUE_STATEMENTS, TRANSACTION
 
-_SQL = {statement.name: statement.sql for statement in CATALOGUE_STATEMENTS}
+_SQL = {statement.name: statement.sql for statement in (*CATALOGUE_STATEMENTS, *TRANSACTION)}
 
 
 def _rows(connection: apsw.Connection, statement: str, *parameters: str) -> list[Any]:
     return connection.execute(_SQL[statement], parameters).fetchall()
+
+
+def text_encoding(connection: apsw.Connection) -> str:
+    return str(_rows(connection, "encoding")[0][0])
+
+
+def schema_version(connection: apsw.Connection) -> int:
+    """A number that changes whenever the schema does."""
+    return int(_rows(connection, "schema_version")[0][0])
 
 
 def read_catalogue(connection: apsw.Connection, wanted: Iterable[str]) -> Catalogue:

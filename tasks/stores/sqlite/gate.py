@@ -25,7 +25,7 @@ from tasks.contract.findings import Drift
 from tasks.contract.resolving import resolve, resolve_sidecar
 from tasks.core.errors import DriftError
 from tasks.job.settings import Settings
-from tasks.stores.sqlite.catalogue import read_catalogue
+from tasks.stores.sqlite.catalogue import read_catalogue, schema_version, text_encoding
 from tasks.stores.sqlite.guard import Guard
 from tasks.stores.sqlite.own_rules import own_rules
 from tasks.stores.sqlite.rehearsal import rehearse, rehearse_sealing
@@ -115,7 +115,7 @@ def verify(
     decides what may be written.
     """
     connection.authorizer = Guard()
-    schema_version: Any = connection.execute("PRAGMA schema_version").get
+    version = schema_version(connection)
     refuse_unusable(connection, settings)
     catalogue = read_catalogue(connection, configured_names(settings))
     resolved = resolve(settings, catalogue, ledger_columns())
@@ -137,7 +137,7 @@ def verify(
         engine=apsw.sqlite_lib_version(),
         binding=resolved,
         fingerprint=fingerprint(catalogue, resolved.tables),
-        schema_version=schema_version,
+        schema_version=version,
         compiled=tuple(compiled),
         checks=(
             "the engine has no known corruption bug and the text encoding is UTF-8",
@@ -180,7 +180,7 @@ def verify_sidecar(
     Raises DriftError with everything that is wrong.
     """
     connection.authorizer = Guard()
-    schema_version: Any = connection.execute("PRAGMA schema_version").get
+    version = schema_version(connection)
     refuse_unusable(connection, settings)
     catalogue = read_catalogue(connection, configured_names(settings))
     resolved = resolve_sidecar(settings, catalogue, ledger_columns())
@@ -195,7 +195,7 @@ def verify_sidecar(
         drift += _rehearse_sealing_cached(resolved, catalogue)
     if drift:
         raise drift_error(drift)
-    return SidecarVerification(resolved, schema_version, tuple(compiled))
+    return SidecarVerification(resolved, version, tuple(compiled))
 
 
 @lru_cache(maxsize=4)
@@ -234,7 +234,7 @@ def refuse_unusable(connection: apsw.Connection, settings: Settings) -> None:
     In another text encoding every name comes as other bytes, and nothing that is said of the tables would be true.
     """
     path = settings.database_path
-    encoding = connection.execute("PRAGMA encoding").fetchall()[0][0]
+    encoding = text_encoding(connection)
     if encoding != "UTF-8":
         mend = "Dump it and load it into a database made with PRAGMA encoding = 'UTF-8'."
         raise drift_error(

@@ -1,7 +1,7 @@
 """What a statement on SQLite is, and how names, keys and values are spelled in one.
 
 Here alone identifiers are quoted; SQL text is put together in the modules of this folder, from a binding and nothing
-else, and values are always bound. The texts are golden-tested (tests/stores/sqlite/test_sql.py), compiled by
+else, and values are always bound. The texts are golden-tested (tests/stores/sqlite/test_golden_sql.py), compiled by
 SchemaVerify, and looked up by name when they run, so no other text can reach the database.
 
 A statement's `scale` says how often it runs and so what its query plan may do:

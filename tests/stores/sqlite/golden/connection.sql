@@ -11,7 +11,10 @@ PRAGMA foreign_keys = 1;
 SELECT count(*) FROM sqlite_schema;
 
 -- create_staging (once)
-CREATE TEMP TABLE am_backfill_staging (fact_id TEXT, source_doc TEXT, extracted_at TEXT, confidence_lower REAL, confidence_upper REAL, ed25519_sig BLOB, signature_hex TEXT, is_update INTEGER, is_timeless INTEGER, key, supersedes INTEGER, notes TEXT);
+CREATE TEMP TABLE am_backfill_staging (
+  fact_id TEXT, source_doc TEXT, extracted_at TEXT, confidence_lower REAL, confidence_upper REAL, ed25519_sig BLOB,
+  signature_hex TEXT, is_update INTEGER, is_timeless INTEGER, key, supersedes INTEGER, notes TEXT
+);
 
 -- query_only (once)
 PRAGMA query_only = 1;
