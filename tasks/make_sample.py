@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import Any
-
 import luigi
 
-from tasks.core.durable import read_json, to_text, write_durably
-from tasks.core.errors import SampleError
 from tasks.core.terminal import tell
 from tasks.luigi_support.base_task import JobTask
 from tasks.luigi_support.parameters import Text, WholeNumber
-from tasks.sample.database import DEFAULT_FACTS, SampleSummary, build_sample, load_facts_file
+from tasks.sample.database import DEFAULT_FACTS
+from tasks.sample.making import SampleOrder, is_made, make_sample
 from tasks.stores.open import file_of
 
 
@@ -33,40 +28,10 @@ class MakeSample(JobTask):
     )
 
     def is_done(self) -> bool:
-        """Whether the database is there and was made with these parameters."""
-        database = self._database()
-        stamp = read_json(_stamp_of(database), root=None)
-        return database.exists() and stamp is not None and stamp.get("made_with") == self._made_with()
+        return is_made(file_of(self.settings()), self._order())
 
     def run(self) -> None:
-        """Make the database, then its stamp, then print one line. Raises SampleError."""
-        database = self._database()
-        if os.path.lexists(database):
-            raise SampleError(
-                f"{database} already exists and is not this sample; it is never overwritten. Set "
-                f"AUTONOMATH_DB_PATH to a new path, or move the file away. Nothing was written."
-            )
-        if self.facts_file:
-            summary = load_facts_file(database, Path(self.facts_file))
-        else:
-            summary = build_sample(database, facts=self.facts, profile=self.profile)
-        write_durably(_stamp_of(database), to_text({"made_with": self._made_with(), **vars(summary)}), root=None)
-        tell(_told(database, summary))
+        tell(make_sample(file_of(self.settings()), self._order()))
 
-    def _database(self) -> Path:
-        return file_of(self.settings())
-
-    def _made_with(self) -> dict[str, Any]:
-        """The parameters that decide the content."""
-        if self.facts_file:
-            return {"facts_file": self.facts_file}
-        return {"facts": self.facts, "profile": self.profile}
-
-
-def _stamp_of(database: Path) -> Path:
-    return Path(f"{database}.sample.json")
-
-
-def _told(database: Path, summary: SampleSummary) -> str:
-    outcomes = ", ".join(f"{name} {count}" for name, count in summary.expected.items() if isinstance(count, int))
-    return f"{database}: {summary.facts} facts, {summary.sources} sources. A first run will find {outcomes}."
+    def _order(self) -> SampleOrder:
+        return SampleOrder(facts=self.facts, profile=self.profile, facts_file=self.facts_file)

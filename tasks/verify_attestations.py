@@ -14,8 +14,8 @@ from tasks.job.paths import PartPaths, verify_paths
 from tasks.luigi_support.base_task import JobTask, file_target, run_id_parameter
 from tasks.luigi_support.parameters import Flag, Text, WholeNumber
 from tasks.luigi_support.progress import ProgressReporter
-from tasks.reporting.close_verification import close_verification
-from tasks.rows.verify_runs import current_plan, plan_run, read_summary, read_verdict, require_plan, run_chunk
+from tasks.reporting.close_verification import close_verification, verification_has_passed
+from tasks.rows.verify_runs import current_plan, plan_run, read_verdict, require_plan, run_chunk
 
 
 class VerificationTask(JobTask):
@@ -76,10 +76,9 @@ class VerifyAttestations(VerificationTask):
         return file_target(self.paths().report)
 
     def is_done(self) -> bool:
-        registry = load_registry(Path(self.keys))
-        plan = current_plan(self.settings(), registry, self.paths(), asked_at=self.asked_at)
-        summary = read_summary(self.paths(), plan) if plan else None
-        return summary is not None and summary["passed"] and summary["allow_unsigned"] == self.allow_unsigned
+        return verification_has_passed(
+            self.settings(), Path(self.keys), self.paths(), asked_at=self.asked_at, allow_unsigned=self.allow_unsigned
+        )
 
     def run(self) -> Iterator[luigi.DynamicRequirements]:
         settings, paths, keys = self.settings(), self.paths(), Path(self.keys)

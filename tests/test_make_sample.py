@@ -104,7 +104,7 @@ def test_the_stamp_is_written_after_the_database(tmp_path: Path, job: str, monke
         assert facts_in(tmp_path / "s.db") == 100
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tasks.make_sample.write_durably", stop)
+    monkeypatch.setattr("tasks.sample.making.write_durably", stop)
     with pytest.raises(KeyboardInterrupt):
         MakeSample(job=job, facts=100).run()
     assert not MakeSample(job=job, facts=100).complete()

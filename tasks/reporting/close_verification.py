@@ -22,7 +22,7 @@ from tasks.reporting.verification import (
     verdict_words,
 )
 from tasks.rows.verify import read_findings
-from tasks.rows.verify_runs import require_plan, require_verdict, summary_path
+from tasks.rows.verify_runs import current_plan, read_summary, require_plan, require_verdict, summary_path
 
 
 def close_verification(settings: Settings, keys: Path, paths: PartPaths, *, allow_unsigned: bool) -> str:
@@ -47,6 +47,15 @@ def close_verification(settings: Settings, keys: Path, paths: PartPaths, *, allo
     durable.write_durably(paths.report_markdown, to_markdown(report), root=paths.state_dir)
     durable.write_durably(summary_path(paths), durable.to_text(report.as_json()), root=paths.state_dir)
     return _told(report, paths)
+
+
+def verification_has_passed(
+    settings: Settings, keys: Path, paths: PartPaths, *, asked_at: str, allow_unsigned: bool
+) -> bool:
+    """Whether a verification that answers a question asked at `asked_at` has come to its end, and all was well."""
+    plan = current_plan(settings, load_registry(keys), paths, asked_at=asked_at)
+    summary = read_summary(paths, plan) if plan else None
+    return summary is not None and bool(summary["passed"]) and summary["allow_unsigned"] == allow_unsigned
 
 
 class _Counted:
