@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tasks.core import crash_points, files
-from tasks.core.errors import StateError
+from tasks.core.errors import AND_RUN_AGAIN, NOTHING_WRITTEN, StateError
 from tasks.core.json_text import json_text
 
 LONGEST: Final = 64 << 20
@@ -60,11 +60,18 @@ def _temporary(path: Path, parts: Iterable[str], root: Path | None) -> Iterator[
             yield new
             files.sync_folder(new.folder)
     except files.UnfitFolderError as error:
-        raise StateError(f"{path}: cannot be written: {error.strerror}. This file was not written.") from None
+        raise StateError(
+            "cannot be written", where=str(path), seen=error.strerror, written="This file was not written"
+        ) from None
     except OSError as error:
         raise StateError(
-            f"{path}: cannot be written: {error.strerror}. What the database holds is committed and stays; free "
-            f"some space or mend the folder's mode, then run the same command again."
+            "cannot be written",
+            where=str(path),
+            seen=error.strerror,
+            written="What the database holds is committed and stays",
+            hint="Free some space or mend the folder's mode",
+            again=AND_RUN_AGAIN,
+            advice_last=True,
         ) from None
 
 
@@ -84,7 +91,7 @@ def read_json(path: Path, *, root: Path | None) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StateError(f"{path}: cannot be read: {error.strerror}. Nothing was written.") from None
+        raise StateError("cannot be read", where=str(path), seen=error.strerror, written=NOTHING_WRITTEN) from None
     try:
         value = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError):

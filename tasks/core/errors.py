@@ -25,21 +25,91 @@
     │   └── UnverifiedNoteError     no known key has signed it
     └── SampleError            the sample database cannot be made
 
-Each message says what, where, seen against expected, the next step, and what was written. The log
-shows such an error as its message alone; a traceback means a defect of this program.
+Each says what, where, seen against expected, the next step, and what was written: as fields, of which its text is made
+in one place. The log shows such an error as its text alone; a traceback means a defect of this program.
 """
 
 from __future__ import annotations
 
-import re
+from copy import copy
+from typing import Any, Final, TypeVar
+
+NOTHING_WRITTEN: Final = "Nothing was written"
+RUN_AGAIN: Final = "Run the same command again"
+AND_RUN_AGAIN: Final = ", then run the same command again"
+
+_E = TypeVar("_E", bound="ProvenanceError")
 
 
 class ProvenanceError(Exception):
-    """Base of every error that a user can cause and mend."""
+    """Base of every error that a user can cause and mend.
 
-    def __reduce__(self) -> tuple[type[ProvenanceError], tuple[str]]:
-        """Cross a process boundary as the message alone: no chained cause, no locals."""
-        return type(self), (str(self),)
+        what         what is not as it must be
+        where        the file and its line, the table, the parameter, the chunk
+        seen         seen against expected, or what the system or the database said
+        hint         the next step
+        again        that the same command is to be run again: whoever tries again himself leaves it out. It goes on the
+                     sentence before it if it begins with a comma or a semicolon
+        written      what was written, and what was not
+        advice_last  whether hint and again are said behind `written`
+
+    All are sentences without their full stop, or parts of one. An error with nothing but `what` is that text as it
+    stands. Fields survive the way from one process to another; a chained cause and local variables do not.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str = "",
+        seen: str | None = None,
+        hint: str = "",
+        again: str = "",
+        written: str = "",
+        advice_last: bool = False,
+    ) -> None:
+        super().__init__(what)
+        self.what, self.where, self.seen, self.hint, self.again = what, where, seen or "", hint, again
+        self.written, self.advice_last = written, advice_last
+
+    def __str__(self) -> str:
+        return self._text(self.again)
+
+    def without_advice(self) -> str:
+        """The text without its words to run the command again: for whoever tries again himself, or says it better."""
+        return self._text("")
+
+    def at(self: _E, where: str) -> _E:
+        """The same error, with a wider place before its own."""
+        wider = copy(self)
+        wider.where = f"{where}: {self.where}" if self.where else where
+        return wider
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Cross a process boundary with the fields alone: no chained cause, no locals."""
+        return type(self), (self.what,), dict(self.__dict__)
+
+    def _text(self, again: str) -> str:
+        """The one place in which fields become a text: `where: what, seen. hint, again. written.`"""
+        if not any((self.where, self.seen, self.hint, self.again, self.written)):
+            return self.what
+        head = f"{self.where}: {self.what}" if self.where else self.what
+        told = f"{head}{_before(self.seen)}{self.seen}"
+        first = (told, self.written, self.hint) if self.advice_last else (told, self.hint)
+        text = " ".join(map(_sentence, filter(None, first)))
+        if again:
+            text = f"{text.removesuffix('.')}{again}." if again.startswith((",", ";")) else f"{text} {again}."
+        return text if self.advice_last or not self.written else f"{text} {_sentence(self.written)}"
+
+
+def _before(seen: str) -> str:
+    if not seen:
+        return ""
+    return ", " if seen.startswith(("expected ", "found ")) else ": "
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
 
 
 class JobFileError(ProvenanceError):
@@ -73,8 +143,8 @@ class DiskFullError(DatabaseError):
 class RowRefusedError(DatabaseError):
     """The database itself refuses a row of what was read or written, or cannot compute it. `words` are the engine's."""
 
-    def __init__(self, message: str, words: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, what: str, *, words: str = "", where: str = "", seen: str = "", written: str = "") -> None:
+        super().__init__(what, where=where, seen=seen, written=written)
         self.words = words
 
 
@@ -136,13 +206,3 @@ class InvalidSignatureError(NoteError):
 
 class UnverifiedNoteError(NoteError):
     """A signed note is well-formed, but no known key has signed it: its text says nothing."""
-
-
-_ADVICE = re.compile(
-    r"(, then run| Run|; run) the same command again(?: once that is mended)?(?:, it continues from there)?\.?(?=\s|$)"
-)
-
-
-def without_advice(error: ProvenanceError) -> str:
-    """The message without its words to run the command again: for whoever tries again himself, or says it better."""
-    return _ADVICE.sub(lambda found: "" if found[1] == " Run" else ".", str(error))

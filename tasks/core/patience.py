@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from tasks.core.errors import DiskFullError, LockedError, without_advice
+from tasks.core.errors import DiskFullError, LockedError
 
 logger = logging.getLogger("luigi-interface")
 
@@ -22,7 +22,7 @@ def patiently(attempt_once: Callable[[], None]) -> None:
         except (LockedError, DiskFullError) as error:
             if attempt == ATTEMPTS:
                 raise
-            told = without_advice(error)
+            told = error.without_advice()
             logger.warning("%s Trying again in %d s (attempt %d of %d).", told, PAUSE, attempt + 1, ATTEMPTS)
             time.sleep(PAUSE)
     return None

@@ -18,7 +18,7 @@ from tasks.backfill.contents import total_of
 from tasks.backfill.leftovers import Leftovers, leftovers, refuse_unsettled
 from tasks.core import durable
 from tasks.core.clock import now_text
-from tasks.core.errors import RowRefusedError, StateError
+from tasks.core.errors import NOTHING_WRITTEN, RUN_AGAIN, RowRefusedError, StateError
 from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings
 from tasks.job.signers import log_signer_of
@@ -190,7 +190,7 @@ def _rehearsed_chunks(paths: RunPaths, plan: Plan) -> list[dict[str, Any]]:
         marker = read_marker(plan, paths, planned.chunk)
         if marker is None:
             raise StateError(
-                f"{planned}: its marker is missing or torn. Run the same command again. Nothing was written."
+                "its marker is missing or torn", where=str(planned), again=RUN_AGAIN, written=NOTHING_WRITTEN
             )
         found.append(marker)
     return found

@@ -20,7 +20,7 @@ from typing import Any
 from tasks.attestation.public_keys import KeyRegistry, load_registry
 from tasks.core import durable
 from tasks.core.clock import now_text
-from tasks.core.errors import StateError
+from tasks.core.errors import NOTHING_WRITTEN, RUN_AGAIN, StateError
 from tasks.job.paths import PartPaths
 from tasks.job.settings import Settings
 from tasks.rows.verify import ChunkVerdict, plan_verification, verify_chunk
@@ -61,8 +61,10 @@ def require_plan(settings: Settings, registry: KeyRegistry, paths: PartPaths, pl
     plan = current_plan(settings, registry, paths, asked_at="")
     if plan is None or (plan_id is not None and plan.plan_id != plan_id):
         raise StateError(
-            f"{paths.plan}: the plan is missing, torn, or was replaced by another verification of run {paths.run_id}. "
-            f"Run the same command again, or use a new --run-id. Nothing was written."
+            f"the plan is missing, torn, or was replaced by another verification of run {paths.run_id}",
+            where=str(paths.plan),
+            hint="Run the same command again, or use a new --run-id",
+            written=NOTHING_WRITTEN,
         )
     return plan
 
@@ -102,7 +104,7 @@ def require_verdict(plan: Plan, paths: PartPaths, chunk: int) -> ChunkVerdict:
     """The verdict over one chunk. Raises StateError if there is none."""
     verdict = read_verdict(plan.plan_id, paths, chunk)
     if verdict is None:
-        raise StateError(f"{paths.marker(chunk)}: missing or torn. Run the same command again. Nothing was written.")
+        raise StateError("missing or torn", where=str(paths.marker(chunk)), again=RUN_AGAIN, written=NOTHING_WRITTEN)
     return verdict
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from tasks.core import crash_points, durable
 from tasks.core.errors import (
+    RUN_AGAIN,
     DatabaseError,
     OrphanedError,
     ProvenanceError,
@@ -16,7 +17,6 @@ from tasks.core.errors import (
     SignalledError,
     SignerError,
     StateError,
-    without_advice,
 )
 from tasks.core.fact_keys import describe
 from tasks.runs.chunk_run import ChunkRun
@@ -57,7 +57,7 @@ class LedgerWork(ABC):
                 after=run.chunk.after, through=run.chunk.through, now=run.now(),
             )  # fmt: skip
         except DatabaseError as error:
-            raise type(error)(f"{run.chunk}: {error}") from None
+            raise error.at(str(run.chunk)) from None
         self._epoch = time.monotonic() - row.seconds
         return row
 
@@ -72,7 +72,7 @@ class LedgerWork(ABC):
         row = self.session.read_chunk(self.run.plan.run_id, self.run.chunk.chunk)
         if row is None:
             raise StateError(
-                f"{self.run.chunk}: its row vanished from the ledger while it ran. Run the same command again."
+                "its row vanished from the ledger while it ran", where=str(self.run.chunk), again=RUN_AGAIN
             )
         return row
 
@@ -90,8 +90,11 @@ class LedgerWork(ABC):
         written = row.counts.inserted + row.counts.updated
         once = "" if isinstance(error, (OrphanedError, SignalledError)) else " once that is mended"
         return type(error)(
-            f"{self.run.chunk}: {without_advice(error).rstrip('.')}. It stopped at {describe(row.cursor)} with "
-            f"{written} rows written; run the same command again{once}, it continues from there."
+            error.without_advice(),
+            where=str(self.run.chunk),
+            written=f"It stopped at {describe(row.cursor)} with {written} rows written",
+            again=f"; run the same command again{once}, it continues from there",
+            advice_last=True,
         )
 
     def leave_marker(self, row: LedgerRow) -> None:

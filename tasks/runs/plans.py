@@ -25,7 +25,7 @@ from tasks.attestation.supersession import is_reason
 from tasks.contract.binding import Binding
 from tasks.core import durable
 from tasks.core.documents import Count, Digest, JsonKey, Moment, Seconds, loads, typed
-from tasks.core.errors import StateError
+from tasks.core.errors import NOTHING_WRITTEN, RUN_AGAIN, StateError
 from tasks.core.fact_keys import describe, is_before, key_order, to_json
 from tasks.job.paths import RUN_ID, RunPaths
 from tasks.job.settings import Settings
@@ -211,7 +211,7 @@ def require_plan(paths: RunPaths, settings: Settings) -> Plan:
     """The frozen plan. Raises StateError if there is none."""
     plan = read_plan(paths, settings)
     if plan is None:
-        raise StateError(f"{paths.plan}: the plan is missing or torn. Run the same command again. Nothing was written.")
+        raise StateError("the plan is missing or torn", where=str(paths.plan), again=RUN_AGAIN, written=NOTHING_WRITTEN)
     return plan
 
 

@@ -30,7 +30,7 @@ from tasks.attestation.signer import Signer
 from tasks.core import crash_points, durable
 from tasks.core.clock import now_text
 from tasks.core.documents import Count, Digest, Seconds, typed
-from tasks.core.errors import DriftError, StateError
+from tasks.core.errors import NOTHING_WRITTEN, RUN_AGAIN, DriftError, StateError
 from tasks.core.patience import patiently
 from tasks.job.key_uses import refuse_other_store
 from tasks.job.paths import RunPaths
@@ -265,7 +265,7 @@ def read_seal(settings: Settings, paths: RunPaths) -> dict[str, Any]:
     sealed = _as_stored(settings, found) if found and found.state == "sealed" else found and _unsealed(settings)
     if sealed is None:
         seen = "missing or torn" if found is None else "the database holds no such checkpoint"
-        raise StateError(f"{paths.seal}: {seen}. Run the same command again. Nothing was written.")
+        raise StateError(seen, where=str(paths.seal), again=RUN_AGAIN, written=NOTHING_WRITTEN)
     return sealed.as_json()
 
 

@@ -9,7 +9,15 @@ import pytest
 
 from tasks.backfill.planning import plan_run
 from tasks.core import patience
-from tasks.core.errors import DiskFullError, DriftError, LockedError, ProvenanceError
+from tasks.core.errors import (
+    AND_RUN_AGAIN,
+    NOTHING_WRITTEN,
+    RUN_AGAIN,
+    DiskFullError,
+    DriftError,
+    LockedError,
+    ProvenanceError,
+)
 from tasks.luigi_support.failures import MayPass
 from tasks.report import Report
 from tasks.reporting.close import report_is_done
@@ -76,13 +84,14 @@ def test_the_box_of_the_page_begins_with_what_to_do(store: Any, settings: Any) -
 @pytest.mark.parametrize(
     "error",
     [
-        LockedError("locked by another writer. Nothing was written. Run the same command again."),
-        DiskFullError("the disk is full. Nothing was written. Free some space, then run the same command again."),
+        LockedError("locked by another writer", written=NOTHING_WRITTEN, again=RUN_AGAIN, advice_last=True),
+        DiskFullError("the disk is full", hint="Free some space", again=AND_RUN_AGAIN),
         LockedError(
-            "chunk 3: locked. It stopped at 5; run the same command again once that is mended, it continues from there."
+            "locked", where="chunk 3", written="It stopped at 5", advice_last=True,
+            again="; run the same command again once that is mended, it continues from there",
         ),
     ],
-)
+)  # fmt: skip
 def test_who_tries_again_by_himself_does_not_tell_the_reader_to(
     error: ProvenanceError, monkeypatch: Any, caplog: Any
 ) -> None:
@@ -92,6 +101,7 @@ def test_who_tries_again_by_himself_does_not_tell_the_reader_to(
         if outcomes:
             raise outcomes.pop()
 
+    assert "the same command again" in str(error)
     monkeypatch.setattr(patience, "PAUSE", 0)
     with caplog.at_level("WARNING", logger="luigi-interface"):
         patience.patiently(attempt)

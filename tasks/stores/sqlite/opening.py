@@ -39,6 +39,9 @@ import apsw
 
 from tasks.core import signals
 from tasks.core.errors import (
+    AND_RUN_AGAIN,
+    NOTHING_WRITTEN,
+    RUN_AGAIN,
     DatabaseError,
     DiskFullError,
     LockedError,
@@ -121,8 +124,9 @@ def open_connection(path: Path, *, pacing: Pacing, write: bool, immutable: bool 
         with translated(path, "it was opened", lock_timeout=pacing.lock_timeout_seconds):
             _first_contact(connection, pacing, write=write, immutable=immutable)
         if write and connection.readonly("main"):
+            what, hint = _why_read_only(file)
             raise DatabaseError(
-                f"database {path}: {_why_read_only(file)} A live run needs to write. Nothing was written."
+                what, where=f"database {path}", hint=f"{hint}. A live run needs to write", written=NOTHING_WRITTEN
             )
     except ProvenanceError:
         connection.close(True)
@@ -196,69 +200,85 @@ def translated(path: Path, when: str, *, lock_timeout: float, written: str = "No
         yield
     except apsw.BusyError:
         raise LockedError(
-            f"database {path}: locked by another writer for {lock_timeout:g} s (pacing.lock_timeout_seconds) while "
-            f"{when}. {written} Run the same command again."
+            f"locked by another writer for {lock_timeout:g} s (pacing.lock_timeout_seconds) while {when}",
+            where=f"database {path}",
+            written=written,
+            again=RUN_AGAIN,
+            advice_last=True,
         ) from None
     except apsw.Error as error:
         raise _explained(error, path, when, written) from None
 
 
 def _explained(error: apsw.Error, path: Path, when: str, written: str) -> ProvenanceError:
-    place = f"database {path}"
+    where = f"database {path}"
     if isinstance(error, apsw.NotADBError):
-        return DatabaseError(f"{place}: not a SQLite database (or an encrypted one). {written} Check the key database.")
+        what, hint = "not a SQLite database (or an encrypted one)", "Check the key database"
+        return DatabaseError(what, where=where, written=written, hint=hint, advice_last=True)
     if isinstance(error, apsw.FullError):
-        return DiskFullError(
-            f"{place}: the disk is full while {when}. {written} Free some space, then run the same command again."
-        )
+        what, hint = f"the disk is full while {when}", "Free some space"
+        return DiskFullError(what, where=where, written=written, hint=hint, again=AND_RUN_AGAIN, advice_last=True)
     if isinstance(error, (apsw.ReadOnlyError, apsw.CantOpenError)):
-        return DatabaseError(f"{place}: {_why_not_usable(error, path, when)} {written}")
+        return _not_usable(error, path, when, written)
     if isinstance(error, apsw.CorruptError):
-        return DatabaseError(
-            f"{place}: SQLite reports damage while {when} ({error}). {written} Restore a backup, or look at it with "
-            f"the sqlite3 shell before anything else writes to it."
-        )
+        what = f"SQLite reports damage while {when} ({error})"
+        hint = "Restore a backup, or look at it with the sqlite3 shell before anything else writes to it"
+        return DatabaseError(what, where=where, written=written, hint=hint, advice_last=True)
     if isinstance(error, apsw.SchemaChangeError):
-        return SchemaChangedError(f"{place}: the schema changed while {when}. {written}")
-    message = f"{place}: {type(error).__name__.removesuffix('Error')}: {error} while {when}. {written}"
-    return RowRefusedError(message, str(error)) if isinstance(error, ROW_ERRORS) else DatabaseError(message)
+        return SchemaChangedError(f"the schema changed while {when}", where=where, written=written)
+    what = f"{type(error).__name__.removesuffix('Error')}: {error} while {when}"
+    if isinstance(error, ROW_ERRORS):
+        return RowRefusedError(what, words=str(error), where=where, written=written)
+    return DatabaseError(what, where=where, written=written)
 
 
-def _why_not_usable(error: apsw.Error, path: Path, when: str) -> str:
+def _not_usable(error: apsw.Error, path: Path, when: str, written: str) -> DatabaseError:
     """What stands in the way where SQLite says "read-only" or "unable to open", with the next step."""
+    where = f"database {path}"
     try:
         file = DatabaseFile.at(path)
     except DatabaseError:
-        return f"the file was moved or deleted while {when}. Put it back, then run the same command again."
+        what, hint, again = f"the file was moved or deleted while {when}", "Put it back", AND_RUN_AGAIN
+    else:
+        (what, hint), again = _why_not_usable(error, file, path, when), ""
+    return DatabaseError(what, where=where, hint=hint, again=again, written=written)
+
+
+def _why_not_usable(error: apsw.Error, file: DatabaseFile, path: Path, when: str) -> tuple[str, str]:
+    """What stands in the way, and the next step."""
     code = getattr(error, "extendedresult", None)
     if code == apsw.SQLITE_READONLY_DBMOVED:
-        return f"the file was moved while {when}, and another lies there now. Put the first one back."
+        return f"the file was moved while {when}, and another lies there now", "Put the first one back"
     if isinstance(error, apsw.ReadOnlyError) and has_journal(path):
         return (
             f"{file.beside('-journal')} holds a transaction that a crash left unfinished, and a dry run may not "
-            f"roll it back. Let the application open the database once, or start the live run."
+            f"roll it back",
+            "Let the application open the database once, or start the live run",
         )
     if file.is_on_read_only_disk:
         return (
             f"it is in WAL mode on a disk that is mounted read-only, without the files -wal and -shm that reading it "
-            f"takes ({when}). Read it where the application has it open. Only if it is a copy that nothing writes to, "
-            f"here or elsewhere: provenance audit, verify, explain and prove take --immutable."
+            f"takes ({when})",
+            "Read it where the application has it open. Only if it is a copy that nothing writes to, here or "
+            "elsewhere: provenance audit, verify, explain and prove take --immutable",
         )
     if isinstance(error, apsw.ReadOnlyError) and code != apsw.SQLITE_READONLY_DIRECTORY:
-        return f"{_why_read_only(file)} It was found while {when}."
+        what, hint = _why_read_only(file)
+        return what, f"{hint}. It was found while {when}"
     return (
         f"SQLite cannot open it, or a file beside it ({when}): it makes a journal there, and in WAL mode -wal and "
-        f"-shm, for reading too. Check that {file.real.parent} may be written to, or read while the application runs."
+        f"-shm, for reading too",
+        f"Check that {file.real.parent} may be written to, or read while the application runs",
     )
 
 
-def _why_read_only(file: DatabaseFile) -> str:
-    """Why a file cannot be written to, with the next step."""
+def _why_read_only(file: DatabaseFile) -> tuple[str, str]:
+    """Why a file cannot be written to, and the next step."""
     if file.is_on_read_only_disk:
-        return "its disk is mounted read-only. Run where it is mounted to be written to."
+        return "its disk is mounted read-only", "Run where it is mounted to be written to"
     if not os.access(file.real, os.W_OK, effective_ids=True):
-        return f"the file is read-only for this user. Check its owner ({file.owner}) and mode ({file.mode:04o})."
-    return f"its folder {file.real.parent} is read-only for this user, and SQLite needs files in it. Check its mode."
+        return "the file is read-only for this user", f"Check its owner ({file.owner}) and mode ({file.mode:04o})"
+    return f"its folder {file.real.parent} is read-only for this user, and SQLite needs files in it", "Check its mode"
 
 
 def close_quietly(connection: apsw.Connection) -> None:

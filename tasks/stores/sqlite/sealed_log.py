@@ -134,8 +134,11 @@ class SqliteLogSession:
         """Raise SchemaChangedError if the schema is no longer the verified one."""
         if self._run("schema_version")[0][0] != self.verification.schema_version:
             raise SchemaChangedError(
-                f"database {self._settings.database_path}: the schema changed while the log was sealed. What is "
-                f"committed stays; run the same command again."
+                "the schema changed while the log was sealed",
+                where=f"database {self._settings.database_path}",
+                written="What is committed stays",
+                again="; run the same command again",
+                advice_last=True,
             )
 
     # -- rows of the log -----------------------------------------------------------------------------
