@@ -10,9 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import luigi
 from support import memory_store
-from support.memory_facts import ATTESTED_BEFORE, EXPECTED, ODD, WRITTEN, audited, sound
+from support.memory_facts import ATTESTED_BEFORE, EXPECTED, ODD, URL, WRITTEN, audited, sound
 from support.memory_store.state import StoredFact
+
+from tasks import Report
+from tasks.job.paths import RunPaths
 
 
 def test_the_store_in_memory_is_written_from_the_protocols_alone() -> None:
@@ -94,6 +98,16 @@ def test_a_row_that_is_not_as_it_was_logged_is_left_as_evidence(memory: Any, job
     assert "4" not in database.state.metadata
     run(settings, "run-3", because="the row was lost")
     assert json.loads(database.state.log[13].notes)["because"] == "the row was lost"
+
+
+def test_the_tasks_run_on_it_by_its_url(memory: Any, job: Any, signed: bool) -> None:
+    database, settings = memory([*sound(30), *ODD], ATTESTED_BEFORE), job()
+    asked = {"job": settings.job_file, "run_id": "run-1"}
+    for mode in (True, False):
+        assert luigi.build([Report(**asked, dry_run=mode)], local_scheduler=True, log_level="ERROR")
+    assert len(database.state.log) == WRITTEN
+    report = json.loads(RunPaths(Path(settings.state_dir), "run-1", False).report.read_text(encoding="utf-8"))
+    assert (report["database"], report["dry_run"]["matches"]) == (URL, True)
 
 
 WITHOUT = """

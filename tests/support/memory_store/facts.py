@@ -104,13 +104,6 @@ class MemoryFacts(Connection):
             set_aside = self.count_set_aside() if with_set_aside and after is None else SetAside()
         return BatchRead(found, last, eligible, exhausted, set_aside)
 
-    def tally_batch(self, *, after: Key, through: Key, limit: int, with_set_aside: bool) -> BatchRead:
-        """No fact is plain here."""
-        return self.read_batch(after=after, through=through, limit=limit, with_set_aside=with_set_aside)
-
-    def stage_batch(self, *, after: Key, through: Key, limit: int, with_set_aside: bool, rules: Rules) -> BatchRead:
-        return self.read_batch(after=after, through=through, limit=limit, with_set_aside=with_set_aside)
-
     # -- counts --------------------------------------------------------------------------------------
 
     def _count(self, after: Key, through: Key) -> int:

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from support.memory_store.facts import MemoryFacts
+from support.memory_store.plain import MemoryPlainFacts
 from support.memory_store.state import Rejected, Run
 
 from tasks.core.errors import LockedError, StateError
@@ -18,7 +18,7 @@ from tasks.stores.protocols.counts import Counts
 from tasks.stores.protocols.ledger import LedgerBatch, LedgerRow, RunKind, RunRow
 
 
-class MemoryLedger(MemoryFacts):
+class MemoryLedger(MemoryPlainFacts):
     """See the protocols for what each method promises."""
 
     _kind: RunKind = "backfill"

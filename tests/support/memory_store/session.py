@@ -41,6 +41,7 @@ class MemorySession(MemoryLedger):
     # -- writing -------------------------------------------------------------------------------------
 
     def write_batch(self, batch: BatchWrite) -> Sequence[int] | None:
+        batch = self._with_staged(batch)
         with self._transaction() as state:
             if self._is_overtaken(state, batch):
                 return None
