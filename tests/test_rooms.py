@@ -31,11 +31,19 @@ RULES = (
     words_of_one_engine, files_too_long, functions_too_long,
 )  # fmt: skip
 
+MEND = "what an operator is told to type, in the SQL that every database speaks"
+
 ALLOWED: dict[Rule, dict[str, str]] = {
     functions_too_long: {
         "tasks/derivation/batch.py: derive_batch": "one loop over millions of facts, where a call each would be felt",
     },
+    statements_in_other_rooms: {
+        'tasks/backfill/evidence.py: ?: no column "notes", and ? is kept there. Add it: ALTER TAB': MEND,
+        'tasks/contract/resolving.py: Create one: CREATE INDEX "ix_?_?" ON "?" ("?").': MEND,
+        'tasks/sealed_log/rotate.py: ?: no column "notes", and a rotation is recorded there. Add ': MEND,
+    },
     words_of_one_engine: {
+        "tasks/cli/common.py: wal": "it tells an auditor what is left alone beside a copy",
         "tasks/explain.py: apsw": "it tells an application which connections it takes",
         "tasks/explain.py: sqlite": "it tells an application what a second SQLite library in its process would do",
         "tasks/job/store_place.py: sqlite": "what a bare path in the job file is, and sqlite:///path",
@@ -45,27 +53,10 @@ ALLOWED: dict[Rule, dict[str, str]] = {
 """What stays, and why."""
 
 KNOWN: dict[Rule, set[str]] = {
-    statements_in_other_rooms: {
-        'tasks/backfill/evidence.py: ?: no column "notes", and ? is kept there. Add it: ALTER TAB',
-        'tasks/contract/resolving.py: Create one: CREATE INDEX "ix_?_?" ON "?" ("?").',
-        'tasks/sealed_log/rotate.py: ?: no column "notes", and a rotation is recorded there. Add ',
-    },
     words_of_one_engine: {
-        "tasks/contract/columns.py: rowid",
         "tasks/job/sections.py: autocheckpoint",
         "tasks/job/sections.py: cache mib",
         "tasks/job/sections.py: wal",
-        "tasks/cli/common.py: wal",
-        "tasks/contract/binding.py: rowid",
-        "tasks/contract/catalogue.py: autoincrement",
-        "tasks/contract/catalogue.py: rowid",
-        "tasks/contract/catalogue.py: sqlite",
-        "tasks/contract/resolving.py: autoincrement",
-        "tasks/contract/resolving.py: rowid",
-        "tasks/core/fact_keys.py: sqlite",
-        "tasks/core/values.py: sqlite",
-        "tasks/job/commands.py: sqlite",
-        "tasks/rows/stale.py: autoincrement",
     },
     files_too_long: {
         "tasks/stores/sqlite/gate.py",

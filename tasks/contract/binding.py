@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class FactsBinding:
-    """`key_is_rowid`: keys are integers and never NULL. Otherwise any type may turn up in a row, and where
-    `key_is_untyped` (a column without affinity) even the integer 7 beside the text '7'.
+    """`key_is_number`: keys are integers and never NULL. Otherwise any type may turn up in a row, and where
+    `key_is_untyped` even the integer 7 beside the text '7'.
     """
 
     table: str
     key: str
-    key_is_rowid: bool
+    key_is_number: bool
     key_is_untyped: bool
     key_may_be_null: bool
     source_id: str | None
@@ -29,17 +29,17 @@ class FactsBinding:
 
 @dataclass(frozen=True)
 class SourceBinding:
-    """`key_is_rowid`: a fact refers to one source at most, whatever the two compare as equal."""
+    """`key_is_number`: a fact refers to one source at most, whatever the two compare as equal."""
 
     table: str
     key: str
-    key_is_rowid: bool
+    key_is_number: bool
     source_url: str
 
 
 @dataclass(frozen=True)
 class MetadataBinding:
-    """`rowid` is a name that the numbers of its rows go by, None where they have none."""
+    """`row_number` is a name that the store's own numbers of the rows go by, None where they have none."""
 
     table: str
     fact_id: str
@@ -51,7 +51,7 @@ class MetadataBinding:
     ed25519_sig: str
     created_at: str | None
     updated_at: str | None
-    rowid: str | None
+    row_number: str | None
 
 
 @dataclass(frozen=True)

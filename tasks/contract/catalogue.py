@@ -7,31 +7,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column as declared. Generated ones are not writable."""
+    """One column as declared. Generated ones are not writable.
+
+    An untyped one keeps any value as it is: even the integer 7 beside the text '7'.
+    """
 
     name: str
     declared_type: str = ""
     not_null: bool = False
     generated: bool = False
-
-    @property
-    def affinity(self) -> str:
-        """INTEGER, TEXT, BLOB (none), REAL or NUMERIC. Source: https://sqlite.org/datatype3.html section 3.1"""
-        declared = self.declared_type.upper()
-        if "INT" in declared:
-            return "INTEGER"
-        if any(word in declared for word in ("CHAR", "CLOB", "TEXT")):
-            return "TEXT"
-        if not declared or "BLOB" in declared:
-            return "BLOB"
-        return "REAL" if any(word in declared for word in ("REAL", "FLOA", "DOUB")) else "NUMERIC"
+    untyped: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,51 +42,39 @@ class Index:
 
 
 @dataclass(frozen=True)
+class KeyReuse:
+    """Why a store gives the key of a row that was deleted to another one, and the mend, both in its words."""
+
+    why: str
+    mend: str
+
+
+@dataclass(frozen=True)
 class Table:
-    """One table as the catalogue shows it. `kind` is table, view, virtual or shadow; `sql` its CREATE text."""
+    """One table as the catalogue shows it. `kind` is table, view, virtual or shadow; `sql` its CREATE text.
+
+    `numbered_by` is the column that the store itself numbers the rows by: integers, never NULL, never the same twice.
+    `row_number` is a name that these numbers go by, whether or not a column holds them.
+    """
 
     name: str
     kind: str
     columns: tuple[Column, ...]
     primary_key: tuple[str, ...] = ()
-    without_rowid: bool = False
+    primary_key_not_null: bool = False
+    numbered_by: str | None = None
+    row_number: str | None = None
+    key_reuse: KeyReuse | None = None
     indexes: tuple[Index, ...] = ()
     sql: tuple[str, ...] = ()
 
     def column(self, name: str) -> Column | None:
-        """Look a column up as SQLite does: ASCII letters regardless of case."""
+        """Look a column up regardless of the case of ASCII letters, as names in SQL are."""
         return next((c for c in self.columns if c.name.lower() == name.lower()), None)
-
-    @property
-    def rowid_alias(self) -> str | None:
-        """The INTEGER PRIMARY KEY column, which is the rowid itself, or None.
-
-        One declared `INTEGER PRIMARY KEY DESC` is not the rowid and has an index of its own instead.
-        Source: https://sqlite.org/lang_createtable.html#rowids_and_the_integer_primary_key
-        """
-        has_own_index = any(index.is_primary_key for index in self.indexes)
-        if self.without_rowid or len(self.primary_key) != 1 or has_own_index:
-            return None
-        column = self.column(self.primary_key[0])
-        return column.name if column and column.declared_type.upper() == "INTEGER" else None
-
-    @property
-    def never_reuses_ids(self) -> bool:
-        """Whether the rowid of a deleted row is never given to another: https://sqlite.org/autoinc.html."""
-        return any(re.search(r"\bAUTOINCREMENT\b", sql, re.IGNORECASE) for sql in self.sql)
-
-    @property
-    def rowid_name(self) -> str | None:
-        """What the rowid can be called: the first of its three names that is no column's.
-
-        Source: https://sqlite.org/lang_createtable.html#rowid
-        """
-        names = () if self.without_rowid else ("rowid", "oid", "_rowid_")
-        return next((name for name in names if self.column(name) is None), None)
 
     def is_unique(self, column: str) -> bool:
         """True if the database itself guarantees that `column` never repeats."""
-        return self.rowid_alias == column or any(index.is_unique_on(column) for index in self.indexes)
+        return self.numbered_by == column or any(index.is_unique_on(column) for index in self.indexes)
 
 
 @dataclass(frozen=True)

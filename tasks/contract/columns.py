@@ -78,8 +78,8 @@ def is_usable_key(found: Findings, table: Table, key: str, where: str) -> bool:
 
 
 def _unique_columns(table: Table) -> Iterator[str]:
-    if table.rowid_alias:
-        yield table.rowid_alias
+    if table.numbered_by:
+        yield table.numbered_by
     for index in table.indexes:
         column = index.columns[0] if len(index.columns) == 1 else None
         if column is not None and index.is_unique_on(column):

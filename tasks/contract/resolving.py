@@ -115,18 +115,18 @@ def _facts(found: Findings, names: FactsTable) -> FactsBinding | None:
     if key is None or not is_usable_key(found, table, key, "tables.facts.key"):
         return None
     column = table.column(key)
-    is_rowid = table.rowid_alias == key
-    if is_rowid and not table.never_reuses_ids:
+    is_number = table.numbered_by == key
+    if is_number and table.key_reuse is not None:
         found.absences.append(
-            f'{table.name}: "{key}" is used again, for it is declared without AUTOINCREMENT: once the fact with the '
-            f"highest one is deleted, the next fact gets it, and the provenance of the other with it. Declare it "
-            f"INTEGER PRIMARY KEY AUTOINCREMENT, or look at the stale facts of each report"
+            f'{table.name}: "{key}" is used again, for {table.key_reuse.why}: once the fact with the highest one is '
+            f"deleted, the next fact gets it, and the provenance of the other with it. {table.key_reuse.mend}, or look "
+            f"at the stale facts of each report"
         )
-    may_be_null = not (is_rowid or table.without_rowid or (column is not None and column.not_null))
+    may_be_null = not (is_number or table.primary_key_not_null or (column is not None and column.not_null))
     if not optional["source_id"] and not optional["source_url"]:
         found.absences.append(f"{table.name} has neither a source_id nor a source_url: every source_doc will be NULL")
-    is_untyped = column is not None and (column.affinity == "BLOB" or column.declared_type.upper() == "ANY")
-    return FactsBinding(table.name, key, is_rowid, is_untyped, may_be_null, **optional)
+    is_untyped = column is not None and column.untyped
+    return FactsBinding(table.name, key, is_number, is_untyped, may_be_null, **optional)
 
 
 def _has_source_id(found: Findings, names: FactsTable) -> bool:
@@ -144,7 +144,7 @@ def _source(found: Findings) -> SourceBinding | None:
     url = required_column(found, table, "source", "source_url", names.source_url)
     if key is None or not is_usable_key(found, table, key, "tables.source.key") or url is None:
         return None
-    return SourceBinding(table.name, key, table.rowid_alias == key, url)
+    return SourceBinding(table.name, key, table.numbered_by == key, url)
 
 
 def _metadata(found: Findings, names: MetadataTable) -> MetadataBinding | None:
@@ -175,7 +175,7 @@ def _metadata(found: Findings, names: MetadataTable) -> MetadataBinding | None:
         return None
     return MetadataBinding(
         table.name,
-        rowid=table.rowid_name,
+        row_number=table.row_number,
         created_at=optional["created_at"],
         updated_at=optional["updated_at"],
         **bound,

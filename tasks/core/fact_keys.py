@@ -1,7 +1,7 @@
 """Keys of facts as values: bounds of chunks and cursors.
 
-A key is what SQLite holds: an integer, text, and in odd tables a REAL, a BLOB or text that is not UTF-8.
-`None` as a lower bound means "from the very first row". SQLite orders them all; Python compares them only to hold a
+A key is what a column can hold: an integer, text, and in odd tables a REAL, a BLOB or text that is not UTF-8.
+`None` as a lower bound means "from the very first row". A store orders them all; Python compares them only to hold a
 plan against itself.
 """
 
@@ -19,7 +19,7 @@ Key: TypeAlias = int | float | str | bytes | NotUtf8 | None
 
 
 def to_json(key: Key) -> Any:
-    """A key, or any other value of SQLite's, as JSON: what JSON has no word for becomes an object with one member."""
+    """A key, or any other value of a column, as JSON: what JSON has no word for becomes an object with one member."""
     if isinstance(key, NotUtf8):
         return {"text_hex": key.hex()}
     if isinstance(key, bytes):
@@ -52,7 +52,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _is_plain_key(value: Any) -> bool:
-    """64 bits, no NaN (SQLite makes it NULL), and no half of a surrogate pair, which UTF-8 cannot spell."""
+    """64 bits, no NaN (a column makes it NULL), and no half of a surrogate pair, which UTF-8 cannot spell."""
     if isinstance(value, str):
         return _SURROGATE.search(value) is None
     if isinstance(value, float):
@@ -61,12 +61,12 @@ def _is_plain_key(value: Any) -> bool:
 
 
 def is_before(one: Key, other: Key) -> bool:
-    """Whether SQLite sorts `one` before `other`: NULL, numbers, text by its bytes, BLOBs."""
+    """Whether a store sorts `one` before `other`: NULL, numbers, text by its bytes, BLOBs."""
     return key_order(one) < key_order(other)
 
 
 def key_order(key: Key) -> tuple[int, Any]:
-    """What to sort keys by, to have them in SQLite's order."""
+    """What to sort keys by, to have them in the order of a store."""
     if key is None:
         return (0, 0)
     if isinstance(key, (int, float)):

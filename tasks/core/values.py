@@ -26,7 +26,7 @@ REASONS: Final = (
 """Every reason that a fact's own values can give. Of several that hold, the first in this order is given."""
 
 Value: TypeAlias = "int | float | str | bytes | TooLong | None"
-"""One value as SQLite gives it. Text that is not UTF-8 comes as NotUtf8, and what must not be read as TooLong."""
+"""One value as a store gives it. Text that is not UTF-8 comes as NotUtf8, and what must not be read as TooLong."""
 
 FactRow: TypeAlias = tuple[Value, Value, Value, Value, Value, int]
 """The fields of a Fact, as a plain tuple in the same order."""

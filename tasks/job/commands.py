@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tasks.job.paths import checkpoint_folder
 from tasks.job.settings import Settings
+from tasks.job.store_place import StorePlace
 
 
 def luigi_command(settings: Settings, task: str) -> str:
@@ -53,4 +54,4 @@ def _line(settings: Settings, *words: str) -> str:
 
 
 def _may_hold_a_password(value: str) -> bool:
-    return "://" in value and not value.startswith("sqlite:///")
+    return not StorePlace.of(value).is_file

@@ -1,8 +1,8 @@
 """Facts that are attested, and no longer what was attested: another source, or another time.
 
-Somebody edited the fact, or its id was used again for another fact (an INTEGER PRIMARY KEY without AUTOINCREMENT gives
-the id of the last row to the next one, once that row is deleted). What was attested was true when it was attested.
-But whoever asks for the provenance of the fact gets that of another. A run leaves them as they are and counts them, or,
+Somebody edited the fact, or its id was used again for another fact (there are keys of which the last one goes to the
+next row, once its own is deleted). What was attested was true when it was attested. But whoever asks for the provenance
+of the fact gets that of another. A run leaves them as they are and counts them, or,
 with `derivation.on_change: reattest`, updates them where their row still is what the log says (see evidence.py).
 """
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.contract.catalogue import Column, Index, Table
+from tasks.contract.catalogue import Index
 
 OPTIONAL = [
     ("am_entity_facts", "source_id"),
@@ -375,16 +375,3 @@ def test_only_a_plain_unique_index_on_one_column_guarantees_that_it_never_repeat
         Index("i", unique=True, partial=False, columns=("id",), collations=("NOCASE",)),
     ):
         assert not wrong.is_unique_on("id")
-
-
-@pytest.mark.parametrize(
-    ("declared", "primary_key", "without_rowid", "alias"),
-    [("INTEGER", ("id",), False, "id"), ("integer", ("id",), False, "id"), ("INT", ("id",), False, None),
-     ("BIGINT", ("id",), False, None), ("INTEGER", ("id",), True, None), ("INTEGER", ("id", "x"), False, None),
-     ("INTEGER", (), False, None), ("TEXT", ("id",), False, None)],
-)  # fmt: skip
-def test_a_rowid_alias_is_an_integer_primary_key_alone(
-    declared: str, primary_key: tuple[str, ...], without_rowid: bool, alias: str | None
-) -> None:
-    table = Table("t", "table", (Column("id", declared), Column("x")), primary_key, without_rowid)
-    assert table.rowid_alias == alias

@@ -39,7 +39,7 @@ class FactCounts(FactWalk):
 
     def count_set_aside(self) -> SetAside:
         """Costs a walk over the keys unless they are rowids: their lengths are looked at."""
-        if self.binding.facts.key_is_rowid:
+        if self.binding.facts.key_is_number:
             return SetAside()
         both, long_keys = self._run("count_set_aside")[0]
         return SetAside(null_keys=both - long_keys, long_keys=long_keys)
@@ -115,9 +115,9 @@ class FactCounts(FactWalk):
 
     def _counts(self) -> list[Piece]:
         """A count of facts, and counts to take away from it: what is left is residual."""
-        if not self.binding.facts.key_is_rowid:
+        if not self.binding.facts.key_is_number:
             return [self._piece("count_residual")]
-        if not self.binding.metadata.rowid:
+        if not self.binding.metadata.row_number:
             return [self._piece("count_facts"), self._piece("count_unchanged")]
         ranges = even_ranges(*self._run("metadata_bounds")[0])
         return [

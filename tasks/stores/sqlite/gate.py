@@ -13,7 +13,7 @@ Nothing here executes a statement of the run on the real database.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -67,14 +67,12 @@ class Verification:
 
     def as_json(self, settings: Settings) -> dict[str, Any]:
         """The content of schema.json."""
-        from dataclasses import asdict
-
         return {
             "engine": {"name": "SQLite", "version": self.engine},
             "database": str(settings.database_path),
             "fingerprint": self.fingerprint,
             "binding_digest": self.binding.digest,
-            "binding": asdict(self.binding),
+            "binding": _roles(self.binding),
             "absences": [*self.binding.absences, *self.own_rules],
             "checks": list(self.checks),
             "statements": [
@@ -82,6 +80,15 @@ class Verification:
                 for s, plan in _all_statements(self, settings)
             ],
         }
+
+
+def _roles(binding: Binding) -> dict[str, Any]:
+    """The binding, with the numbers of rows under SQLite's name for them."""
+    names = {"key_is_number": "key_is_rowid", "row_number": "rowid"}
+    return {
+        role: {names.get(name, name): one for name, one in value.items()} if isinstance(value, dict) else value
+        for role, value in asdict(binding).items()
+    }
 
 
 def _all_statements(verification: Verification, settings: Settings) -> Iterator[tuple[Statement, list[str]]]:
@@ -206,7 +213,7 @@ def _rehearse_sealing_cached(binding: SidecarBinding, catalogue: Catalogue) -> t
 def _refuse_other_ids(settings: Settings, catalogue: Catalogue, binding: SidecarBinding) -> list[Drift]:
     """Leaves are given in the order of the ids, so these must be integers that SQLite itself orders."""
     table = catalogue.table(binding.log.table)
-    if table is None or table.rowid_alias == binding.log.attestation_id:
+    if table is None or table.numbered_by == binding.log.attestation_id:
         return []
     where = f"tables.attestation_log.attestation_id, {settings.where('tables.attestation_log.attestation_id')}"
     problem = f'"{binding.log.attestation_id}" is not its INTEGER PRIMARY KEY'

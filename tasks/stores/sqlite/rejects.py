@@ -22,7 +22,7 @@ class Rejects(FactCounts):
 
     def count_rejected_residual(self, run_id: str) -> int:
         kept_apart = 0
-        if not self.binding.facts.key_is_rowid:
+        if not self.binding.facts.key_is_number:
             values = {"no_key_detail": NULL_KEY_DETAIL, "too_long": TOO_LONG}
             rejected = self._run("count_rejected_set_aside", run_id=run_id, **values)[0][0]
             kept_apart = min(rejected, self.count_set_aside().total) if rejected else 0

@@ -154,7 +154,7 @@ def test_a_fact_is_tallied_once_however_many_sources_equal_its_reference(store: 
 def test_metadata_whose_rows_have_no_number_is_counted_in_one_piece(session: Any) -> None:
     columns = ("rowid", "oid", "_rowid_")
     opened, made = session(2, *(lambda schema, c=c: schema.add("am_fact_metadata", f"{c} TEXT") for c in columns))
-    assert opened.binding.metadata.rowid is None
+    assert opened.binding.metadata.row_number is None
     assert opened.count_residual() == made.execute(BY_HAND)[0][0]
 
 

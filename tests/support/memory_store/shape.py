@@ -19,13 +19,13 @@ def binding_of(settings: Settings) -> Binding:
     facts, metadata, log = tables.facts, tables.metadata, tables.attestation_log
     return Binding(
         facts=FactsBinding(
-            facts.name, facts.key, key_is_rowid=False, key_is_untyped=True, key_may_be_null=True,
+            facts.name, facts.key, key_is_number=False, key_is_untyped=True, key_may_be_null=True,
             source_id=facts.source_id, source_url=facts.source_url, confidence=facts.confidence,
             created_at=facts.created_at,
         ),
         source=SourceBinding(tables.source.name, tables.source.key, False, tables.source.source_url),
         metadata=MetadataBinding(
-            table=metadata.name, rowid=None, **metadata.model_dump(exclude={"name"}),
+            table=metadata.name, row_number=None, **metadata.model_dump(exclude={"name"}),
         ),
         log=LogBinding(table=log.name, **log.model_dump(exclude={"name"})),
         ledger=LedgerBinding(**tables.ledger.model_dump()),

@@ -42,7 +42,7 @@ class _Builder(FactSql):
             yield Statement("count_residual", f"SELECT count(*) FROM {self.joined} WHERE {self.residual}", "once")
             return
         m = self.b.metadata
-        fact_id, rowid = f"m.{quoted(m.fact_id)}", f"m.{m.rowid}"
+        fact_id, rowid = f"m.{quoted(m.fact_id)}", f"m.{m.row_number}"
         unchanged = (
             f"SELECT count(*) FROM {self.metadata} AS m NOT INDEXED CROSS JOIN {self.facts} AS f "
             f"WHERE {self.key} = CAST({fact_id} AS INTEGER) AND CAST({self.key} AS TEXT) = {fact_id} "
@@ -50,8 +50,8 @@ class _Builder(FactSql):
             f"{f' AND NOT {self.stale}' if self.b.follows_changes else ''}"
         )
         yield Statement("count_unchanged", unchanged, "once")
-        if m.rowid:
-            lowest, highest = (f"(SELECT {end}({m.rowid}) FROM {self.metadata})" for end in ("min", "max"))
+        if m.row_number:
+            lowest, highest = (f"(SELECT {end}({m.row_number}) FROM {self.metadata})" for end in ("min", "max"))
             yield Statement("metadata_bounds", f"SELECT {lowest}, {highest}", "once")
             yield Statement("count_unchanged_between", f"{unchanged} AND {rowid} BETWEEN :first AND :last", "once")
 

@@ -19,7 +19,7 @@ class FactSql:
         self.b = binding
         self.facts = quoted(binding.facts.table)
         self.key = f"f.{quoted(binding.facts.key)}"
-        self.odd_keys = not binding.facts.key_is_rowid
+        self.odd_keys = not binding.facts.key_is_number
         long = f"(typeof({self.key}) <> 'integer' AND octet_length({self.key}) > :longest_value)"
         self.set_aside = f"(typeof({self.key}) = 'null' OR {long})" if self.odd_keys else f"{self.key} IS NULL"
         self.not_set_aside = f" AND NOT {long}" if self.odd_keys else ""
@@ -45,7 +45,7 @@ class FactSql:
         key is the rowid: on any other key, two sources could share one, and a fact would come twice.
         """
         source, source_id = self.b.source, self.b.facts.source_id
-        if source is None or source_id is None or not source.key_is_rowid:
+        if source is None or source_id is None or not source.key_is_number:
             return self._of_source(reading), ""
         join = f" LEFT JOIN {quoted(source.table)} AS s ON s.{quoted(source.key)} = f.{quoted(source_id)}"
         return reading(f"s.{quoted(source.source_url)}", "longest_source"), join

@@ -38,9 +38,9 @@ def counted_indexes(binding: Binding, catalogue: Catalogue) -> tuple[CountedInde
 
 def _looked_up(binding: Binding) -> Iterator[tuple[str, str]]:
     """(table, column) of every look-up but those by rowid."""
-    if not binding.facts.key_is_rowid:
+    if not binding.facts.key_is_number:
         yield binding.facts.table, binding.facts.key
-    if binding.source and not binding.source.key_is_rowid:
+    if binding.source and not binding.source.key_is_number:
         yield binding.source.table, binding.source.key
     yield binding.metadata.table, binding.metadata.fact_id
     yield binding.log.table, binding.log.fact_id
@@ -49,7 +49,7 @@ def _looked_up(binding: Binding) -> Iterator[tuple[str, str]]:
 def _indexes(catalogue: Catalogue, table: str, column: str) -> Iterator[str]:
     found = catalogue.table(table)
     for index in found.indexes if found else ():
-        is_table = found is not None and found.without_rowid and index.is_primary_key
+        is_table = found is not None and found.primary_key_not_null and index.is_primary_key
         if index.columns[:1] == (column,) and not index.partial and not is_table:
             yield index.name
 
