@@ -26,6 +26,7 @@ from tasks.stores.protocols.counts import Counts
 from tasks.stores.protocols.facts import BatchRead
 from tasks.stores.protocols.ledger import LedgerRow
 from tasks.stores.protocols.session import Session
+from tasks.stores.protocols.states import RUNNING, chunk_state
 
 SAMPLE_ROWS = 5
 READ_FOR_SAMPLE = 500
@@ -56,7 +57,7 @@ class DryRun:
         started_at = run.now()
         refuse_other_time(run.plan, started_at=started_at)
         self._row = self._first = LedgerRow(
-            run.chunk.chunk, run.plan.plan_id, run.chunk.after, run.chunk.through, run.chunk.after, Counts(), "running",
+            run.chunk.chunk, run.plan.plan_id, run.chunk.after, run.chunk.through, run.chunk.after, Counts(), RUNNING,
             1, "", 0, started_at, None, 0.0,
         )  # fmt: skip
         return self._row
@@ -73,7 +74,7 @@ class DryRun:
         if len(self._sample) < SAMPLE_ROWS:
             self._sample += _sample(self._session, self._run, derivation, SAMPLE_ROWS - len(self._sample))
         counts = row.counts + count_batch(batch, derivation, signed=self._run.signer is not None)
-        self._row = replace(row, cursor=batch.last, counts=counts, state="done" if batch.exhausted else "running")
+        self._row = replace(row, cursor=batch.last, counts=counts, state=chunk_state(is_done=batch.exhausted))
         return True
 
     def _read(self, row: LedgerRow) -> BatchRead:

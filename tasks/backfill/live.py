@@ -47,6 +47,8 @@ def backfill_chunk(session: Session, run: ChunkRun) -> None:
 class Backfill(LedgerWork):
     """Residual facts get their metadata and their attestation."""
 
+    kind = "backfill"
+
     def __init__(self, session: Session, run: ChunkRun, witness: Witness) -> None:
         super().__init__(session, run)
         self._preparation = Preparation(run, witness)

@@ -213,7 +213,7 @@ def plan_run(
     Raises StateError if that plan, or one that another process froze meanwhile, is not for this command.
     """
     with open_store(settings).session(write=False) as session:
-        known = session.read_run(paths.run_id)
+        known = session.read_run(paths.ledger_run_id)
         if because is not None:
             refuse_without_notes(session.binding.log, kept="the reason of --because")
         if session.binding.follows_changes:

@@ -67,7 +67,7 @@ class Preparation:
         inserts, updates = self._sign(derivation.inserts), self._sign(derivation.updates)
         stopwatch.lap("signing")
         return BatchWrite(
-            run_id=run.plan.run_id,
+            run_id=run.paths.ledger_run_id,
             plan_id=run.plan.plan_id,
             chunk=run.chunk.chunk,
             attester=run.settings.derivation.attester,
@@ -80,7 +80,7 @@ class Preparation:
             counts=count_batch(batch, derivation, signed=run.signer is not None),
             expected_cursor=row.cursor,
             cursor=batch.last,
-            state="done" if batch.exhausted else "running",
+            exhausted=batch.exhausted,
             seconds=seconds(),
             superseded=superseded,
             key_id=run.key_id,

@@ -65,6 +65,11 @@ class RunPaths:
         return self.state_dir / self.run_id
 
     @property
+    def ledger_run_id(self) -> str:
+        """What the run is called in the ledger."""
+        return self.run_id
+
+    @property
     def schema(self) -> Path:
         return self.run / "schema.json"
 
@@ -105,6 +110,11 @@ class PartPaths(RunPaths):
     @property
     def mode(self) -> str:
         return self.part
+
+    @property
+    def ledger_run_id(self) -> str:
+        """A signing is a run of its own beside the backfill of its run id; no id that a user can give holds a colon."""
+        return f"sign-pending:{self.run_id}" if self.part == "sign" else self.run_id
 
     @property
     def plan(self) -> Path:

@@ -46,7 +46,7 @@ def _is_finished(session: Session, settings: Settings, paths: RunPaths, plan: Pl
             f"{paths.report}: this run is finished, but the ledger of {settings.place} does not know it: "
             f"the database was replaced or restored since. Use a new --run-id. Nothing was written."
         )
-    done = {row.chunk for row in session.read_chunks(plan.run_id) if row.state == "done"}
+    done = {row.chunk for row in session.read_chunks(plan.run_id) if row.is_done}
     return run.finished_at is not None and done >= {planned.chunk for planned in plan.chunks}
 
 

@@ -51,7 +51,7 @@ def signing_is_done(settings: Settings, paths: PartPaths) -> bool:
     if not plan.chunks:
         return True
     with open_store(settings).pending_session(write=False) as session:
-        run = session.read_run(plan.run_id)
+        run = session.read_run(paths.ledger_run_id)
     return run is not None and run.plan_id == plan.plan_id
 
 
@@ -63,7 +63,10 @@ def close_signing(settings: Settings, paths: PartPaths) -> str:
         report = _summarize(session, settings, paths, plan)
         if plan.chunks:
             session.finish_run(
-                run_id=plan.run_id, now=report.finished_at, stop_reason=plan.stop_reason, remaining=report.remaining
+                run_id=paths.ledger_run_id,
+                now=report.finished_at,
+                stop_reason=plan.stop_reason,
+                remaining=report.remaining,
             )
     durable.write_durably(paths.report_markdown, _to_markdown(report), root=paths.state_dir)
     durable.write_durably(paths.report, durable.to_text(asdict(report)), root=paths.state_dir)
@@ -71,8 +74,8 @@ def close_signing(settings: Settings, paths: PartPaths) -> str:
 
 
 def _summarize(session: PendingSession, settings: Settings, paths: PartPaths, plan: Plan) -> SigningReport:
-    run = session.read_run(plan.run_id)
-    keys = rows_by_key(session.read_batches(plan.run_id))
+    run = session.read_run(paths.ledger_run_id)
+    keys = rows_by_key(session.read_batches(paths.ledger_run_id))
     key_id = next(reversed(keys), run.key_id if run else None)
     rows = _finished_rows(session, paths, plan, key_id)
     counts = {
@@ -90,8 +93,8 @@ def _summarize(session: PendingSession, settings: Settings, paths: PartPaths, pl
         started_at=min((row.started_at for row in rows), default=now),
         finished_at=now,
         rows=counts,
-        refused=session.reject_reasons(plan.run_id),
-        refused_sample=session.reject_sample(plan.run_id),
+        refused=session.reject_reasons(paths.ledger_run_id),
+        refused_sample=session.reject_sample(paths.ledger_run_id),
         remaining=session.count_pending(),
         sealed=read_seal(settings, paths),
         rows_per_second=round(counts["pending"] / seconds, 1) if seconds else 0.0,
@@ -101,17 +104,17 @@ def _summarize(session: PendingSession, settings: Settings, paths: PartPaths, pl
 
 def _finished_rows(session: PendingSession, paths: PartPaths, plan: Plan, key_id: str | None) -> list[LedgerRow]:
     """The ledger's rows of the plan, all of them done or StateError. A marker that is missing is written again."""
-    ledger = {row.chunk: row for row in session.read_chunks(plan.run_id) if row.plan_id == plan.plan_id}
+    ledger = {row.chunk: row for row in session.read_chunks(paths.ledger_run_id) if row.plan_id == plan.plan_id}
     for planned in plan.chunks:
         row = ledger.get(planned.chunk)
-        if row is None or row.state != "done":
+        if row is None or not row.is_done:
             seen = "does not know it" if row is None else "says it is not done"
             raise StateError(
                 f"{planned}: its marker is there, but the ledger of the database {seen}: the database was replaced or "
                 f"restored since. Use a new --run-id. Nothing was written."
             )
         if read_marker(plan, paths, planned.chunk) is None:
-            keys = rows_by_key(session.read_batches(plan.run_id, chunk=planned.chunk))
+            keys = rows_by_key(session.read_batches(paths.ledger_run_id, chunk=planned.chunk))
             marker = {**live_marker(plan, row, keys, key_id=key_id), "mode": paths.mode}
             durable.write_durably(paths.marker(planned.chunk), durable.to_text(marker), root=paths.state_dir)
     return [ledger[planned.chunk] for planned in plan.chunks]

@@ -18,6 +18,7 @@ from tasks.reporting.markdown import cell, markdown_table
 from tasks.runs.markers import read_marker
 from tasks.runs.plans import Plan, read_plan
 from tasks.stores.open import open_store
+from tasks.stores.protocols.states import DONE
 
 _OUTCOMES = ("inserted", "updated", "rejected")
 _COMPLETE = "NOT COMPLETE"
@@ -60,7 +61,7 @@ def _written(settings: Settings, plan: Plan) -> dict[int, dict[str, Any]]:
         rows = [row for row in session.read_chunks(plan.run_id) if row.plan_id == plan.plan_id]
     return {
         row.chunk: {
-            "state": "done" if row.state == "done" else "begun",
+            "state": DONE if row.is_done else "begun",
             "cursor": to_json(row.cursor),
             "rows": {name: row.counts.rows()[name] for name in _OUTCOMES},
         }
@@ -74,7 +75,7 @@ def _rehearsed(paths: RunPaths, plan: Plan) -> dict[int, dict[str, Any]]:
         marker = read_marker(plan, paths, planned.chunk)
         if marker:
             rows = {name: marker["rows"][name] for name in _OUTCOMES}
-            found[planned.chunk] = {"state": "done", "cursor": marker["through"], "rows": rows}
+            found[planned.chunk] = {"state": DONE, "cursor": marker["through"], "rows": rows}
     return found
 
 
@@ -91,7 +92,7 @@ def _content(paths: RunPaths, plan: Plan, chunks: list[dict[str, Any]]) -> dict[
         "rows": dict(rows),
         "settled": rows.total(),
         "of": plan.residual,
-        "chunks_done": sum(chunk["state"] == "done" for chunk in chunks),
+        "chunks_done": sum(chunk["state"] == DONE for chunk in chunks),
         "chunks_planned": len(chunks),
         "chunks": chunks,
     }

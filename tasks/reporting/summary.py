@@ -167,7 +167,7 @@ def _live_chunks(session: Session, paths: RunPaths, plan: Plan) -> list[dict[str
     found = []
     for planned in plan.chunks:
         row = ledger.get(planned.chunk)
-        if row is None or row.state != "done":
+        if row is None or not row.is_done:
             seen = "does not know it" if row is None else "says it is not done"
             raise StateError(
                 f"{planned}: its marker is there, but the ledger of the database {seen}: the database was replaced or "

@@ -48,8 +48,8 @@ from tasks.runs.stopwatch import Stopwatch
 from tasks.sealed_log.key_standing import refuse_ended_keys, registry_of
 from tasks.sealed_log.sealed_digests import SealedDigests
 from tasks.stores.open import open_store
-from tasks.stores.protocols.batches import BatchWrite
-from tasks.stores.protocols.counts import Counts, SetAside
+from tasks.stores.protocols.batches import LedgerStep
+from tasks.stores.protocols.counts import Counts
 from tasks.stores.protocols.ledger import LedgerRow
 from tasks.stores.protocols.pending import PendingRead, PendingRow, PendingSession, SignatureWrite
 
@@ -87,7 +87,7 @@ def plan_signing(settings: Settings, paths: PartPaths) -> Plan:
     """
     require_signer(settings)
     with open_store(settings).pending_session(write=False, revoked=revoked_ids(revoked_keys(settings))) as session:
-        known = session.read_run(paths.run_id)
+        known = session.read_run(paths.ledger_run_id)
         if known:
             plan = plan_from_ledger(known.plan_id, known.plan, started_at=known.started_at, run_id=paths.run_id)
         else:
@@ -152,6 +152,8 @@ def sign_chunk(session: PendingSession, run: ChunkRun, sealed: SealedDigests, re
 class Signing(LedgerWork):
     """Pending rows get a signature, or are refused."""
 
+    kind = "sign"
+
     def __init__(self, session: PendingSession, run: ChunkRun, bar: Bar) -> None:
         super().__init__(session, run)
         self._rows = session
@@ -180,23 +182,19 @@ class Signing(LedgerWork):
                 self._size.written(len(batch.rows))
             return is_written
 
-    def _step(self, row: LedgerRow, batch: PendingRead, judged: Judged, stopwatch: Stopwatch) -> BatchWrite:
+    def _step(self, row: LedgerRow, batch: PendingRead, judged: Judged, stopwatch: Stopwatch) -> LedgerStep:
         run = self.run
         signed, refused = len(judged.passed), len(judged.refused)
-        return BatchWrite(
-            run_id=run.plan.run_id,
+        return LedgerStep(
+            run_id=run.paths.ledger_run_id,
             plan_id=run.plan.plan_id,
             chunk=run.chunk.chunk,
-            attester=run.settings.derivation.attester,
             now=run.now(),
-            inserts=(),
-            updates=(),
             rejects=judged.refused,
-            set_aside=SetAside(),
             counts=Counts(eligible=len(batch.rows), updated=signed, rejected=refused, signed=signed),
             expected_cursor=row.cursor,
             cursor=batch.last,
-            state="done" if batch.exhausted else "running",
+            exhausted=batch.exhausted,
             seconds=self.seconds_since(row),
             key_id=run.key_id,
             times=stopwatch.times(),

@@ -8,28 +8,29 @@ from tasks.core import durable
 from tasks.core.errors import StateError
 from tasks.runs.chunk_run import ChunkRun
 from tasks.runs.plans import clock_words, refuse_other_time
-from tasks.stores.protocols.ledger import RunRow
+from tasks.stores.protocols.ledger import RunKind, RunRow
 from tasks.stores.protocols.session import Session
 
 logger = logging.getLogger("luigi-interface")
 
 
-def enter_run(session: Session, run: ChunkRun) -> None:
+def enter_run(session: Session, run: ChunkRun, kind: RunKind) -> None:
     """The ledger's run row must be this plan's; without one, enter it.
 
     A run that signs goes on with whatever key is good now, and one that does not sign never begins to, nor the other
     way round.
     """
     plan, key_id = run.plan, run.key_id
-    found = session.read_run(plan.run_id)
+    found = session.read_run(run.paths.ledger_run_id)
     _refuse_other_time(session, run, found)
     if found is None:
         _refuse_finished_elsewhere(run)
         session.open_run(
-            run_id=plan.run_id, plan_id=plan.plan_id, plan=durable.to_text(plan.as_json()), now=run.now(),
-            attester=run.settings.derivation.attester, key_id=key_id,
+            run_id=run.paths.ledger_run_id, kind=kind, plan_id=plan.plan_id,
+            plan=durable.to_text(plan.as_json()), now=run.now(), attester=run.settings.derivation.attester,
+            key_id=key_id,
         )  # fmt: skip
-        found = session.read_run(plan.run_id)
+        found = session.read_run(run.paths.ledger_run_id)
         assert found is not None  # entered a moment ago, by this process or another
     if found.plan_id != plan.plan_id:
         raise StateError(
@@ -65,8 +66,8 @@ def _refuse_other_time(session: Session, run: ChunkRun, found: RunRow | None) ->
     """The plan's time goes with the run's own row, and with today where there is still something to write."""
     if found is not None:
         refuse_other_time(run.plan, started_at=found.started_at)
-    row = session.read_chunk(run.plan.run_id, run.chunk.chunk)
-    if row is None or row.state != "done":
+    row = session.read_chunk(run.paths.ledger_run_id, run.chunk.chunk)
+    if row is None or not row.is_done:
         refuse_other_time(run.plan, started_at=(now := run.now()))
         if words := clock_words(run.plan, began_at=now):
             logger.warning("%s: %s", run.chunk, words)

@@ -49,13 +49,13 @@ class _Question:
 @lru_cache(maxsize=4)
 def _look(asked: _Question) -> frozenset[int]:
     with _session(asked.settings, asked.paths) as session:
-        rows = session.read_chunks(asked.paths.run_id)
-    return frozenset(row.chunk for row in rows if row.plan_id == asked.plan_id and row.state == "done")
+        rows = session.read_chunks(asked.paths.ledger_run_id)
+    return frozenset(row.chunk for row in rows if row.plan_id == asked.plan_id and row.is_done)
 
 
 def refuse_lost_ledger(session: Session, paths: RunPaths, plan: Plan) -> None:
     """Raise StateError if the ledger does not know a run that has markers."""
-    if session.read_run(plan.run_id) is None:
+    if session.read_run(paths.ledger_run_id) is None:
         raise StateError(
             f"{paths.marker(1).parent}: there are markers of run {plan.run_id}, but the ledger of {plan.database} does "
             f"not know it: the database was replaced or restored since. Use a new --run-id. Nothing was written."

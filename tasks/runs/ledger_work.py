@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from typing import Final
+from typing import ClassVar, Final
 
 from tasks.core import crash_points, durable
 from tasks.core.errors import (
+    NOTHING_WRITTEN,
     RUN_AGAIN,
     DatabaseError,
     OrphanedError,
@@ -22,7 +23,7 @@ from tasks.core.fact_keys import describe
 from tasks.runs.chunk_run import ChunkRun
 from tasks.runs.entering import enter_run
 from tasks.runs.markers import live_marker
-from tasks.stores.protocols.ledger import LedgerRow, rows_by_key
+from tasks.stores.protocols.ledger import LedgerRow, RunKind, rows_by_key
 from tasks.stores.protocols.session import Session
 
 logger = logging.getLogger("luigi-interface")
@@ -34,6 +35,7 @@ class LedgerWork(ABC):
     """See runs.loop.Work. A kind of run adds what its batches are; they must advance the ledger as they commit."""
 
     writes: Final = True
+    kind: ClassVar[RunKind]
 
     def __init__(self, session: Session, run: ChunkRun) -> None:
         self.session = session
@@ -51,13 +53,18 @@ class LedgerWork(ABC):
         """
         run = self.run
         try:
-            enter_run(self.session, run)
+            enter_run(self.session, run, self.kind)
             row = self.session.claim_chunk(
-                run_id=run.plan.run_id, plan_id=run.plan.plan_id, chunk=run.chunk.chunk,
+                run_id=run.paths.ledger_run_id, plan_id=run.plan.plan_id, chunk=run.chunk.chunk,
                 after=run.chunk.after, through=run.chunk.through, now=run.now(),
             )  # fmt: skip
         except DatabaseError as error:
             raise error.at(str(run.chunk)) from None
+        if row.plan_id != run.plan.plan_id:
+            raise StateError(
+                f"belongs to plan {row.plan_id[:12]}… in the ledger, the current plan is {run.plan.plan_id[:12]}…",
+                where=f"chunk {row.chunk} of run {run.plan.run_id}", hint="Use a new --run-id", written=NOTHING_WRITTEN,
+            )  # fmt: skip
         self._epoch = time.monotonic() - row.seconds
         return row
 
@@ -69,7 +76,7 @@ class LedgerWork(ABC):
         self.session.check_schema()
 
     def reread(self) -> LedgerRow:
-        row = self.session.read_chunk(self.run.plan.run_id, self.run.chunk.chunk)
+        row = self.session.read_chunk(self.run.paths.ledger_run_id, self.run.chunk.chunk)
         if row is None:
             raise StateError(
                 "its row vanished from the ledger while it ran", where=str(self.run.chunk), again=RUN_AGAIN
@@ -83,7 +90,7 @@ class LedgerWork(ABC):
             logger.warning("%s", self._located(SignalledError("interrupted"), row))
             return error
         told = self._located(error, row) if isinstance(error, _SAYS_WHERE) else error
-        self.session.note_failure(run_id=run.plan.run_id, chunk=run.chunk.chunk, error=str(told), now=run.now())
+        self.session.note_failure(run_id=run.paths.ledger_run_id, chunk=run.chunk.chunk, error=str(told), now=run.now())
         return told
 
     def _located(self, error: ProvenanceError, row: LedgerRow) -> ProvenanceError:
@@ -105,6 +112,6 @@ class LedgerWork(ABC):
             self.session.check_place()
         except DatabaseError as error:
             raise self._located(error, row) from None
-        keys = rows_by_key(self.session.read_batches(run.plan.run_id, chunk=run.chunk.chunk))
+        keys = rows_by_key(self.session.read_batches(run.paths.ledger_run_id, chunk=run.chunk.chunk))
         marker = {**live_marker(run.plan, row, keys, key_id=run.key_id), "mode": run.paths.mode}
         durable.write_durably(run.paths.marker(run.chunk.chunk), durable.to_text(marker), root=run.paths.state_dir)

@@ -43,7 +43,6 @@ from tasks.sealed_log.key_standing import refuse_ended_keys
 from tasks.sealed_log.leaf_groups import Group, groups_of, hash_group, hashing
 from tasks.sealed_log.sealed_rows import refuse_other_rows
 from tasks.stores.open import open_store
-from tasks.stores.protocols.pending import LEDGER_PREFIX
 from tasks.stores.protocols.sealed_log import NewCheckpoint, SealedLog, StoredCheckpoint, Tile, next_id
 
 logger = logging.getLogger("luigi-interface")
@@ -235,11 +234,10 @@ def seal_run(settings: Settings, paths: RunPaths) -> None:
 
 def _seal_once(settings: Settings, paths: RunPaths) -> None:
     """Two processes of one run may seal at once: both leave what was sealed for the run, whichever of them did it."""
-    run_id = f"{LEDGER_PREFIX}{paths.run_id}" if paths.mode == "sign" else paths.run_id
-    sealed = seal_log(settings, run_id=run_id)
+    sealed = seal_log(settings, run_id=paths.ledger_run_id)
     if sealed.state == "sealed":
         with open_store(settings).sealed_log(purpose="read") as session:
-            sealed = replace(sealed, new_leaves=session.leaves_of_run(run_id))
+            sealed = replace(sealed, new_leaves=session.leaves_of_run(paths.ledger_run_id))
     durable.write_durably(paths.seal, durable.to_text(sealed.as_json()), root=paths.state_dir)
 
 

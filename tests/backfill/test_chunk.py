@@ -809,5 +809,5 @@ def test_odd_values_in_an_old_metadata_row_do_not_break_the_dry_run(
 def test_a_session_that_may_not_write_cannot(ready: Any) -> None:
     made, config, _, _ = ready
     with open_session(config, write=False) as session, pytest.raises(ProvenanceError):
-        session.open_run(run_id="x", plan_id="x", plan="{}", now="x", attester="x", key_id=None)
+        session.open_run(run_id="x", kind="backfill", plan_id="x", plan="{}", now="x", attester="x", key_id=None)
     assert made.count("am_backfill_run") == 0

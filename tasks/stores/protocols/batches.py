@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from tasks.core.fact_keys import Key
 from tasks.core.values import Record, Reject
-from tasks.stores.protocols.counts import NONE_PLAIN, Counts, PlainCounts, SetAside
-from tasks.stores.protocols.ledger import ChunkState
+from tasks.stores.protocols.counts import NONE_PLAIN, NONE_SET_ASIDE, Counts, PlainCounts, SetAside
+from tasks.stores.protocols.states import ChunkState, chunk_state
 
 Attested: TypeAlias = "tuple[Record, bytes, bytes | None]"
 """A record, its signature column, and the digest of the payload that was signed, None if nobody asked for it."""
@@ -37,35 +37,49 @@ class BatchTimes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchWrite:
-    """One transaction: the rows, and the step of the ledger that commits with them.
+class LedgerStep:
+    """What the ledger learns of a batch of any kind of run, in the transaction of its rows.
 
-    `plain` counts the rows that `stage_batch` has staged besides `inserts` and `updates`. `expected_cursor` is where
-    the ledger must stand for the batch to count; `set_aside` asks to reject the facts without a usable key as well.
+    `run_id` is the run's in the ledger. `expected_cursor` is where the ledger must stand for the batch to count; behind
+    an `exhausted` one nothing is left of the chunk. `set_aside` asks to reject the facts without a usable key as well.
     Of each a reject is kept: as its fact id "NULL", or "(a key of … bytes)", in the place of an id; as its reason what
     `SetAside.reasons` says; as its detail "the key is NULL", or "key: … bytes, at most …".
-    `superseded` has what the log knew of a fact before, for those of which it did, by fact id.
     `key_id` is the key that signed, None where nothing is signed. `clock` is asked for the time of the commit.
     """
 
     run_id: str
     plan_id: str
     chunk: int
-    attester: str
     now: str
-    inserts: Sequence[Attested]
-    updates: Sequence[Attested]
     rejects: Sequence[Reject]
-    set_aside: SetAside
     counts: Counts
     expected_cursor: Key
     cursor: Key
-    state: ChunkState
+    exhausted: bool
     seconds: float
     key_id: str | None
     times: BatchTimes
     clock: Callable[[], str]
+    set_aside: SetAside = NONE_SET_ASIDE
     content: bytes | None = None
+
+    @property
+    def state(self) -> ChunkState:
+        """The chunk's, once the batch is committed."""
+        return chunk_state(is_done=self.exhausted)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchWrite(LedgerStep):
+    """One transaction of a backfill: the rows, and the step of the ledger that commits with them.
+
+    `plain` counts the rows that `stage_batch` has staged besides `inserts` and `updates`. `superseded` has what the log
+    knew of a fact before, for those of which it did, by fact id.
+    """
+
+    attester: str
+    inserts: Sequence[Attested]
+    updates: Sequence[Attested]
     plain: PlainCounts = NONE_PLAIN
     superseded: Mapping[str, Superseded] = field(default_factory=dict)
 

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Final
 
 from tasks.core.values import KEY_NOT_TEXT_OR_INTEGER, TOO_LONG
 
 
+def _noted(words: str) -> Any:
+    """A count beside the outcomes, kept chunk by chunk, and what a report says of so many facts."""
+    return field(default=0, metadata={"words": words})
+
+
 @dataclass(frozen=True)
 class Counts:
-    """What happened to facts. `eligible = inserted + updated + unchanged + rejected`, always."""
+    """What happened to facts. `eligible = inserted + updated + unchanged + rejected`, always.
+
+    The ledger has a column of each name, marker and report a member. So a new count is added in three places: here,
+    in the declaration of the ledger's table, and where it is counted.
+    """
 
     eligible: int = 0
     inserted: int = 0
@@ -18,22 +28,39 @@ class Counts:
     rejected: int = 0
     signed: int = 0
     placeholder: int = 0
-    created_at_missing: int = 0
-    confidence_not_numeric: int = 0
+    created_at_missing: int = _noted("facts have no created_at: extracted_at is the plan's creation time")
+    confidence_not_numeric: int = _noted("facts have a confidence that is no number: no band")
 
     def __post_init__(self) -> None:
         if self.eligible != self.inserted + self.updated + self.unchanged + self.rejected:
             raise AssertionError(f"counts do not close: {self}")
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(*(a + b for a, b in zip(self.values(), other.values(), strict=True)))
+        return Counts(*(getattr(self, name) + getattr(other, name) for name in COUNTS))
 
-    def values(self) -> tuple[int, ...]:
-        return tuple(getattr(self, name) for name in self.__dataclass_fields__)
+    def by_name(self) -> dict[str, int]:
+        return asdict(self)
 
     def rows(self) -> dict[str, int]:
         """The five counts of the report, under their names."""
-        return {name: getattr(self, name) for name in ("eligible", "inserted", "updated", "unchanged", "rejected")}
+        return {name: getattr(self, name) for name in OUTCOMES}
+
+    def noted(self) -> dict[str, int]:
+        """Those that say something of facts besides their outcome, under their names."""
+        return {name: getattr(self, name) for name in NOTED}
+
+
+COUNTS: Final = tuple(count.name for count in fields(Counts))
+"""The names of all counts, as the ledger has them of chunks."""
+
+OUTCOMES: Final = ("eligible", "inserted", "updated", "unchanged", "rejected")
+"""All facts, and the four things that happen to them."""
+
+NOTED: Final[dict[str, str]] = {c.name: c.metadata["words"] for c in fields(Counts) if "words" in c.metadata}
+"""Name -> what a report says of so many facts."""
+
+COUNTS_OF_BATCHES: Final = tuple(name for name in COUNTS if name not in NOTED)
+"""Those that the ledger has of every batch too."""
 
 
 @dataclass(frozen=True)

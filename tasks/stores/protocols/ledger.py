@@ -9,8 +9,8 @@ from typing import Literal, Protocol
 from tasks.core.documents import Digest, Moment
 from tasks.core.fact_keys import Key
 from tasks.stores.protocols.counts import Counts
+from tasks.stores.protocols.states import DONE, ChunkState
 
-ChunkState = Literal["running", "done"]
 RunKind = Literal["backfill", "sign"]
 
 
@@ -34,7 +34,7 @@ class LedgerRow:
 
     @property
     def is_done(self) -> bool:
-        return self.state == "done"
+        return self.state == DONE
 
     @property
     def settled(self) -> int:
@@ -78,12 +78,14 @@ class RunRow:
 
 
 class RunLedger(Protocol):
-    """The runs that a store knows, each by its run id."""
+    """The runs that a store knows, each by its id in the ledger (RunPaths.ledger_run_id)."""
 
     def read_run(self, run_id: str) -> RunRow | None:
         """Raises StateError if the row is none that this job has written."""
 
-    def open_run(self, *, run_id: str, plan_id: str, plan: str, now: str, attester: str, key_id: str | None) -> None:
+    def open_run(
+        self, *, run_id: str, kind: RunKind, plan_id: str, plan: str, now: str, attester: str, key_id: str | None
+    ) -> None:
         """Enter the run in the ledger, unless it is there. Its `plan` is JSON, of which a store knows one member: the
         run has a row budget if `max_rows` is there and not null.
         """
@@ -117,8 +119,8 @@ class ChunkLedger(Protocol):
         """The committed batches of a run, or of one chunk of it; chunk by chunk, each chunk's in their order."""
 
     def claim_chunk(self, *, run_id: str, plan_id: str, chunk: int, after: Key, through: Key, now: str) -> LedgerRow:
-        """Enter the chunk in the ledger, or count one more attempt, of this host and process; a finished chunk is
-        returned untouched. Raises StateError, with nothing written, if it was entered for another plan.
+        """Enter the chunk in the ledger, or count one more attempt, of this host and process. A finished chunk is
+        returned untouched, and so is one that was entered for another plan: the caller sees that by its `plan_id`.
         """
 
     def note_failure(self, *, run_id: str, chunk: int, error: str, now: str) -> None:

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from tasks.core.fact_keys import Key
-from tasks.stores.protocols.batches import BatchWrite
+from tasks.stores.protocols.batches import LedgerStep
 from tasks.stores.protocols.session import Session
-
-LEDGER_PREFIX = "sign-pending:"
-"""Begins the run id of every signing in the ledger; no run id that a user can give holds a colon."""
 
 
 class PendingRow(NamedTuple):
@@ -79,7 +76,7 @@ class PendingSession(Session, Protocol):
         Raises RowRefusedError if the database cannot compute it.
         """
 
-    def write_signatures(self, batch: BatchWrite, signatures: Sequence[SignatureWrite]) -> bool:
+    def write_signatures(self, step: LedgerStep, signatures: Sequence[SignatureWrite]) -> bool:
         """Commit one batch durably, all of it or nothing: signatures, log rows, refusals, ledger.
 
         False, with nothing written, if a row, its log or the ledger moved on since the batch was read. Raises

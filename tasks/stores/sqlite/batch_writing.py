@@ -13,8 +13,8 @@ from tasks.attestation.signature_column import signature_hex
 from tasks.core import crash_points
 from tasks.core.errors import DatabaseError, RowRefusedError
 from tasks.core.values import KEY_NOT_TEXT_OR_INTEGER, TOO_LONG
-from tasks.stores.protocols.batches import BatchWrite, Superseded
-from tasks.stores.protocols.counts import Counts, PlainCounts
+from tasks.stores.protocols.batches import BatchWrite, LedgerStep, Superseded
+from tasks.stores.protocols.counts import PlainCounts
 from tasks.stores.sqlite.batch_reading import BatchReading
 from tasks.stores.sqlite.evidence import Evidence
 from tasks.stores.sqlite.key_parameters import bound
@@ -84,7 +84,7 @@ class BatchWriting(BatchReading, Evidence):
         end = self._connection.last_insert_rowid() + 1
         return range(end - inserts - updates, end)
 
-    def _write_ledger(self, batch: BatchWrite, ids: range, lock: LockTimes) -> None:
+    def _write_ledger(self, batch: LedgerStep, ids: range, lock: LockTimes) -> None:
         of_batch = {"run_id": batch.run_id, "chunk": batch.chunk, "now": batch.now}
         for reject in batch.rejects:
             self._run("reject_fact", **of_batch, **reject._asdict())
@@ -93,7 +93,7 @@ class BatchWriting(BatchReading, Evidence):
                 batch.set_aside.total, "reject_set_aside", **of_batch,
                 no_key=KEY_NOT_TEXT_OR_INTEGER, no_key_detail=NULL_KEY_DETAIL, too_long=TOO_LONG,
             )  # fmt: skip
-        counts = dict(zip(Counts.__dataclass_fields__, batch.counts.values(), strict=True))
+        counts = batch.counts.by_name()
         self._expect(
             1, "advance_chunk", **of_batch, **counts, plan_id=batch.plan_id, state=batch.state,
             seconds=batch.seconds, **bound("cursor", batch.cursor), **bound("expected", batch.expected_cursor),

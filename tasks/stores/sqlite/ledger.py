@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from tasks.core.documents import typed
 from tasks.core.errors import ProvenanceError, StateError
 from tasks.core.fact_keys import Key, decoded
-from tasks.stores.protocols.counts import Counts
+from tasks.stores.protocols.counts import COUNTS, COUNTS_OF_BATCHES, Counts
 from tasks.stores.protocols.ledger import LedgerBatch, LedgerRow, RunKind, RunRow
 from tasks.stores.sqlite.bound_runner import BoundRunner
 from tasks.stores.sqlite.key_parameters import bound
@@ -24,8 +24,6 @@ _RUN_ROWS = TypeAdapter(RunRow)
 
 class Ledger(BoundRunner):
     """Reads and writes the ledger. See the protocol for what each method promises."""
-
-    _kind: RunKind = "backfill"
 
     # -- runs -------------------------------------------------------------------------------------------
 
@@ -42,10 +40,12 @@ class Ledger(BoundRunner):
                 f"written."
             ) from None
 
-    def open_run(self, *, run_id: str, plan_id: str, plan: str, now: str, attester: str, key_id: str | None) -> None:
+    def open_run(
+        self, *, run_id: str, kind: RunKind, plan_id: str, plan: str, now: str, attester: str, key_id: str | None
+    ) -> None:
         with self._transaction("begin_write"):
             self._run(
-                "open_run", run_id=run_id, plan_id=plan_id, plan=plan, kind=self._kind, now=now, attester=attester,
+                "open_run", run_id=run_id, plan_id=plan_id, plan=plan, kind=kind, now=now, attester=attester,
                 key_id=key_id, host=socket.gethostname(), pid=os.getpid(),
             )  # fmt: skip
 
@@ -86,11 +86,6 @@ class Ledger(BoundRunner):
             )  # fmt: skip
             row = self.read_chunk(run_id, chunk)
         assert row is not None  # it was entered or found a moment ago; no trigger may prevent that
-        if row.plan_id != plan_id:
-            raise StateError(
-                f"chunk {chunk} of run {run_id} belongs to plan {row.plan_id[:12]}… in the ledger, the current plan "
-                f"is {plan_id[:12]}…. Use a new --run-id. Nothing was written."
-            )
         return row
 
     def note_failure(self, *, run_id: str, chunk: int, error: str, now: str) -> None:
@@ -120,8 +115,8 @@ class Ledger(BoundRunner):
 def _ledger_row(row: tuple[Any, ...]) -> LedgerRow:
     chunk, plan_id = row[:2]
     after, through, cursor = (decoded(*row[i : i + 2]) for i in (2, 4, 6))
-    counts = _ledger_counts(chunk, row[8:17])
-    state, attempts, host, pid, started_at, finished_at, seconds = row[17:]
+    counts, rest = _ledger_counts(chunk, COUNTS, row[8:])
+    state, attempts, host, pid, started_at, finished_at, seconds = rest
     return LedgerRow(
         chunk, plan_id, after, through, cursor, counts, state, attempts, host, pid, started_at, finished_at, seconds
     )
@@ -129,14 +124,19 @@ def _ledger_row(row: tuple[Any, ...]) -> LedgerRow:
 
 def _ledger_batch(row: tuple[Any, ...]) -> LedgerBatch:
     chunk, after, through = row[0], decoded(*row[1:3]), decoded(*row[3:5])
-    return LedgerBatch(chunk, after, through, _ledger_counts(chunk, row[5:12]), *row[12:])
+    counts, rest = _ledger_counts(chunk, COUNTS_OF_BATCHES, row[5:])
+    return LedgerBatch(chunk, after, through, counts, *rest)
 
 
-def _ledger_counts(chunk: object, values: tuple[Any, ...]) -> Counts:
-    """Raises StateError for what no transaction of this job could have left there."""
+def _ledger_counts(chunk: object, names: Sequence[str], row: tuple[Any, ...]) -> tuple[Counts, tuple[Any, ...]]:
+    """The counts that a row begins with, and the rest of it.
+
+    Raises StateError for what no transaction of this job could have left there.
+    """
+    values = row[: len(names)]
     with suppress(AssertionError):
         if all(type(value) is int and value >= 0 for value in values):
-            return Counts(*values)
+            return Counts(**dict(zip(names, values, strict=True))), row[len(names) :]
     raise StateError(
         f"chunk {chunk!a}: the ledger has the counts {values!a} for it, which do not add up. Nobody but this job may "
         f"write to its ledger: use a new --run-id, and find out who did."

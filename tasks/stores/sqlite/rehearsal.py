@@ -21,6 +21,7 @@ from tasks.contract.binding import Binding, SidecarBinding
 from tasks.contract.catalogue import Catalogue
 from tasks.contract.findings import Drift
 from tasks.stores.protocols.counts import Counts
+from tasks.stores.protocols.states import DONE
 from tasks.stores.sqlite.guard import Guard
 from tasks.stores.sqlite.sql.connection import setup_statements
 from tasks.stores.sqlite.sql.run import build_statements
@@ -137,9 +138,9 @@ def _close_steps(binding: Binding) -> Iterator[_Step]:
     yield binding.ledger.chunk, "note_failure", {**_CHUNK, "error": "法令"}, 1
     for _ in range(2):
         yield binding.ledger.reject, "reject_fact", {**_CHUNK, "fact_id": "1.5", "reason": "r", "detail": ""}, 1
-    counts = dict.fromkeys(Counts.__dataclass_fields__, 0)
+    counts = Counts().by_name()
     bounds = {**_bounds("cursor", 9), **_bounds("expected", None)}
-    yield binding.ledger.chunk, "advance_chunk", {**_CHUNK, **counts, **bounds, "state": "done", "seconds": 0.1}, 1
+    yield binding.ledger.chunk, "advance_chunk", {**_CHUNK, **counts, **bounds, "state": DONE, "seconds": 0.1}, 1
     batch = {**_CHUNK, **counts, **_BATCH, **_bounds("after", None), **_bounds("through", 9)}
     for key_id, signed in (("0123456789abcdef", 1), (None, 0)):
         of_key = {

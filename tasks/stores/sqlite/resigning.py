@@ -1,4 +1,4 @@
-"""The SQLite session that signs pending rows: a run's session, with a ledger of its own and guarded updates."""
+"""The SQLite session that signs pending rows: a run's session, with guarded updates."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from tasks.core import crash_points
 from tasks.core.fact_keys import Key, decoded
 from tasks.job.settings import Settings
-from tasks.stores.protocols.batches import BatchWrite
-from tasks.stores.protocols.pending import LEDGER_PREFIX, PendingRead, PendingRow, SignatureWrite
+from tasks.stores.protocols.batches import LedgerStep
+from tasks.stores.protocols.pending import PendingRead, PendingRow, SignatureWrite
 from tasks.stores.sqlite.batch_writing import LockTimes, StaleReadError, of_no_fact
 from tasks.stores.sqlite.gate import Verification, verify
 from tasks.stores.sqlite.key_parameters import bound, decode_row
@@ -41,19 +41,11 @@ def open_resigning_session(
 class SqliteResigningSession(SqliteSession):
     """See stores.protocols.pending.PendingSession for what each method promises."""
 
-    _kind = "sign"
-
     def __init__(
         self, connection: StoreConnection, settings: Settings, verification: Verification, revoked: Collection[str]
     ) -> None:
         super().__init__(connection, settings, verification)
         self._revoked = " ".join(revoked).upper()
-
-    def _run(self, name: str, **parameters: Any) -> list[Any]:
-        """In the ledger, a signing is a run of its own beside the backfill of the same run id."""
-        if "run_id" in parameters:
-            parameters["run_id"] = f"{LEDGER_PREFIX}{parameters['run_id']}"
-        return super()._run(name, **parameters)
 
     def pending_keys(self) -> Iterator[Key]:
         for is_text, value in self._stream("pending_keys", revoked=self._revoked):
@@ -84,16 +76,16 @@ class SqliteResigningSession(SqliteSession):
                 return found
         return None
 
-    def write_signatures(self, batch: BatchWrite, signatures: Sequence[SignatureWrite]) -> bool:
+    def write_signatures(self, step: LedgerStep, signatures: Sequence[SignatureWrite]) -> bool:
         crash_points.reach("before the write lock")
         lock = LockTimes()
         try:
             with self._transaction("begin_write"):
                 lock.taken()
                 self.check_schema()
-                ids = self._write_signatures(signatures, batch.now)
+                ids = self._write_signatures(signatures, step.now)
                 with of_no_fact():
-                    self._write_ledger(batch, ids, lock)
+                    self._write_ledger(step, ids, lock)
                 crash_points.reach("before commit")
         except StaleReadError:
             return False

@@ -12,7 +12,7 @@ from typing import Any
 from support.memory_store.plain import MemoryPlainFacts
 from support.memory_store.state import Rejected, Run
 
-from tasks.core.errors import LockedError, StateError
+from tasks.core.errors import LockedError
 from tasks.core.fact_keys import Key
 from tasks.stores.protocols.counts import Counts
 from tasks.stores.protocols.ledger import LedgerBatch, LedgerRow, RunKind, RunRow
@@ -21,39 +21,35 @@ from tasks.stores.protocols.ledger import LedgerBatch, LedgerRow, RunKind, RunRo
 class MemoryLedger(MemoryPlainFacts):
     """See the protocols for what each method promises."""
 
-    _kind: RunKind = "backfill"
-
-    def _own(self, run_id: str) -> str:
-        """How the ledger calls a run."""
-        return run_id
-
     # -- runs ----------------------------------------------------------------------------------------
 
     def read_run(self, run_id: str) -> RunRow | None:
-        run = self._state.runs.get(self._own(run_id))
+        run = self._state.runs.get(run_id)
         return run.row if run else None
 
-    def open_run(self, *, run_id: str, plan_id: str, plan: str, now: str, attester: str, key_id: str | None) -> None:
+    def open_run(
+        self, *, run_id: str, kind: RunKind, plan_id: str, plan: str, now: str, attester: str, key_id: str | None
+    ) -> None:
         row = RunRow(plan_id, plan, now, None, attester, key_id)
         with self._transaction() as state:
-            state.runs.setdefault(self._own(run_id), Run(self._kind, row))
+            state.runs.setdefault(run_id, Run(kind, row))
 
     def finish_run(self, *, run_id: str, now: str, stop_reason: str, remaining: int) -> None:
         with self._transaction() as state:
-            run = state.runs.get(self._own(run_id))
+            run = state.runs.get(run_id)
             if run is not None and run.row.finished_at is None:
                 done = Run(run.kind, replace(run.row, finished_at=now), stop_reason, remaining)
-                state.runs[self._own(run_id)] = done
+                state.runs[run_id] = done
 
     def stop_run(self, *, run_id: str, stop_reason: str) -> None:
         with self._transaction() as state:
-            run = state.runs.get(self._own(run_id))
+            run = state.runs.get(run_id)
             if run is not None and run.row.finished_at is None:
-                state.runs[self._own(run_id)] = run._replace(stop_reason=stop_reason)
+                state.runs[run_id] = run._replace(stop_reason=stop_reason)
 
     def last_budgeted_run(self, run_id: str) -> tuple[str, int] | None:
         for known, run in reversed(self._state.runs.items()):
-            if known != self._own(run_id) and _has_budget(run) and run.row.finished_at and run.remaining is not None:
+            if known != run_id and _has_budget(run) and run.row.finished_at and run.remaining is not None:
                 return run.row.finished_at, run.remaining
         return None
 
@@ -67,34 +63,32 @@ class MemoryLedger(MemoryPlainFacts):
     # -- chunks --------------------------------------------------------------------------------------
 
     def read_chunk(self, run_id: str, chunk: int) -> LedgerRow | None:
-        return self._state.chunks.get((self._own(run_id), chunk))
+        return self._state.chunks.get((run_id, chunk))
 
     def read_chunks(self, run_id: str) -> list[LedgerRow]:
-        return sorted((row for (of, _), row in self._state.chunks.items() if of == self._own(run_id)), key=_number)
+        return sorted((row for (of, _), row in self._state.chunks.items() if of == run_id), key=_number)
 
     def claim_chunk(self, *, run_id: str, plan_id: str, chunk: int, after: Key, through: Key, now: str) -> LedgerRow:
-        name, host, pid = (self._own(run_id), chunk), socket.gethostname(), os.getpid()
+        name, host, pid = (run_id, chunk), socket.gethostname(), os.getpid()
         new = LedgerRow(
             chunk, plan_id, after, through, after, Counts(), "running", 0, host, pid, started_at=now, finished_at=None,
             seconds=0.0,
         )  # fmt: skip
         with self._transaction() as state:
             row = state.chunks.get(name, new)
-            if row.state == "running":
+            if row.state == "running" and row.plan_id == plan_id:
                 row = state.chunks[name] = replace(row, attempts=row.attempts + 1, host=host, pid=pid)
-            if row.plan_id != plan_id:
-                raise StateError(f"chunk {chunk} of run {run_id} belongs to another plan. Nothing was written.")
         return row
 
     def note_failure(self, *, run_id: str, chunk: int, error: str, now: str) -> None:
         try:
             with self._transaction(patience=0) as state:
-                state.failures[self._own(run_id), chunk] = error
+                state.failures[run_id, chunk] = error
         except LockedError:
             return
 
     def read_batches(self, run_id: str, *, chunk: int | None = None) -> list[LedgerBatch]:
-        found = [batch for of, batch in self._state.batches if of == self._own(run_id) and chunk in (None, batch.chunk)]
+        found = [batch for of, batch in self._state.batches if of == run_id and chunk in (None, batch.chunk)]
         return sorted(found, key=_number)
 
     def count_log_rows(self, *, attester: str, first: int, last: int) -> int:
@@ -108,7 +102,7 @@ class MemoryLedger(MemoryPlainFacts):
     # -- rejects -------------------------------------------------------------------------------------
 
     def _rejects(self, run_id: str | None) -> list[Rejected]:
-        return [one for one in self._state.rejects if run_id is None or one.run_id == self._own(run_id)]
+        return [one for one in self._state.rejects if run_id is None or one.run_id == run_id]
 
     def was_rejected(self, fact_id: str, reason: str) -> bool:
         return any(one.reject[:2] == (fact_id, reason) for one in self._rejects(None))
@@ -118,7 +112,7 @@ class MemoryLedger(MemoryPlainFacts):
 
     def count_new_rejects(self, run_id: str) -> int:
         firsts = {one.reject[:2]: one.run_id for one in reversed(self._state.rejects)}
-        return sum(first == self._own(run_id) for first in firsts.values())
+        return sum(first == run_id for first in firsts.values())
 
     def count_rejected_residual(self, run_id: str) -> int:
         rejects = self._rejects(run_id)

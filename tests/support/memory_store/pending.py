@@ -1,4 +1,4 @@
-"""The session that signs what is pending: a run's session, with a ledger of its own."""
+"""The session that signs what is pending: a run's session, with guarded updates."""
 
 from __future__ import annotations
 
@@ -12,22 +12,16 @@ from support.memory_store.state import Database, MetadataRow, State
 from tasks.attestation.signature_column import SignatureColumn, parse
 from tasks.core.fact_keys import Key
 from tasks.job.settings import Settings
-from tasks.stores.protocols.batches import BatchWrite
-from tasks.stores.protocols.ledger import RunKind
-from tasks.stores.protocols.pending import LEDGER_PREFIX, PendingRead, PendingRow, SignatureWrite
+from tasks.stores.protocols.batches import LedgerStep
+from tasks.stores.protocols.pending import PendingRead, PendingRow, SignatureWrite
 
 
 class MemoryPendingSession(MemorySession):
     """See the protocols for what each method promises."""
 
-    _kind: RunKind = "sign"
-
     def __init__(self, database: Database, settings: Settings, *, write: bool, revoked: Collection[str]) -> None:
         super().__init__(database, settings, write=write)
         self._revoked = {bytes.fromhex(key_id) for key_id in revoked}
-
-    def _own(self, run_id: str) -> str:
-        return f"{LEDGER_PREFIX}{run_id}"
 
     def _is_pending(self, fact_id: str) -> bool:
         column = parse(self._state.metadata[fact_id].ed25519_sig)
@@ -58,11 +52,11 @@ class MemoryPendingSession(MemorySession):
         same = [fact for fact in self._keyed() if isinstance(fact.key, (int, str)) and str(fact.key) == fact_id]
         return (*self._fact(same[0])[:5], 1) if same else None
 
-    def write_signatures(self, batch: BatchWrite, signatures: Sequence[SignatureWrite]) -> bool:
+    def write_signatures(self, step: LedgerStep, signatures: Sequence[SignatureWrite]) -> bool:
         with self._transaction() as state:
-            if self._is_overtaken(state, batch) or not all(_is_as_read(state, signature) for signature in signatures):
+            if self._is_overtaken(state, step) or not all(_is_as_read(state, signature) for signature in signatures):
                 return False
-            self._advance(state, batch, [_sign(state, signature, batch.now) for signature in signatures])
+            self._advance(state, step, [_sign(state, signature, step.now) for signature in signatures])
         return True
 
 

@@ -16,7 +16,8 @@ from support.memory_store.state import MetadataRow, Rejected, State
 from tasks.attestation.signature_column import signature_hex
 from tasks.contract.binding import Binding
 from tasks.core.values import KEY_NOT_TEXT_OR_INTEGER, TOO_LONG, Record, Reject, TooLong
-from tasks.stores.protocols.batches import BatchWrite
+from tasks.stores.protocols.batches import BatchWrite, LedgerStep
+from tasks.stores.protocols.counts import NOTED
 from tasks.stores.protocols.ledger import LedgerBatch
 
 
@@ -43,7 +44,7 @@ class MemorySession(MemoryLedger):
     def write_batch(self, batch: BatchWrite) -> Sequence[int] | None:
         batch = self._with_staged(batch)
         with self._transaction() as state:
-            if self._is_overtaken(state, batch):
+            if self._is_overtaken(state, batch) or self._has_any_moved(state, batch):
                 return None
             ids = [
                 self._attest(state, batch, record, blob, is_update=bool(is_update))
@@ -52,13 +53,14 @@ class MemorySession(MemoryLedger):
             self._advance(state, batch, ids)
         return ids
 
-    def _is_overtaken(self, state: State, batch: BatchWrite) -> bool:
-        """Whether store or ledger moved on since the batch was read."""
-        row = state.chunks.get((self._own(batch.run_id), batch.chunk))
+    def _is_overtaken(self, state: State, batch: LedgerStep) -> bool:
+        """Whether the ledger, or what is set aside, moved on since the batch was read."""
+        row = state.chunks.get((batch.run_id, batch.chunk))
         if row is None or (row.plan_id, row.state, row.cursor) != (batch.plan_id, "running", batch.expected_cursor):
             return True
-        if batch.set_aside and batch.set_aside != self.count_set_aside():
-            return True
+        return bool(batch.set_aside) and batch.set_aside != self.count_set_aside()
+
+    def _has_any_moved(self, state: State, batch: BatchWrite) -> bool:
         return any(self._has_moved(state, batch, record, bool(is_update)) for record, _, _, is_update in batch.in_order)
 
     def _has_moved(self, state: State, batch: BatchWrite, record: Record, is_update: bool) -> bool:
@@ -82,9 +84,9 @@ class MemorySession(MemoryLedger):
         notes = superseded.notes if superseded else None
         return state.append_log(fact_id, batch.attester, batch.now, signature_hex(blob), notes)
 
-    def _advance(self, state: State, batch: BatchWrite, ids: Sequence[int]) -> None:
+    def _advance(self, state: State, batch: LedgerStep, ids: Sequence[int]) -> None:
         """The step of the ledger that is committed with what was written."""
-        run_id = self._own(batch.run_id)
+        run_id = batch.run_id
         state.rejects += [Rejected(run_id, batch.chunk, reject, False) for reject in batch.rejects]
         if batch.set_aside:
             state.rejects += [Rejected(run_id, batch.chunk, reject, True) for reject in self._set_aside_rejects()]
@@ -93,7 +95,7 @@ class MemorySession(MemoryLedger):
             row, cursor=batch.cursor, counts=row.counts + batch.counts, state=batch.state,
             finished_at=batch.now if batch.state == "done" else None, seconds=row.seconds + batch.seconds,
         )  # fmt: skip
-        counts = replace(batch.counts, created_at_missing=0, confidence_not_numeric=0)
+        counts = replace(batch.counts, **dict.fromkeys(NOTED, 0))
         first, last = (ids[0], ids[-1]) if ids else (None, None)
         key_id = batch.key_id if batch.counts.signed else None
         entry = LedgerBatch(

@@ -5,30 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tasks.contract.binding import Binding
+from tasks.stores.protocols.counts import COUNTS, COUNTS_OF_BATCHES
+from tasks.stores.protocols.states import DONE, RUNNING, STOPPED, ChunkState, before_chunk_is
 from tasks.stores.sqlite.sql.spelling import Statement, key_value, quoted, raw_value
 
 _RUN = "plan_id, plan, started_at, finished_at, attester, key_id"
-_COUNTS = (
-    "eligible", "inserted", "updated", "unchanged", "rejected",
-    "signed", "placeholder", "created_at_missing", "confidence_not_numeric",
-)  # fmt: skip
 _CHUNK = ", ".join([
-    "chunk", "plan_id", raw_value("after_key"), raw_value("through_key"), raw_value("cursor"), *_COUNTS,
+    "chunk", "plan_id", raw_value("after_key"), raw_value("through_key"), raw_value("cursor"), *COUNTS,
     "state", "attempts", "host", "pid", "started_at", "finished_at", "seconds",
 ])  # fmt: skip
-_BATCH_COUNTS = _COUNTS[:7]
 _BATCH = ", ".join([
-    "chunk", raw_value("after_key"), raw_value("through_key"), *_BATCH_COUNTS, "first_attestation_id",
+    "chunk", raw_value("after_key"), raw_value("through_key"), *COUNTS_OF_BATCHES, "first_attestation_id",
     "last_attestation_id", "key_id", "content",
 ])  # fmt: skip
 _BATCH_VALUES = (
-    *_BATCH_COUNTS, "first_attestation_id", "last_attestation_id", "key_id", "content", "host", "pid", "began_at",
+    *COUNTS_OF_BATCHES, "first_attestation_id", "last_attestation_id", "key_id", "content", "host", "pid", "began_at",
     "committed_at", "reading_seconds", "deriving_seconds", "signing_seconds", "waiting_seconds", "locked_seconds",
 )  # fmt: skip
 _AFTER, _THROUGH, _CURSOR, _EXPECTED = (
     key_value(name, odd_keys=True) for name in ("after", "through", "cursor", "expected")
 )
 _HAS_BUDGET = "CASE WHEN json_valid(plan) THEN plan ->> '$.max_rows' END IS NOT NULL"
+
+
+def _comes_to(state: ChunkState) -> str:
+    """Where a chunk may come to this state from the one that it is in."""
+    found = [f"'{before}'" for before in before_chunk_is(state)]
+    return f"state = {found[0]}" if len(found) == 1 else f"state IN ({', '.join(found)})"
 
 
 def ledger_statements(binding: Binding) -> tuple[Statement, ...]:
@@ -47,19 +50,19 @@ class _Builder:
         yield Statement(
             "open_run",
             f"INSERT INTO {self.run} (run_id, plan_id, plan, kind, state, started_at, attester, key_id, host, pid) "
-            "VALUES (:run_id, :plan_id, :plan, :kind, 'running', :now, :attester, :key_id, :host, :pid) "
+            f"VALUES (:run_id, :plan_id, :plan, :kind, '{RUNNING}', :now, :attester, :key_id, :host, :pid) "
             "ON CONFLICT (run_id) DO NOTHING",
             "chunk", writes=True,
         )  # fmt: skip
         yield Statement(
             "finish_run",
-            f"UPDATE {self.run} SET finished_at = :now, state = 'done', stop_reason = :stop_reason, "
+            f"UPDATE {self.run} SET finished_at = :now, state = '{DONE}', stop_reason = :stop_reason, "
             "remaining = :remaining WHERE run_id = :run_id AND finished_at IS NULL",
             "chunk", writes=True,
         )  # fmt: skip
         yield Statement(
             "stop_run",
-            f"UPDATE {self.run} SET state = 'stopped', stop_reason = :stop_reason "
+            f"UPDATE {self.run} SET state = '{STOPPED}', stop_reason = :stop_reason "
             "WHERE run_id = :run_id AND finished_at IS NULL",
             "chunk", writes=True,
         )  # fmt: skip
@@ -75,7 +78,7 @@ class _Builder:
             "last_budgeted_key",
             f"SELECT {raw_value('cursor')} FROM {self.chunk} WHERE cursor IS NOT NULL AND run_id = "
             f"(SELECT run_id FROM {self.run} WHERE {_HAS_BUDGET} ORDER BY rowid DESC LIMIT 1) "
-            "ORDER BY state = 'done', CASE state WHEN 'done' THEN -chunk ELSE chunk END LIMIT 1", "once",
+            f"ORDER BY state = '{DONE}', CASE state WHEN '{DONE}' THEN -chunk ELSE chunk END LIMIT 1", "once",
         )  # fmt: skip
 
     def chunks(self) -> Iterator[Statement]:
@@ -93,24 +96,25 @@ class _Builder:
             "claim_chunk",
             f"INSERT INTO {self.chunk} (run_id, chunk, plan_id, after_key, through_key, cursor, state, attempts, "
             f"host, pid, started_at, updated_at) VALUES (:run_id, :chunk, :plan_id, {_AFTER}, "
-            f"{_THROUGH}, {_AFTER}, 'running', 1, :host, :pid, :now, :now) "
+            f"{_THROUGH}, {_AFTER}, '{RUNNING}', 1, :host, :pid, :now, :now) "
             "ON CONFLICT (run_id, chunk) DO UPDATE SET attempts = attempts + 1, host = excluded.host, "
-            "pid = excluded.pid, updated_at = excluded.updated_at WHERE state = 'running'",
+            f"pid = excluded.pid, updated_at = excluded.updated_at WHERE {_comes_to(RUNNING)} "
+            "AND plan_id = excluded.plan_id",
             "chunk", writes=True,
         )  # fmt: skip
-        adds = ", ".join(f"{name} = {name} + :{name}" for name in _COUNTS)
+        adds = ", ".join(f"{name} = {name} + :{name}" for name in COUNTS)
         yield Statement(
             "advance_chunk",
             f"UPDATE {self.chunk} SET cursor = {_CURSOR}, {adds}, state = :state, updated_at = :now, "
-            "finished_at = CASE :state WHEN 'done' THEN :now END, seconds = seconds + :seconds "
-            "WHERE run_id = :run_id AND chunk = :chunk AND plan_id = :plan_id AND state = 'running' "
+            f"finished_at = CASE :state WHEN '{DONE}' THEN :now END, seconds = seconds + :seconds "
+            f"WHERE run_id = :run_id AND chunk = :chunk AND plan_id = :plan_id AND {_comes_to(DONE)} "
             f"AND cursor IS {_EXPECTED}",
             "batch", writes=True,
         )  # fmt: skip
         yield Statement(
             "note_failure",
             f"UPDATE {self.chunk} SET last_error = :error, updated_at = :now "
-            "WHERE run_id = :run_id AND chunk = :chunk AND state = 'running'",
+            f"WHERE run_id = :run_id AND chunk = :chunk AND {_comes_to(RUNNING)}",
             "chunk", writes=True,
         )  # fmt: skip
 

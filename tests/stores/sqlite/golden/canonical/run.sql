@@ -985,7 +985,7 @@ VALUES (
 )
 ON CONFLICT (run_id, chunk)
 DO UPDATE SET attempts = attempts + 1, host = excluded.host, pid = excluded.pid, updated_at = excluded.updated_at
-WHERE state = 'running';
+WHERE state = 'running' AND plan_id = excluded.plan_id;
 
 -- advance_chunk (batch, writes)
 UPDATE "am_backfill_chunk"
