@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tasks.core.fact_keys import Key, decoded_pairs
+from tasks.core.fact_keys import Key, decoded, decoded_pairs
 from tasks.core.values import NotUtf8
 
 
@@ -19,6 +20,11 @@ def range_bounds(after: Key, through: Key) -> tuple[str, dict[str, Any]]:
     """The ending of a statement's name for a range, and its parameters."""
     through_values = bound("through", through)
     return ("_first", through_values) if after is None else ("", {**bound("after", after), **through_values})
+
+
+def decode_pairs(row: Sequence[Any]) -> Iterator[Key]:
+    """(is text, value) pairs, back to values; of columns that are read however long they are."""
+    return map(decoded, row[::2], row[1::2])
 
 
 def decode_row(row: tuple[Any, ...]) -> tuple[Any, ...]:

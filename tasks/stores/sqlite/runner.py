@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from types import MappingProxyType
 from typing import Any
 
 import apsw
@@ -13,6 +14,9 @@ from tasks.job.settings import Settings
 from tasks.stores.sqlite.opening import StoreConnection, translated
 
 _MOST_BATCH_TEXT = 8 * 2**20  # characters, of which there will be copies; 25,000 ordinary facts take half of it
+
+
+NO_VALUES: Mapping[str, Any] = MappingProxyType({})
 
 
 class StatementRunner:
@@ -28,7 +32,7 @@ class StatementRunner:
         *,
         sql: Mapping[str, str],
         schema_version: int,
-        values: Mapping[str, Any],
+        values: Mapping[str, Any] = NO_VALUES,
     ) -> None:
         self._connection = connection
         self._settings = settings

@@ -1,6 +1,6 @@
 """Every statement over the sealed log on SQLite, built from the binding and nothing else.
 
-Statements that read rows come twice. `read_x` gives the columns plainly; `read_x_raw` gives (storage class, value with
+Statements that read rows come twice. `read_x` gives the columns plainly; `read_x_raw` gives (is it text, value with
 text as its bytes) for each, which no stored value can break, and is read where a text is not UTF-8.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from tasks.attestation.log.rotation_record import BEHIND_PREFIX, PREFIX
 from tasks.contract.binding import SidecarBinding
 from tasks.stores.sqlite.sql.connection import TRANSACTION
-from tasks.stores.sqlite.sql.spelling import Statement, quoted
+from tasks.stores.sqlite.sql.spelling import Statement, quoted, raw_value
 
 _TILE = "first_leaf, leaves, first_attestation_id, last_attestation_id, subtree_roots"
 _TILE_BLOBS = ("attestation_ids", "leaf_marks", "payload_digests")
@@ -47,14 +47,6 @@ def build_log_statements(binding: SidecarBinding) -> tuple[Statement, ...]:
     """All statements that seal, audit, prove or rotate."""
     sql = _Builder(binding)
     return (*TRANSACTION, *sql.walking(), *sql.leaves(), *sql.sealing(), *sql.auditing(), *sql.appending())
-
-
-def _raw(expression: str) -> str:
-    """(storage class, value with text as its bytes): no text can break the reader."""
-    return (
-        f"typeof({expression}), "
-        f"CASE typeof({expression}) WHEN 'text' THEN CAST({expression} AS BLOB) ELSE {expression} END"
-    )
 
 
 class _Builder:
@@ -119,7 +111,7 @@ class _Builder:
         within = f"WHERE {self.range} ORDER BY {self.id}"
 
         def both(name: str, columns: list[str], more: str, source: str) -> tuple[Statement, Statement]:
-            plain, raw = ", ".join(columns), ", ".join(map(_raw, columns))
+            plain, raw = ", ".join(columns), ", ".join(map(raw_value, columns))
             return (
                 Statement(name, f"SELECT {self.id}, {plain}{more} FROM {source} {within}", "batch"),
                 Statement(f"{name}_raw", f"SELECT {self.id}, {raw}{more} FROM {source} {within}", "batch"),
@@ -159,7 +151,8 @@ class _Builder:
         )  # fmt: skip
 
     def auditing(self) -> tuple[Statement, ...]:
-        metadata_raw = ", ".join(map(_raw, self.metadata_columns))
+        rotation = ", ".join(map(raw_value, (self.fact_id, self.signature, self.log_column("notes"))))
+        metadata_raw = ", ".join(map(raw_value, self.metadata_columns))
         return (
             Statement("read_layout", layout_of(self.tile), "once"),
             Statement(
@@ -171,12 +164,12 @@ class _Builder:
             *self._successions(),
             Statement(
                 "read_metadata_raw",
-                f"SELECT {_raw(self.blob)}, {metadata_raw} FROM {self.metadata} AS m "
+                f"SELECT {raw_value(self.blob)}, {metadata_raw} FROM {self.metadata} AS m "
                 f"WHERE {self.of_metadata} = :fact_id", "batch",
             ),
             Statement(
                 "read_unlogged",
-                f"SELECT {_raw(self.of_metadata)} FROM {self.metadata} AS m WHERE NOT EXISTS (SELECT 1 FROM "
+                f"SELECT {raw_value(self.of_metadata)} FROM {self.metadata} AS m WHERE NOT EXISTS (SELECT 1 FROM "
                 f"{self.log} AS l WHERE {self.fact_id} = {self.of_metadata}) ORDER BY {self.of_metadata}", "once",
             ),
             Statement(
@@ -190,16 +183,15 @@ class _Builder:
             ),
             Statement(
                 "read_rotations",
-                f"SELECT {self.id}, {', '.join(map(_raw, (self.fact_id, self.signature, self.log_column('notes'))))} "
-                f"FROM {self.log} AS l WHERE {self.fact_id} >= '{PREFIX}' AND {self.fact_id} < '{BEHIND_PREFIX}' "
-                f"ORDER BY {self.id}", "once",
+                f"SELECT {self.id}, {rotation} FROM {self.log} AS l WHERE {self.fact_id} >= '{PREFIX}' "
+                f"AND {self.fact_id} < '{BEHIND_PREFIX}' ORDER BY {self.id}", "once",
             ),
         )  # fmt: skip
 
     def _latest(self) -> tuple[Statement, Statement]:
         columns = [self.fact_id, self.signature, self.blob, *self.metadata_columns]
         source = f"{self.attested} WHERE {self.range} AND {self.is_latest} ORDER BY {self.id}"
-        plain, raw = ", ".join(columns), ", ".join(map(_raw, columns))
+        plain, raw = ", ".join(columns), ", ".join(map(raw_value, columns))
         return (
             Statement("read_latest", f"SELECT {self.id}, {plain} FROM {source}", "batch"),
             Statement("read_latest_raw", f"SELECT {self.id}, {raw} FROM {source}", "batch"),
@@ -220,13 +212,13 @@ class _Builder:
         return (
             Statement(
                 "read_successions",
-                f"SELECT {self.id}, {n_id}, {_raw(n_fact)}, {_raw(n_notes)} FROM {self.log} AS l "
+                f"SELECT {self.id}, {n_id}, {raw_value(n_fact)}, {raw_value(n_notes)} FROM {self.log} AS l "
                 f"CROSS JOIN {self.log} AS n ON {n_id} = {next_id} WHERE {self.range} ORDER BY {self.id}", "batch",
             ),
             Statement("first_batch_attestation", f"SELECT min(first_attestation_id) FROM {batch}", "once"),
             Statement(
                 "rows_that_supersede",
-                f"SELECT {self.id}, {_raw(notes)} FROM {self.log} AS l "
+                f"SELECT {self.id}, {raw_value(notes)} FROM {self.log} AS l "
                 f"WHERE (:before IS NULL OR {self.id} < :before) AND {is_note} ORDER BY {self.id}", "once",
             ),
         )  # fmt: skip

@@ -45,23 +45,26 @@ WHERE l."attestation_id" >= :first AND l."attestation_id" <= :last
 ORDER BY l."attestation_id";
 
 -- read_attested_raw (batch)
-SELECT l."attestation_id", typeof(l."attester"),
-  CASE typeof(l."attester") WHEN 'text' THEN CAST(l."attester" AS BLOB) ELSE l."attester" END, typeof(l."fact_id"),
-  CASE typeof(l."fact_id") WHEN 'text' THEN CAST(l."fact_id" AS BLOB) ELSE l."fact_id" END, typeof(NULL),
-  CASE typeof(NULL) WHEN 'text' THEN CAST(NULL AS BLOB) ELSE NULL END, typeof(l."signature_hex"),
+SELECT l."attestation_id", typeof(l."attester") = 'text',
+  CASE typeof(l."attester") WHEN 'text' THEN CAST(l."attester" AS BLOB) ELSE l."attester" END,
+  typeof(l."fact_id") = 'text',
+  CASE typeof(l."fact_id") WHEN 'text' THEN CAST(l."fact_id" AS BLOB) ELSE l."fact_id" END, typeof(NULL) = 'text',
+  CASE typeof(NULL) WHEN 'text' THEN CAST(NULL AS BLOB) ELSE NULL END, typeof(l."signature_hex") = 'text',
   CASE typeof(l."signature_hex") WHEN 'text' THEN CAST(l."signature_hex" AS BLOB) ELSE l."signature_hex" END,
-  typeof(NULL), CASE typeof(NULL) WHEN 'text' THEN CAST(NULL AS BLOB) ELSE NULL END, typeof(m."confidence_lower"),
+  typeof(NULL) = 'text', CASE typeof(NULL) WHEN 'text' THEN CAST(NULL AS BLOB) ELSE NULL END,
+  typeof(m."confidence_lower") = 'text',
   CASE typeof(m."confidence_lower") WHEN 'text' THEN CAST(m."confidence_lower" AS BLOB) ELSE m."confidence_lower" END,
-  typeof(m."confidence_upper"),
+  typeof(m."confidence_upper") = 'text',
   CASE typeof(m."confidence_upper") WHEN 'text' THEN CAST(m."confidence_upper" AS BLOB) ELSE m."confidence_upper" END,
-  typeof(m."extracted_at"),
+  typeof(m."extracted_at") = 'text',
   CASE typeof(m."extracted_at") WHEN 'text' THEN CAST(m."extracted_at" AS BLOB) ELSE m."extracted_at" END,
-  typeof(m."fact_id"), CASE typeof(m."fact_id") WHEN 'text' THEN CAST(m."fact_id" AS BLOB) ELSE m."fact_id" END,
-  typeof(m."source_doc"),
+  typeof(m."fact_id") = 'text',
+  CASE typeof(m."fact_id") WHEN 'text' THEN CAST(m."fact_id" AS BLOB) ELSE m."fact_id" END,
+  typeof(m."source_doc") = 'text',
   CASE typeof(m."source_doc") WHEN 'text' THEN CAST(m."source_doc" AS BLOB) ELSE m."source_doc" END,
-  typeof(m."verified_by"),
+  typeof(m."verified_by") = 'text',
   CASE typeof(m."verified_by") WHEN 'text' THEN CAST(m."verified_by" AS BLOB) ELSE m."verified_by" END,
-  typeof(m."ed25519_sig"),
+  typeof(m."ed25519_sig") = 'text',
   CASE typeof(m."ed25519_sig") WHEN 'text' THEN CAST(m."ed25519_sig" AS BLOB) ELSE m."ed25519_sig" END,
   CASE
     WHEN l."signature_hex" = :placeholder THEN NOT EXISTS (
@@ -82,12 +85,13 @@ WHERE l."attestation_id" >= :first AND l."attestation_id" <= :last
 ORDER BY l."attestation_id";
 
 -- read_rows_raw (batch)
-SELECT l."attestation_id", typeof(l."attester"),
-  CASE typeof(l."attester") WHEN 'text' THEN CAST(l."attester" AS BLOB) ELSE l."attester" END, typeof(l."fact_id"),
-  CASE typeof(l."fact_id") WHEN 'text' THEN CAST(l."fact_id" AS BLOB) ELSE l."fact_id" END, typeof(NULL),
-  CASE typeof(NULL) WHEN 'text' THEN CAST(NULL AS BLOB) ELSE NULL END, typeof(l."signature_hex"),
+SELECT l."attestation_id", typeof(l."attester") = 'text',
+  CASE typeof(l."attester") WHEN 'text' THEN CAST(l."attester" AS BLOB) ELSE l."attester" END,
+  typeof(l."fact_id") = 'text',
+  CASE typeof(l."fact_id") WHEN 'text' THEN CAST(l."fact_id" AS BLOB) ELSE l."fact_id" END, typeof(NULL) = 'text',
+  CASE typeof(NULL) WHEN 'text' THEN CAST(NULL AS BLOB) ELSE NULL END, typeof(l."signature_hex") = 'text',
   CASE typeof(l."signature_hex") WHEN 'text' THEN CAST(l."signature_hex" AS BLOB) ELSE l."signature_hex" END,
-  typeof(NULL), CASE typeof(NULL) WHEN 'text' THEN CAST(NULL AS BLOB) ELSE NULL END
+  typeof(NULL) = 'text', CASE typeof(NULL) WHEN 'text' THEN CAST(NULL AS BLOB) ELSE NULL END
 FROM "am_fact_attestation_log" AS l
 WHERE l."attestation_id" >= :first AND l."attestation_id" <= :last
 ORDER BY l."attestation_id";
@@ -159,22 +163,23 @@ WHERE l."attestation_id" >= :first
 ORDER BY l."attestation_id";
 
 -- read_latest_raw (batch)
-SELECT l."attestation_id", typeof(l."fact_id"),
+SELECT l."attestation_id", typeof(l."fact_id") = 'text',
   CASE typeof(l."fact_id") WHEN 'text' THEN CAST(l."fact_id" AS BLOB) ELSE l."fact_id" END,
-  typeof(l."signature_hex"),
+  typeof(l."signature_hex") = 'text',
   CASE typeof(l."signature_hex") WHEN 'text' THEN CAST(l."signature_hex" AS BLOB) ELSE l."signature_hex" END,
-  typeof(m."ed25519_sig"),
+  typeof(m."ed25519_sig") = 'text',
   CASE typeof(m."ed25519_sig") WHEN 'text' THEN CAST(m."ed25519_sig" AS BLOB) ELSE m."ed25519_sig" END,
-  typeof(m."confidence_lower"),
+  typeof(m."confidence_lower") = 'text',
   CASE typeof(m."confidence_lower") WHEN 'text' THEN CAST(m."confidence_lower" AS BLOB) ELSE m."confidence_lower" END,
-  typeof(m."confidence_upper"),
+  typeof(m."confidence_upper") = 'text',
   CASE typeof(m."confidence_upper") WHEN 'text' THEN CAST(m."confidence_upper" AS BLOB) ELSE m."confidence_upper" END,
-  typeof(m."extracted_at"),
+  typeof(m."extracted_at") = 'text',
   CASE typeof(m."extracted_at") WHEN 'text' THEN CAST(m."extracted_at" AS BLOB) ELSE m."extracted_at" END,
-  typeof(m."fact_id"), CASE typeof(m."fact_id") WHEN 'text' THEN CAST(m."fact_id" AS BLOB) ELSE m."fact_id" END,
-  typeof(m."source_doc"),
+  typeof(m."fact_id") = 'text',
+  CASE typeof(m."fact_id") WHEN 'text' THEN CAST(m."fact_id" AS BLOB) ELSE m."fact_id" END,
+  typeof(m."source_doc") = 'text',
   CASE typeof(m."source_doc") WHEN 'text' THEN CAST(m."source_doc" AS BLOB) ELSE m."source_doc" END,
-  typeof(m."verified_by"),
+  typeof(m."verified_by") = 'text',
   CASE typeof(m."verified_by") WHEN 'text' THEN CAST(m."verified_by" AS BLOB) ELSE m."verified_by" END
 FROM "am_fact_attestation_log" AS l
 LEFT JOIN "provenance ""of"" 事実" AS m ON m."fact_id" = l."fact_id"
@@ -188,8 +193,8 @@ WHERE l."attestation_id" >= :first
 ORDER BY l."attestation_id";
 
 -- read_successions (batch)
-SELECT l."attestation_id", n."attestation_id", typeof(n."fact_id"),
-  CASE typeof(n."fact_id") WHEN 'text' THEN CAST(n."fact_id" AS BLOB) ELSE n."fact_id" END, typeof(NULL),
+SELECT l."attestation_id", n."attestation_id", typeof(n."fact_id") = 'text',
+  CASE typeof(n."fact_id") WHEN 'text' THEN CAST(n."fact_id" AS BLOB) ELSE n."fact_id" END, typeof(NULL) = 'text',
   CASE typeof(NULL) WHEN 'text' THEN CAST(NULL AS BLOB) ELSE NULL END
 FROM "am_fact_attestation_log" AS l
 CROSS JOIN "am_fact_attestation_log" AS n
@@ -205,30 +210,32 @@ ORDER BY l."attestation_id";
 SELECT min(first_attestation_id) FROM "am_backfill_batch";
 
 -- rows_that_supersede (once)
-SELECT l."attestation_id", typeof(NULL), CASE typeof(NULL) WHEN 'text' THEN CAST(NULL AS BLOB) ELSE NULL END
+SELECT l."attestation_id", typeof(NULL) = 'text', CASE typeof(NULL) WHEN 'text' THEN CAST(NULL AS BLOB) ELSE NULL END
 FROM "am_fact_attestation_log" AS l
 WHERE (:before IS NULL OR l."attestation_id" < :before) AND typeof(NULL) = 'text' AND NULL GLOB '{*"supersedes":*'
 ORDER BY l."attestation_id";
 
 -- read_metadata_raw (batch)
-SELECT typeof(m."ed25519_sig"),
+SELECT typeof(m."ed25519_sig") = 'text',
   CASE typeof(m."ed25519_sig") WHEN 'text' THEN CAST(m."ed25519_sig" AS BLOB) ELSE m."ed25519_sig" END,
-  typeof(m."confidence_lower"),
+  typeof(m."confidence_lower") = 'text',
   CASE typeof(m."confidence_lower") WHEN 'text' THEN CAST(m."confidence_lower" AS BLOB) ELSE m."confidence_lower" END,
-  typeof(m."confidence_upper"),
+  typeof(m."confidence_upper") = 'text',
   CASE typeof(m."confidence_upper") WHEN 'text' THEN CAST(m."confidence_upper" AS BLOB) ELSE m."confidence_upper" END,
-  typeof(m."extracted_at"),
+  typeof(m."extracted_at") = 'text',
   CASE typeof(m."extracted_at") WHEN 'text' THEN CAST(m."extracted_at" AS BLOB) ELSE m."extracted_at" END,
-  typeof(m."fact_id"), CASE typeof(m."fact_id") WHEN 'text' THEN CAST(m."fact_id" AS BLOB) ELSE m."fact_id" END,
-  typeof(m."source_doc"),
+  typeof(m."fact_id") = 'text',
+  CASE typeof(m."fact_id") WHEN 'text' THEN CAST(m."fact_id" AS BLOB) ELSE m."fact_id" END,
+  typeof(m."source_doc") = 'text',
   CASE typeof(m."source_doc") WHEN 'text' THEN CAST(m."source_doc" AS BLOB) ELSE m."source_doc" END,
-  typeof(m."verified_by"),
+  typeof(m."verified_by") = 'text',
   CASE typeof(m."verified_by") WHEN 'text' THEN CAST(m."verified_by" AS BLOB) ELSE m."verified_by" END
 FROM "provenance ""of"" 事実" AS m
 WHERE m."fact_id" = :fact_id;
 
 -- read_unlogged (once)
-SELECT typeof(m."fact_id"), CASE typeof(m."fact_id") WHEN 'text' THEN CAST(m."fact_id" AS BLOB) ELSE m."fact_id" END
+SELECT typeof(m."fact_id") = 'text',
+  CASE typeof(m."fact_id") WHEN 'text' THEN CAST(m."fact_id" AS BLOB) ELSE m."fact_id" END
 FROM "provenance ""of"" 事実" AS m
 WHERE NOT EXISTS (SELECT 1 FROM "am_fact_attestation_log" AS l WHERE l."fact_id" = m."fact_id")
 ORDER BY m."fact_id";
@@ -242,11 +249,11 @@ FROM "am_fact_attestation_log" AS l
 WHERE l."fact_id" = :fact_id AND l."signature_hex" = :signature_hex AND l."attestation_id" < :before;
 
 -- read_rotations (once)
-SELECT l."attestation_id", typeof(l."fact_id"),
+SELECT l."attestation_id", typeof(l."fact_id") = 'text',
   CASE typeof(l."fact_id") WHEN 'text' THEN CAST(l."fact_id" AS BLOB) ELSE l."fact_id" END,
-  typeof(l."signature_hex"),
+  typeof(l."signature_hex") = 'text',
   CASE typeof(l."signature_hex") WHEN 'text' THEN CAST(l."signature_hex" AS BLOB) ELSE l."signature_hex" END,
-  typeof(NULL), CASE typeof(NULL) WHEN 'text' THEN CAST(NULL AS BLOB) ELSE NULL END
+  typeof(NULL) = 'text', CASE typeof(NULL) WHEN 'text' THEN CAST(NULL AS BLOB) ELSE NULL END
 FROM "am_fact_attestation_log" AS l
 WHERE l."fact_id" >= 'key-rotation/' AND l."fact_id" < 'key-rotation0'
 ORDER BY l."attestation_id";
