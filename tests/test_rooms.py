@@ -38,9 +38,8 @@ ALLOWED: dict[Rule, dict[str, str]] = {
         "tasks/derivation/batch.py: derive_batch": "one loop over millions of facts, where a call each would be felt",
     },
     statements_in_other_rooms: {
-        'tasks/backfill/evidence.py: ?: no column "notes", and ? is kept there. Add it: ALTER TAB': MEND,
+        "tasks/contract/mends.py: Add it: ALTER TABLE ? ADD COLUMN notes TEXT": MEND,
         'tasks/contract/resolving.py: Create one: CREATE INDEX "ix_?_?" ON "?" ("?").': MEND,
-        'tasks/sealed_log/rotate.py: ?: no column "notes", and a rotation is recorded there. Add ': MEND,
     },
     words_of_one_engine: {
         "tasks/cli/common.py: wal": "it tells an auditor what is left alone beside a copy",

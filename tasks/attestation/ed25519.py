@@ -58,16 +58,18 @@ def refuse_low_order(public_key: bytes) -> None:
     from PyNaCl 1.6.2: before, libsodium let some of the last kind pass (CVE-2025-69277).
     """
     if len(public_key) != PUBLIC_KEY_BYTES:
-        raise PublicKeyError(f"public key: {len(public_key)} bytes, expected {PUBLIC_KEY_BYTES}.")
+        raise PublicKeyError(f"{len(public_key)} bytes", where="public key", seen=f"expected {PUBLIC_KEY_BYTES}")
     if is_low_order(public_key):
         raise PublicKeyError(
-            f"public key {public_key.hex()}: a point of low order, under which anyone can sign. "
-            "No key pair has it: get the key again from its owner."
+            "a point of low order, under which anyone can sign",
+            where=f"public key {public_key.hex()}",
+            hint="No key pair has it: get the key again from its owner",
         )
     if not crypto_core_ed25519_is_valid_point(public_key):
         raise PublicKeyError(
-            f"public key {public_key.hex()}: not the canonical encoding of a point of prime order. "
-            "No key pair has it: get the key again from its owner."
+            "not the canonical encoding of a point of prime order",
+            where=f"public key {public_key.hex()}",
+            hint="No key pair has it: get the key again from its owner",
         )
 
 

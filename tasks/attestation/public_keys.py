@@ -168,8 +168,9 @@ def refuse_double_use(keys: Iterable[RegisteredKey]) -> None:
     for entry in keys:
         if uses.setdefault(entry.key.public_key, entry.use) != entry.use:
             raise KeyRegistryError(
-                f"{entry.vkey}: this public key is given for rows and for checkpoints, and each has its own "
-                f"keys: give another. Nothing was verified."
+                "this public key is given for rows and for checkpoints, and each has its own keys: give another",
+                where=entry.vkey,
+                written="Nothing was verified",
             )
 
 
@@ -186,7 +187,9 @@ def parse_registry(text: str, path: str) -> KeyRegistry:
     """The registry that a text spells; `path` is what messages call it. Raises KeyRegistryError as `load_registry`."""
     content, lines = _parse(text, path)
     if not isinstance(content, dict) or set(content) != {"keys"} or not isinstance(content["keys"], list | None):
-        raise KeyRegistryError(f"{path}: expected the one key `keys` with a list of entries. Nothing was verified.")
+        raise KeyRegistryError(
+            "expected the one key `keys` with a list of entries", where=str(path), written="Nothing was verified"
+        )
     keys, faults = [], []
     for line, entry in zip(lines, content["keys"] or (), strict=True):
         key = _entry(entry)
@@ -241,12 +244,16 @@ def read_registry(path: Path) -> str:
         return read_bounded(path, root=None, limit=LONGEST).decode("utf-8")
     except FileNotFoundError:
         raise KeyRegistryError(
-            f"{path}: there is no such registry of keys. Run from the project's top level or give --keys; its "
-            f"entries are what public-key prints. Nothing was verified."
+            "there is no such registry of keys",
+            where=str(path),
+            hint="Run from the project's top level or give --keys; its entries are what public-key prints",
+            written="Nothing was verified",
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise KeyRegistryError(f"{path}: the registry cannot be read: {reason}. Nothing was verified.") from None
+        raise KeyRegistryError(
+            "the registry cannot be read", where=str(path), seen=str(reason), written="Nothing was verified"
+        ) from None
 
 
 def _parse(text: str, path: str) -> tuple[Any, list[int]]:
@@ -256,7 +263,7 @@ def _parse(text: str, path: str) -> tuple[Any, list[int]]:
         content = construct(root) if root is not None else None
         _refuse_repeated(path, root)
     except UnreadError as error:
-        raise KeyRegistryError(f"{error.at(path)}. Nothing was verified.") from None
+        raise KeyRegistryError(str(error.at(path)), written="Nothing was verified") from None
     entries = next((v for _, v in root.value), None) if isinstance(root, yaml.MappingNode) else None
     children = entries.value if isinstance(entries, yaml.SequenceNode) else []
     return content, [child.start_mark.line + 1 for child in children]
@@ -270,7 +277,9 @@ def _refuse_repeated(path: str, node: yaml.Node | None) -> None:
             if key.value in seen:
                 line = key.start_mark.line + 1
                 raise KeyRegistryError(
-                    f"{path} line {line}: {without_keys(key.value)} is given twice. Nothing was verified."
+                    f"{without_keys(key.value)} is given twice",
+                    where=f"{path} line {line}",
+                    written="Nothing was verified",
                 )
             seen.add(key.value)
             _refuse_repeated(path, value)

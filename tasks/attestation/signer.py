@@ -20,7 +20,7 @@ from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
 from tasks.attestation.fast.batch_signing import SignAll, batch_signing
 from tasks.attestation.key_bindings import KeyBinding, binding_in_file, binding_in_variable
 from tasks.attestation.signature_column import KEY_ID_BYTES, SIGNATURE_BYTES, build
-from tasks.core.errors import SigningKeyError
+from tasks.core.errors import NOTHING_WRITTEN, SigningKeyError
 from tasks.core.files import is_ours, opened_file, opened_folder
 
 _SEED_DIGITS = 64
@@ -52,8 +52,9 @@ def key_id(key_name: str, public_key: bytes) -> bytes:
     """
     if not is_key_name(key_name):
         raise SigningKeyError(
-            f"signing key: key name {key_name!r} cannot stand in a signed note. "
-            'Expected a name without blanks, controls and "+". Nothing was written.'
+            f'key name {key_name!r} cannot stand in a signed note. Expected a name without blanks, controls and "+"',
+            where="signing key",
+            written=NOTHING_WRITTEN,
         )
     named_key = key_name.encode() + b"\n" + _ED25519_TYPE + public_key
     return hashlib.sha256(named_key).digest()[:KEY_ID_BYTES]
@@ -143,7 +144,7 @@ def load_signer(
     if found is None:
         return None
     if isinstance(found, str):
-        raise SigningKeyError(f"{called}: {found}. Nothing was written.")
+        raise SigningKeyError(found, where=called, written=NOTHING_WRITTEN)
     return Signer(key_name=key_name, seed=found.seed, compiled=compiled, binding=found.binding)
 
 

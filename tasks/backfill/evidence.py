@@ -26,7 +26,6 @@ from tasks.attestation.public_keys import KeyRegistry, entry_for
 from tasks.attestation.row_states import AttestedRow, Judge
 from tasks.attestation.signer import Signer
 from tasks.attestation.supersession import LONGEST_REASON, Supersession, is_reason
-from tasks.contract.binding import LogBinding
 from tasks.core.errors import DriftError, ParameterError, SealError
 from tasks.core.values import Reject
 from tasks.derivation.batch import Derivation
@@ -167,15 +166,6 @@ def reason_to_reattest(reattest: bool, because: str | None) -> str | None:
             f"{because[:_SHOWN]!a} with {len(because)}. Nothing was written."
         )
     return because
-
-
-def refuse_without_notes(log: LogBinding, *, kept: str) -> None:
-    """Raise DriftError if the log could not keep what is to be `kept` there, in words."""
-    if log.notes is None:
-        raise DriftError(
-            f'{log.table}: no column "notes", and {kept} is kept there. Add it: ALTER TABLE '
-            f"{log.table} ADD COLUMN notes TEXT. Nothing was written."
-        )
 
 
 def hear_all(witness: Witness, derivation: Derivation) -> dict[str, Superseded]:

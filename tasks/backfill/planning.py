@@ -19,7 +19,8 @@ from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
-from tasks.backfill.evidence import Witness, refuse_without_notes
+from tasks.backfill.evidence import Witness
+from tasks.contract.mends import refuse_without_notes
 from tasks.core.errors import ParameterError, RowRefusedError
 from tasks.core.fact_keys import Key
 from tasks.core.values import ATTESTED, REFUSED_BY_DATABASE, Fact, Record, Reject, UnreadableFact

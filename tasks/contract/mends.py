@@ -1,11 +1,15 @@
-"""What to write in the job file instead of a name that is not there. Suggestions, never guesses."""
+"""What to write in the job file instead of a name that is not there, or to add where there is none. Suggestions, never
+guesses.
+"""
 
 from __future__ import annotations
 
 import difflib
 
+from tasks.contract.binding import LogBinding
 from tasks.contract.catalogue import Table
 from tasks.contract.findings import Findings
+from tasks.core.errors import NOTHING_WRITTEN, DriftError
 from tasks.job.commands import luigi_command
 
 _OTHER_JOBS_TABLE = "am_fact_signature"  # belongs to another job: never written, so never suggested
@@ -98,3 +102,14 @@ def _likeness(table: Table, name: str, wanted: set[str]) -> float:
     """How many of the columns that are wanted a table has; where equally many, how near its name is."""
     held = len(wanted & {column.name.lower() for column in table.columns})
     return held + difflib.SequenceMatcher(None, table.name.lower(), name.lower()).ratio()
+
+
+def refuse_without_notes(log: LogBinding, *, kept: str) -> None:
+    """Raise DriftError if the log could not keep what is to be `kept` there, in words."""
+    if log.notes is None:
+        raise DriftError(
+            f'no column "notes", and {kept} is kept there',
+            where=log.table,
+            hint=f"Add it: ALTER TABLE {log.table} ADD COLUMN notes TEXT",
+            written=NOTHING_WRITTEN,
+        )

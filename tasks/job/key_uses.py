@@ -18,7 +18,7 @@ from typing import Final
 from tasks.attestation.key_bindings import SUFFIX, KeyBinding
 from tasks.attestation.public_keys import DEFAULT_REGISTRY, KeyRegistry, Use, load_registry
 from tasks.attestation.signer import Signer
-from tasks.core.errors import SigningKeyError
+from tasks.core.errors import NOTHING_WRITTEN, SigningKeyError
 from tasks.core.terminal import printable
 from tasks.job.settings import Settings
 
@@ -35,14 +35,19 @@ def refuse_other_use(signer: Signer, use: Use, settings: Settings, *, environ: M
     found, called = bindings_of(signer), _called(signer, use)
     if _bound_keys_are_required(environ) and not _is_tied_to_a_store(found):
         raise SigningKeyError(
-            f"{called}: it is bound to no store, and {REQUIRE_VARIABLE} is 1. {how_to_bind(settings, use)} Nothing was "
-            f"written."
+            f"it is bound to no store, and {REQUIRE_VARIABLE} is 1",
+            where=called,
+            hint=how_to_bind(settings, use),
+            written=NOTHING_WRITTEN,
         )
     for binding in found:
         for objection in _objections(binding, use, settings):
             raise SigningKeyError(
-                f"{called}: {binding.source} binds it to {objection}. It signs nothing there: take the key that was "
-                f"made for it, or, if this one may sign there too, say so in {binding.source}. Nothing was written."
+                f"{binding.source} binds it to {objection}",
+                where=called,
+                hint="It signs nothing there: take the key that was made for it, or, if this one may sign "
+                f"there too, say so in {binding.source}",
+                written=NOTHING_WRITTEN,
             )
 
 
@@ -64,9 +69,10 @@ def refuse_other_store(opened: str, *signers: Signer | None) -> None:
         for binding in bindings_of(signer):
             if binding.stores and not binding.names_store(opened):
                 raise SigningKeyError(
-                    f"key {signer.key_id.hex()} ({signer.key_name}): {binding.source} binds it to "
-                    f"{binding.named('store')}, and the file that was opened is {printable(opened)}: a link on the "
-                    f"way to it was turned meanwhile. Nothing was written."
+                    f"{binding.source} binds it to {binding.named('store')}, and the file that was opened is "
+                    f"{printable(opened)}: a link on the way to it was turned meanwhile",
+                    where=f"key {signer.key_id.hex()} ({signer.key_name})",
+                    written=NOTHING_WRITTEN,
                 )
 
 
@@ -118,7 +124,7 @@ def _called(signer: Signer, use: Use) -> str:
 def _bound_keys_are_required(environ: Mapping[str, str]) -> bool:
     value = environ.get(REQUIRE_VARIABLE, "0")
     if value not in ("0", "1"):
-        raise SigningKeyError(f"{REQUIRE_VARIABLE} is neither 0 nor 1. Nothing was written.")
+        raise SigningKeyError(f"{REQUIRE_VARIABLE} is neither 0 nor 1", written=NOTHING_WRITTEN)
     return value == "1"
 
 

@@ -30,24 +30,30 @@ def generate(
     """
     if any(map(holds_key, (key_name, str(path), *stores, *logs))):
         raise SigningKeyError(
-            "keygen: 64 hex digits, which may be a private key, where a name or a path belongs. They are not shown. "
-            "Give another. There is no new key."
+            "64 hex digits, which may be a private key, where a name or a path belongs. They are not shown",
+            where="keygen",
+            hint="Give another",
+            written="There is no new key",
         )
     VerifierKey(key_name, Signer(key_name=key_name, seed=bytes(_SEED_BYTES)).public_key)  # is the name usable?
     below = _binding_lines(use, stores, logs)
     binding = binding_in_file(below.encode(), str(path))
     if isinstance(binding, str):
-        raise SigningKeyError(f"keygen: {binding}. There is no new key.")
+        raise SigningKeyError(str(binding), where="keygen", written="There is no new key")
     seed = secrets.token_bytes(_SEED_BYTES)
     try:
         with files.new_file(path, root=path.parent, sticky=True) as new:
             new.file.write(seed.hex().encode() + b"\n" + below.encode())
             new.sync()
             if not new.link():
-                raise SigningKeyError(f"{path}: exists, and a key is never overwritten. Give another path.")
+                raise SigningKeyError(
+                    "exists, and a key is never overwritten", where=str(path), hint="Give another path"
+                )
             files.sync_folder(new.folder)
     except OSError as error:
-        raise SigningKeyError(f"{path}: cannot be written: {error.strerror}. There is no new key.") from None
+        raise SigningKeyError(
+            "cannot be written", where=str(path), seen=error.strerror, written="There is no new key"
+        ) from None
     return VerifierKey(key_name, Signer(key_name=key_name, seed=seed).public_key), binding
 
 
@@ -57,13 +63,17 @@ def _binding_lines(use: Use, stores: Sequence[str], logs: Sequence[str]) -> str:
         wanted = (
             "--store: a key for rows signs for a store" if use == "rows" else "--log: one for checkpoints for a log"
         )
-        raise SigningKeyError(f"keygen: expected {wanted}. There is no new key.")
+        raise SigningKeyError(f"expected {wanted}", where="keygen", written="There is no new key")
     for store in stores:
         if not store or Path(store).is_dir():
-            raise SigningKeyError(f"keygen: --store {store!r}: expected the path of a database. There is no new key.")
+            raise SigningKeyError(
+                f"--store {store!r}: expected the path of a database", where="keygen", written="There is no new key"
+            )
     lines = [*(f"store: {os.path.realpath(store)}" for store in stores), *(f"log: {log}" for log in logs)]
     if any(not line.isprintable() for line in lines):
-        raise SigningKeyError("keygen: a store or a log has characters that do not show. There is no new key.")
+        raise SigningKeyError(
+            "a store or a log has characters that do not show", where="keygen", written="There is no new key"
+        )
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -80,5 +90,7 @@ def configured(settings: Settings, use: Use) -> tuple[VerifierKey, KeyBinding | 
         environ=os.environ,
     )
     if signer is None:
-        raise SigningKeyError(f"signing key: {section.key_env} is not set, and {settings.job_file} names no key_file.")
+        raise SigningKeyError(
+            f"{section.key_env} is not set, and {settings.job_file} names no key_file", where="signing key"
+        )
     return VerifierKey(signer.key_name, signer.public_key), signer.binding

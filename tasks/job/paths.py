@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-from tasks.core.errors import ParameterError
+from tasks.core.errors import NOTHING_WRITTEN, ParameterError
 from tasks.core.terminal import holds_key
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -41,18 +41,22 @@ class RunPaths:
     def __post_init__(self) -> None:
         if holds_key(self.run_id):
             raise ParameterError(
-                "--run-id: 64 hex digits, which may be a private key, where a name belongs. They are not shown. Give "
-                "another. Nothing was written."
+                "64 hex digits, which may be a private key, where a name belongs. They are not shown",
+                where="--run-id",
+                hint="Give another",
+                written=NOTHING_WRITTEN,
             )
         if not RUN_ID.fullmatch(self.run_id):
             raise ParameterError(
-                f"--run-id {self.run_id!r} is not usable: expected 1 to 100 letters, digits, dots, dashes or "
-                f"underscores, starting with a letter or digit. Nothing was written."
+                f"--run-id {self.run_id!r} is not usable: expected 1 to 100 letters, digits, dots, "
+                "dashes or underscores, starting with a letter or digit",
+                written=NOTHING_WRITTEN,
             )
         if self.run_id in (_CHECKPOINTS, _DIGESTS):
             raise ParameterError(
-                f"--run-id {self.run_id!r} is taken: {self.run} holds what all runs share. Choose another. Nothing was "
-                f"written."
+                f"--run-id {self.run_id!r} is taken: {self.run} holds what all runs share",
+                hint="Choose another",
+                written=NOTHING_WRITTEN,
             )
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from tasks.core.errors import JobFileError
+from tasks.core.errors import NOTHING_WRITTEN, JobFileError
 from tasks.core.terminal import cut, holds_key
 from tasks.core.yaml_files import UnreadError, refuse_long_number
 
@@ -47,8 +47,9 @@ class Reading:
             full = f"{key}.{key_node.value}" if key else key_node.value
             if key_node.value in found:
                 raise JobFileError(
-                    f"{self.path} line {line}: {full} is given twice (first on line {self.lines[full]}). Nothing was "
-                    f"written."
+                    f"{full} is given twice (first on line {self.lines[full]})",
+                    where=f"{self.path} line {line}",
+                    written=NOTHING_WRITTEN,
                 )
             self.lines[full] = line
             found[key_node.value] = self.construct(value_node, full)
@@ -78,8 +79,10 @@ class Reading:
         if has_default:
             return default
         raise JobFileError(
-            f"{self.path} line {self.lines.get(key, 1)}: {key} needs the environment variable {name}, which is not "
-            f"set. Set it, or write ${{{name}:-default}}. Nothing was written."
+            f"{key} needs the environment variable {name}, which is not set",
+            where=f"{self.path} line {self.lines.get(key, 1)}",
+            hint=f"Set it, or write ${{{name}:-default}}",
+            written=NOTHING_WRITTEN,
         )
 
     def _build(self, node: yaml.Node, key: str) -> Any:

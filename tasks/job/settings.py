@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from tasks.core.errors import JobFileError
+from tasks.core.errors import NOTHING_WRITTEN, JobFileError
 from tasks.core.files import read_bounded
 from tasks.core.terminal import cut
 from tasks.core.yaml_files import LONGEST, UnreadError, compose
@@ -95,10 +95,14 @@ def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
     reading = Reading(str(path), variables)
     value, lines = reading.construct(root), reading.lines
     if not isinstance(value, dict):
-        raise JobFileError(f"{path}: expected a mapping of keys, found {type(value).__name__}. Nothing was written.")
+        raise JobFileError(
+            f"expected a mapping of keys, found {type(value).__name__}", where=str(path), written=NOTHING_WRITTEN
+        )
     for reserved in _NOT_KEYS:
         if reserved in value:
-            raise JobFileError(f'{path} line {lines[reserved]}: unknown key "{reserved}". Nothing was written.')
+            raise JobFileError(
+                f'unknown key "{reserved}"', where=f"{path} line {lines[reserved]}", written=NOTHING_WRITTEN
+            )
     try:
         return Settings.model_validate({**value, "job_file": str(path), "key_lines": lines, "variables": reading.used})
     except ValidationError as error:
@@ -110,15 +114,20 @@ def _compose(path: Path) -> yaml.Node:
         node = compose(read_bounded(path, root=None, limit=LONGEST).decode("utf-8"))
     except FileNotFoundError:
         raise JobFileError(
-            f"{path}: there is no such job file (looked in {Path.cwd()}). {advice(path)} Nothing was written."
+            f"there is no such job file (looked in {Path.cwd()})",
+            where=str(path),
+            hint=advice(path),
+            written=NOTHING_WRITTEN,
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise JobFileError(f"{path}: the job file cannot be read: {reason}. Nothing was written.") from None
+        raise JobFileError(
+            "the job file cannot be read", where=str(path), seen=str(reason), written=NOTHING_WRITTEN
+        ) from None
     except UnreadError as error:
-        raise JobFileError(f"{error.at(str(path))}. Nothing was written.") from None
+        raise JobFileError(str(error.at(str(path))), written=NOTHING_WRITTEN) from None
     if node is None:
-        raise JobFileError(f"{path}: the job file is empty. Nothing was written.")
+        raise JobFileError("the job file is empty", where=str(path), written=NOTHING_WRITTEN)
     return node
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from tasks.attestation.signer import Signer, load_signer
-from tasks.core.errors import SigningKeyError
+from tasks.core.errors import NOTHING_WRITTEN, SigningKeyError
 from tasks.job.commands import keygen_command
 from tasks.job.key_uses import refuse_other_use
 from tasks.job.settings import Settings
@@ -29,8 +29,10 @@ def signer_of(settings: Settings) -> Signer | None:
         refuse_other_use(signer, "rows", settings)
     elif signing.required:
         raise SigningKeyError(
-            f"signing key: signing.required is true in {settings.job_file}, but {signing.key_env} is not set and there "
-            f"is no key_file. Nothing was written."
+            f"signing.required is true in {settings.job_file}, but {signing.key_env} is not set and "
+            "there is no key_file",
+            where="signing key",
+            written=NOTHING_WRITTEN,
         )
     return signer
 
@@ -53,7 +55,9 @@ def log_signer_of(settings: Settings) -> Signer | None:
     rows = signer_of(settings) if signer else None
     if signer and rows and rows.public_key == signer.public_key:
         raise SigningKeyError(
-            f"sealing key: {sealing.key_env or sealing.key_file} is the key that signs rows. Checkpoints need a key of "
-            f"their own: {keygen_command(sealing.key_name, 'checkpoints')}. Nothing was written."
+            f"{sealing.key_env or sealing.key_file} is the key that signs rows. Checkpoints need a "
+            f"key of their own: {keygen_command(sealing.key_name, 'checkpoints')}",
+            where="sealing key",
+            written=NOTHING_WRITTEN,
         )
     return signer

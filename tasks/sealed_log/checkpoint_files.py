@@ -19,7 +19,7 @@ from typing import NamedTuple
 from tasks.attestation.log.checkpoints import Checkpoint, open_checkpoint
 from tasks.attestation.log.notes import MAX_NOTE_BYTES, Note, VerifierKey
 from tasks.core import durable, files
-from tasks.core.errors import NoteError, SealError, UnverifiedNoteError
+from tasks.core.errors import NOTHING_WRITTEN, NoteError, SealError, UnverifiedNoteError
 from tasks.job.paths import checkpoint_folder
 from tasks.stores.protocols.sealed_log import StoredCheckpoint
 
@@ -67,9 +67,12 @@ class CheckpointFiles:
         most, size = os.pathconf(existing, "PC_NAME_MAX"), len(os.fsencode(self.folder.name))
         if size > most:
             raise SealError(
-                f"sealing.origin: the checkpoints of {self.origin} would go to a folder whose name has {size} bytes "
-                f"(each byte of a letter beyond ASCII takes three), and {existing} takes names of up to {most}. "
-                f"Choose a shorter sealing.origin. Nothing was written."
+                f"the checkpoints of {self.origin} would go to a folder whose name has {size} bytes "
+                f"(each byte of a letter beyond ASCII takes three), and {existing} takes names of up to "
+                f"{most}",
+                where="sealing.origin",
+                hint="Choose a shorter sealing.origin",
+                written=NOTHING_WRITTEN,
             )
 
     def prepare(self) -> None:
@@ -81,14 +84,19 @@ class CheckpointFiles:
                     raise PermissionError(errno.EACCES, "Permission denied")
         except OSError as error:
             raise SealError(
-                f"{self.folder}: checkpoints cannot be published there: {error.strerror}. Nothing was written."
+                "checkpoints cannot be published there",
+                where=str(self.folder),
+                seen=error.strerror,
+                written=NOTHING_WRITTEN,
             ) from None
 
     def _names(self) -> list[str]:
         try:
             return [name for name in files.names_in(self.folder, root=self.root) if _NAME.fullmatch(name)]
         except OSError as error:
-            raise SealError(f"{self.folder}: cannot be read: {error.strerror}. Nothing was written.") from None
+            raise SealError(
+                "cannot be read", where=str(self.folder), seen=error.strerror, written=NOTHING_WRITTEN
+            ) from None
 
     def _published(self, path: Path, keys: Sequence[VerifierKey]) -> Published:
         """Raises NoteError or SealError for a file that is no checkpoint of this log and this size."""
@@ -113,9 +121,11 @@ class CheckpointFiles:
                 continue
             if self.read(path) != one.note:
                 raise SealError(
-                    f"{path}: ATTENTION: this file and the database hold two different checkpoints for {one.tree_size} "
-                    f"leaves. One of them was rewritten after it was published: keep both, stop sealing, and "
-                    f"audit the log against the file. Nothing was written."
+                    f"ATTENTION: this file and the database hold two different checkpoints for {one.tree_size} leaves",
+                    where=str(path),
+                    hint="One of them was rewritten after it was published: keep both, stop sealing, and audit "
+                    "the log against the file",
+                    written=NOTHING_WRITTEN,
                 )
 
     def holds(self, checkpoint: StoredCheckpoint) -> bool:
@@ -126,7 +136,9 @@ class CheckpointFiles:
         """The content of a file. Raises SealError if it cannot be read, or is none that a note could fill."""
         data = self._found(path)
         if data is None:
-            raise SealError(f"{path}: cannot be read: No such file or directory. Nothing was written.")
+            raise SealError(
+                "cannot be read", where=str(path), seen="No such file or directory", written=NOTHING_WRITTEN
+            )
         return data
 
     def _found(self, path: Path) -> bytes | None:
@@ -135,4 +147,4 @@ class CheckpointFiles:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise SealError(f"{path}: cannot be read: {error.strerror}. Nothing was written.") from None
+            raise SealError("cannot be read", where=str(path), seen=error.strerror, written=NOTHING_WRITTEN) from None

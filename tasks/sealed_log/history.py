@@ -15,7 +15,7 @@ from tasks.attestation.log.checkpoints import Checkpoint, open_checkpoint
 from tasks.attestation.log.merkle import Frontier
 from tasks.attestation.log.notes import Note, VerifierKey
 from tasks.attestation.signer import Signer
-from tasks.core.errors import NoteError, SealError, UnverifiedNoteError
+from tasks.core.errors import NOTHING_WRITTEN, NoteError, SealError, UnverifiedNoteError
 from tasks.job.settings import Settings
 from tasks.sealed_log.checkpoint_files import CheckpointFiles, Published
 from tasks.stores.open import open_store
@@ -25,7 +25,7 @@ EMPTY = StoredCheckpoint(0, Frontier().root(), Frontier().to_bytes(), 0, b"")
 _WAY_ON = (
     "Put back the newest copy of the database that you have. If what was sealed is lost, this log cannot be gone on "
     "from: begin a new one beside it, with new names for sealing.origin, tables.ledger.tile and "
-    "tables.ledger.checkpoint, then ApplySchema (docs/attestation-log.md, After a restore). Nothing was written."
+    "tables.ledger.checkpoint, then ApplySchema (docs/attestation-log.md, After a restore)"
 )
 
 
@@ -79,13 +79,19 @@ def _refuse_file(published: Published, seen: str) -> NoReturn:
     size = published.tree_size
     if not published.verified:
         raise SealError(
-            f"{published.path}: ATTENTION: a checkpoint of {size} leaves lies here, but {seen}; and the key that seals "
-            f"now has not signed it. If an earlier key of yours did, that is so: put the database back. If not, "
-            f"somebody put the file there: keep it elsewhere, and remove it here. Nothing was written."
+            f"ATTENTION: a checkpoint of {size} leaves lies here, but {seen}; and the key that seals "
+            "now has not signed it",
+            where=str(published.path),
+            hint="If an earlier key of yours did, that is so: put the database back. If not, somebody put "
+            "the file there: keep it elsewhere, and remove it here",
+            written=NOTHING_WRITTEN,
         )
     raise SealError(
-        f"{published.path}: ATTENTION: a checkpoint of {size} leaves was published, but {seen}. To seal it again would "
-        f"make a second history. {_WAY_ON}"
+        f"ATTENTION: a checkpoint of {size} leaves was published, but {seen}. To seal it again "
+        "would make a second history",
+        where=str(published.path),
+        hint=_WAY_ON,
+        written=NOTHING_WRITTEN,
     )
 
 
@@ -102,16 +108,23 @@ def _refuse_other_log(last: StoredCheckpoint, signer: Signer | None, files: Chec
             checkpoint = Checkpoint.parse(Note.parse(last.note).text)  # signed by the key before this one
     except (ValueError, NoteError) as error:
         raise SealError(
-            f"{where}: {str(error).rstrip('.')}. It cannot be gone on from: audit the log. Nothing was written."
+            str(error).rstrip("."),
+            where=where,
+            hint="It cannot be gone on from: audit the log",
+            written=NOTHING_WRITTEN,
         ) from None
     seen = (frontier.size, frontier.root(), checkpoint.size, checkpoint.root)
     if seen != (last.tree_size, last.root, last.tree_size, last.root):
         raise SealError(
-            f"{where}: its note, its root and its frontier do not belong together. Somebody altered the row: "
-            f"audit the log. Nothing was written."
+            "its note, its root and its frontier do not belong together",
+            where=where,
+            hint="Somebody altered the row: audit the log",
+            written=NOTHING_WRITTEN,
         )
     if checkpoint.origin != origin:
         raise SealError(
-            f"{where}: the log is called {checkpoint.origin}, the job file says {origin}. A log keeps its name: set "
-            f"sealing.origin back. Nothing was written."
+            f"the log is called {checkpoint.origin}, the job file says {origin}",
+            where=where,
+            hint="A log keeps its name: set sealing.origin back",
+            written=NOTHING_WRITTEN,
         )

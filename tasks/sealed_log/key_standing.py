@@ -58,8 +58,11 @@ def _refuse_ended(called: str, signer: Signer, registry: KeyRegistry) -> None:
     for entry in registry.keys:
         if entry.state != "active" and entry.key.public_key == signer.public_key:
             raise SigningKeyError(
-                f"{called}: {registry.source} calls its public key {entry.state} ({entry.name}, {entry.key_id}), "
-                f"expected active: such a key signs nothing. {_MEND}"
+                f"{registry.source} calls its public key {entry.state} ({entry.name}, {entry.key_id})",
+                where=called,
+                seen="expected active: such a key signs nothing",
+                hint=_MEND,
+                written=_STAYS,
             )
 
 
@@ -69,8 +72,12 @@ def _refuse_rotated(called: str, signer: Signer, registry: KeyRegistry, rotation
     if found is not None:
         attestation_id, new = found
         raise SigningKeyError(
-            f"{called}: {signer.key_name} ({signer.key_id.hex()}) was rotated to {new.name} ({new.key_id.hex()}) with "
-            f"log row {attestation_id}, and both keys signed that: the old one signs nothing any more. {_MEND}"
+            f"{signer.key_name} ({signer.key_id.hex()}) was rotated to {new.name} "
+            f"({new.key_id.hex()}) with log row {attestation_id}, and both keys signed that: the old "
+            "one signs nothing any more",
+            where=called,
+            hint=_MEND,
+            written=_STAYS,
         )
     for row in rotations:
         old, new_id = told_key_ids(row.fact_id)
@@ -83,10 +90,8 @@ def _refuse_rotated(called: str, signer: Signer, registry: KeyRegistry, rotation
             )  # fmt: skip
 
 
-_MEND = (
-    "Put the key that follows it where the job file looks for it, and run the same command again. Nothing was written; "
-    "what was committed before stays."
-)
+_MEND = "Put the key that follows it where the job file looks for it, and run the same command again"
+_STAYS = "Nothing was written; what was committed before stays"
 
 
 def _rotations(settings: Settings) -> Sequence[RotationRow]:

@@ -81,8 +81,9 @@ def _hash_tiles(session: SealedLog, group: Group, known: PayloadDigests) -> Iter
         leaves = _read_leaves(session, maker, known, first, last)
         if len(leaves.attestation_ids) < wanted:
             raise SealError(
-                f"rows {first} to {group.last_id} of the attestation log: fewer than {wanted} are left while they were "
-                f"sealed. Somebody deletes rows of an append-only log. Nothing of this step was written."
+                f"fewer than {wanted} are left while they were sealed. Somebody deletes rows of an append-only log",
+                where=f"rows {first} to {group.last_id} of the attestation log",
+                written="Nothing of this step was written",
             )
         yield Tile(
             first_leaf=leaf,

@@ -45,13 +45,16 @@ def prove(settings: Settings, fact_id: str) -> bytes:
         tile = _tile_of(session, heads, attestation_id)
         if tile is None:
             raise ProofError(
-                f"fact {fact_id!r}: its attestation {attestation_id} is not sealed yet. Seal the log first: "
-                f"{provenance_command(settings, 'seal')}."
+                f"its attestation {attestation_id} is not sealed yet",
+                where=f"fact {fact_id!r}",
+                hint=f"Seal the log first: {provenance_command(settings, 'seal')}",
             )
         leaf = tile.first_leaf + tile.attestation_ids.index(attestation_id)
         digest, payload, audit = tile.digest(leaf), payload_of(row), audit_command(settings)
         if payload is None or not isinstance(blob, bytes) or digest in (NO_DIGEST, None) or digest_of(row) != digest:
-            raise ProofError(f"fact {fact_id!r}: its metadata row is not what was sealed with leaf {leaf}: {audit}.")
+            raise ProofError(
+                f"its metadata row is not what was sealed with leaf {leaf}: {audit}", where=f"fact {fact_id!r}"
+            )
         log_row = session.read_log_row(attestation_id)
         assert log_row is not None  # it was found a moment ago, in this snapshot
         data = leaf_data(log_row, digest)

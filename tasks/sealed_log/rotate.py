@@ -15,7 +15,8 @@ from tasks.attestation.log.notes import VerifierKey
 from tasks.attestation.log.rotation_record import RotationRecord, RotationRow, parse
 from tasks.attestation.public_keys import KeyRegistry, RegisteredKey, Use, entry_for
 from tasks.attestation.signer import Signer
-from tasks.core.errors import DriftError, KeyRegistryError, SigningKeyError
+from tasks.contract.mends import refuse_without_notes
+from tasks.core.errors import NOTHING_WRITTEN, KeyRegistryError, SigningKeyError
 from tasks.job.commands import keygen_command
 from tasks.job.key_uses import refuse_other_store
 from tasks.job.settings import Settings
@@ -49,18 +50,22 @@ class Rotation:
 
 def refuse_unfit(old: Signer, new: Signer, use: Use, registry: KeyRegistry) -> None:
     """Raise KeyRegistryError if the registry could not say afterwards that the new key follows the old one."""
-    where, nothing = registry.source, "Nothing was written."
+    where = registry.source
     for key in registry.keys:
         if key.key.public_key == new.public_key:
             raise KeyRegistryError(
-                f"rotate: the new key is in {where} already, as {key.name} for {key.use}, and a key is for one thing "
-                f"only. Make another: {keygen_command(new.key_name, use)}. {nothing}"
+                f"the new key is in {where} already, as {key.name} for {key.use}, and a key is for one thing only",
+                where="rotate",
+                hint=f"Make another: {keygen_command(new.key_name, use)}",
+                written=NOTHING_WRITTEN,
             )
     registered = next((key for key in registry.keys if key.key.public_key == old.public_key), None)
     if registered is not None and (registered.use, registered.state) != (use, "active"):
         raise KeyRegistryError(
-            f"rotate: {where} has the old key {registered.key_id} as {registered.state} for {registered.use}, expected "
-            f"active for {use}: only a key that is trusted can hand over. {nothing}"
+            f"{where} has the old key {registered.key_id} as {registered.state} for {registered.use}",
+            where="rotate",
+            seen=f"expected active for {use}: only a key that is trusted can hand over",
+            written=NOTHING_WRITTEN,
         )
 
 
@@ -71,19 +76,17 @@ def rotate(settings: Settings, old: Signer, new: Signer, *, now: str) -> Rotatio
     """
     if old.public_key == new.public_key:
         raise SigningKeyError(
-            "rotate: the new key is the old one, and nothing would follow it. Make another. Nothing was written."
+            "the new key is the old one, and nothing would follow it",
+            where="rotate",
+            hint="Make another",
+            written=NOTHING_WRITTEN,
         )
     keys = VerifierKey(old.key_name, old.public_key), VerifierKey(new.key_name, new.public_key)
     record = RotationRecord(*keys, now)
     message = record.notes.encode()
     with open_store(settings).sealed_log(purpose="rotate") as session:
         refuse_other_store(session.opened, old, new)
-        log = session.binding.log
-        if log.notes is None:
-            raise DriftError(
-                f'{log.table}: no column "notes", and a rotation is recorded there. Add it: ALTER TABLE {log.table} '
-                f"ADD COLUMN notes TEXT. Nothing was written."
-            )
+        refuse_without_notes(session.binding.log, kept="a rotation")
         appended = session.append_rotation(
             fact_id=record.fact_id,
             attester=settings.derivation.attester,

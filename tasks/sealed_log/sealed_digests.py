@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from tasks.attestation.log.leaves import leaf_hashes
 from tasks.attestation.log.subtrees import subtree_roots
-from tasks.core.errors import SealError
+from tasks.core.errors import NOTHING_WRITTEN, SealError
 from tasks.job.settings import Settings
 from tasks.job.signers import log_signer_of
 from tasks.sealed_log.checkpoint_files import CheckpointFiles
@@ -54,8 +54,10 @@ class SealedDigests:
         place = bisect_left(tile.attestation_ids, attestation_id) if tile else 0
         if tile is None or tile.attestation_ids[place : place + 1] != (attestation_id,):
             raise SealError(
-                f"log row {attestation_id}: it, or a row beside it, is not what was sealed as leaf "
-                f"{self._heads[at].first_leaf} and those behind. {AUDIT}"
+                f"it, or a row beside it, is not what was sealed as leaf {self._heads[at].first_leaf} and those behind",
+                where=f"log row {attestation_id}",
+                hint=AUDIT,
+                written=NOTHING_WRITTEN,
             )
         return tile.digest(tile.first_leaf + place)
 

@@ -16,11 +16,11 @@ from tasks.attestation.fast.batch_hashing import split_hashes
 from tasks.attestation.log.leaves import NO_DIGEST, PayloadRow, leaf_hashes, marks_of, payload_of
 from tasks.attestation.log.merkle import Frontier
 from tasks.attestation.log.subtrees import grow, subtree_roots
-from tasks.core.errors import SealError
+from tasks.core.errors import NOTHING_WRITTEN, SealError
 from tasks.stores.protocols.sealed_log import FIRST_ID, SealedLog, StoredCheckpoint, TileHead, break_in
 
 _MARK = 8
-AUDIT = "Audit the log against a checkpoint that you kept. Nothing was written."
+AUDIT = "Audit the log against a checkpoint that you kept"
 
 
 def refuse_other_rows(session: SealedLog) -> None:
@@ -42,14 +42,19 @@ def refuse_other_tiles(heads: Sequence[TileHead], last: StoredCheckpoint) -> Non
     """Raise SealError unless the tiles make one log with the root of the last checkpoint."""
     broken = break_in(heads)
     if broken:
-        raise SealError(f"tiles of the sealed log: at leaf {broken[0]}: {broken[1]}. {AUDIT}")
+        raise SealError(
+            f"at leaf {broken[0]}: {broken[1]}", where="tiles of the sealed log", hint=AUDIT, written=NOTHING_WRITTEN
+        )
     frontier = Frontier()
     for head in heads:
         grow(frontier, head.end, split_hashes(head.roots))
     if (frontier.size, frontier.root()) != (last.tree_size, last.root):
         raise SealError(
-            f"tiles of the sealed log: {frontier.size} leaves with root {frontier.root().hex()}, but the last "
-            f"checkpoint signs {last.tree_size} leaves with root {last.root.hex()}. Somebody altered them. {AUDIT}"
+            f"{frontier.size} leaves with root {frontier.root().hex()}, but the last checkpoint "
+            f"signs {last.tree_size} leaves with root {last.root.hex()}. Somebody altered them",
+            where="tiles of the sealed log",
+            hint=AUDIT,
+            written=NOTHING_WRITTEN,
         )
 
 
@@ -63,13 +68,18 @@ def _refuse_other_count(session: SealedLog, heads: Sequence[TileHead], counted: 
             what = "missing" if rows < head.leaves else "inserted"
             since = head.first_id if first == FIRST_ID else first
             raise SealError(
-                f"rows {since} to {head.last_id} of the attestation log: {rows}, but {head.leaves} were sealed, as the "
-                f"leaves from {head.first_leaf} on: {abs(rows - head.leaves)} {what}. {AUDIT}"
+                f"{rows}, but {head.leaves} were sealed, as the leaves from {head.first_leaf} on: "
+                f"{abs(rows - head.leaves)} {what}",
+                where=f"rows {since} to {head.last_id} of the attestation log",
+                hint=AUDIT,
+                written=NOTHING_WRITTEN,
             )
         first = head.last_id + 1
     raise SealError(
-        f"the attestation log: {heads[-1].end} rows were sealed, but it counts {counted} of "
-        f"them: an index does not agree with its table. {AUDIT}"
+        f"{heads[-1].end} rows were sealed, but it counts {counted} of them: an index does not agree with its table",
+        where="the attestation log",
+        hint=AUDIT,
+        written=NOTHING_WRITTEN,
     )
 
 
@@ -81,8 +91,10 @@ def _refuse_other_end(session: SealedLog, heads: Sequence[TileHead]) -> None:
     if ids != tile.attestation_ids:
         other = next((one for one, sealed in zip(ids, tile.attestation_ids, strict=False) if one != sealed), ids[-1])
         raise SealError(
-            f"row {other} of the attestation log: it is not among the leaves from {head.first_leaf} on, or one before "
-            f"it is missing. {AUDIT}"
+            f"it is not among the leaves from {head.first_leaf} on, or one before it is missing",
+            where=f"row {other} of the attestation log",
+            hint=AUDIT,
+            written=NOTHING_WRITTEN,
         )
     hashes = leaf_hashes(rows, tile.digests)
     if subtree_roots(head.first_leaf, hashes) == head.roots:
@@ -90,8 +102,10 @@ def _refuse_other_end(session: SealedLog, heads: Sequence[TileHead]) -> None:
     marks = marks_of(hashes)
     at = next((n for n in range(len(ids)) if marks[_MARK * n :][:_MARK] != tile.marks[_MARK * n :][:_MARK]), 0)
     raise SealError(
-        f"row {ids[at]} of the attestation log, leaf {head.first_leaf + at}: it, or what its tile keeps of it, is not "
-        f"what was sealed. {AUDIT}"
+        "it, or what its tile keeps of it, is not what was sealed",
+        where=f"row {ids[at]} of the attestation log, leaf {head.first_leaf + at}",
+        hint=AUDIT,
+        written=NOTHING_WRITTEN,
     )
 
 

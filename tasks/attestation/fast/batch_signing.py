@@ -85,9 +85,10 @@ def _compared(sign: CompiledSign, secret_key: bytes) -> SignAll:
             at = number % len(some)
             if signed[at] != _sign(some[at], secret_key):
                 raise SignerError(
-                    f"signing: the compiled signer and PyNaCl give two signatures over one payload of "
-                    f"{len(some[at])} bytes. Set signing.compiled: false in the job file. Nothing of this batch was "
-                    f"written."
+                    f"the compiled signer and PyNaCl give two signatures over one payload of {len(some[at])} bytes",
+                    where="signing",
+                    hint="Set signing.compiled: false in the job file",
+                    written="Nothing of this batch was written",
                 )
             signatures += signed
         return signatures

@@ -49,7 +49,7 @@ class Checkpoint:
     def __post_init__(self) -> None:
         objection = self._objection()
         if objection:
-            raise NoteError(f"checkpoint: {objection}.")
+            raise NoteError(objection, where="checkpoint")
 
     def _objection(self) -> str | None:
         if not all((self.origin, *self.extensions)) or "\n" in "".join((self.origin, *self.extensions)):
@@ -73,11 +73,13 @@ class Checkpoint:
         """The checkpoint that a note's text spells. Raises NoteError if it spells none, or not exactly so."""
         lines = text.split("\n")
         if len(lines) < 4 or lines.pop():
-            raise NoteError("checkpoint: expected at least three lines, each ended by a newline.")
+            raise NoteError("expected at least three lines, each ended by a newline", where="checkpoint")
         origin, size, root, *extensions = lines
         decoded = decode_base64(root)
         if decoded is None:
-            raise NoteError(f"checkpoint: root {root[:80]!r}, expected the base64 of {HASH_BYTES} bytes.")
+            raise NoteError(
+                f"root {root[:80]!r}", where="checkpoint", seen=f"expected the base64 of {HASH_BYTES} bytes"
+            )
         return cls(origin, _parse_decimal(size, what="checkpoint: size"), decoded, tuple(extensions))
 
 
@@ -108,7 +110,7 @@ class InclusionProof:
     def __post_init__(self) -> None:
         objection = self._objection()
         if objection:
-            raise NoteError(f"inclusion proof: {objection}.")
+            raise NoteError(objection, where="inclusion proof")
         Checkpoint.parse(Note.parse(self.checkpoint).text)
 
     def _objection(self) -> str | None:
@@ -141,12 +143,12 @@ class InclusionProof:
         try:
             header, *lines = head.decode("ascii").split("\n")
         except UnicodeDecodeError as error:
-            raise NoteError(f"inclusion proof: byte {error.start} is not ASCII.") from None
+            raise NoteError(f"byte {error.start} is not ASCII", where="inclusion proof") from None
         if header != _HEADER:
-            raise NoteError(f"inclusion proof: begins with {header[:80]!r}, expected {_HEADER}.")
+            raise NoteError(f"begins with {header[:80]!r}", where="inclusion proof", seen=f"expected {_HEADER}")
         extra = _parse_base64(lines.pop(0)[6:]) if lines and lines[0].startswith("extra ") else None
         if not lines or not lines[0].startswith("index "):
-            raise NoteError("inclusion proof: no index line, expected: index <number>.")
+            raise NoteError("no index line, expected: index <number>", where="inclusion proof")
         index = _parse_decimal(lines[0][6:], what="inclusion proof: index")
         return cls(index, tuple(map(_parse_base64, lines[1:])), checkpoint, extra)
 
@@ -159,25 +161,26 @@ class InclusionProof:
         checkpoint = open_checkpoint(self.checkpoint, keys)
         if not verify_inclusion(leaf, self.index, checkpoint.size, self.hashes, checkpoint.root):
             raise NoteError(
-                f"inclusion proof: leaf hash {leaf.hex()} is not shown to be leaf {self.index} of "
-                f"{checkpoint.origin} at size {checkpoint.size}. The leaf or the proof was altered."
+                f"leaf hash {leaf.hex()} is not shown to be leaf {self.index} of {checkpoint.origin} at "
+                f"size {checkpoint.size}. The leaf or the proof was altered",
+                where="inclusion proof",
             )
         return checkpoint
 
 
 def _parse_decimal(text: str, *, what: str) -> int:
     if not re.fullmatch("0|[1-9][0-9]{0,18}", text):
-        raise NoteError(f"{what} {text[:80]!r}, expected a decimal number without leading zeros.")
+        raise NoteError(f"{what} {text[:80]!r}", seen="expected a decimal number without leading zeros")
     return int(text)
 
 
 def _parse_base64(text: str) -> bytes:
     decoded = decode_base64(text)
     if decoded is None:
-        raise NoteError(f"inclusion proof: {text[:80]!r}, expected canonical base64.")
+        raise NoteError(f"{text[:80]!r}", where="inclusion proof", seen="expected canonical base64")
     return decoded
 
 
 def _check_length(data: bytes) -> None:
     if len(data) > MAX_PROOF_BYTES:
-        raise NoteError(f"inclusion proof: {len(data)} bytes, expected at most {MAX_PROOF_BYTES}.")
+        raise NoteError(f"{len(data)} bytes", where="inclusion proof", seen=f"expected at most {MAX_PROOF_BYTES}")

@@ -50,7 +50,9 @@ class VerifierKey:
 
     def __post_init__(self) -> None:
         if not is_key_name(self.name):
-            raise PublicKeyError(f'verifier key: name {self.name!r}, expected one without blanks, controls and "+".')
+            raise PublicKeyError(
+                f"name {self.name!r}", where="verifier key", seen='expected one without blanks, controls and "+"'
+            )
         refuse_low_order(self.public_key)
 
     @property
@@ -74,19 +76,21 @@ class VerifierKey:
         """
         parts = vkey.split("+", 2)  # base64 may hold more of them
         if len(parts) != 3:
-            raise PublicKeyError(f"verifier key {cut(vkey, 200)}: expected <name>+<key id>+<base64>.")
+            raise PublicKeyError("expected <name>+<key id>+<base64>", where=f"verifier key {cut(vkey, 200)}")
         name, stated_id, encoded = parts
         typed_key = decode_base64(encoded)
         if typed_key is None or typed_key[:1] != _ED25519_TYPE:
             raise PublicKeyError(
-                f"verifier key {cut(vkey, 200)}: the part after the key id is not the base64 of 0x01 and an "
-                "Ed25519 public key. Other types of keys are not supported."
+                "the part after the key id is not the base64 of 0x01 and an Ed25519 public key. Other "
+                "types of keys are not supported",
+                where=f"verifier key {cut(vkey, 200)}",
             )
         key = cls(name, typed_key[1:])
         if stated_id != key.note_key_id.hex():
             raise PublicKeyError(
-                f"verifier key {cut(vkey, 200)}: key id {stated_id!r}, but name and public key give "
-                f"{key.note_key_id.hex()!r}. One of the three was altered: get the key again from its owner."
+                f"key id {stated_id!r}, but name and public key give {key.note_key_id.hex()!r}",
+                where=f"verifier key {cut(vkey, 200)}",
+                hint="One of the three was altered: get the key again from its owner",
             )
         return key
 
@@ -117,7 +121,7 @@ class Note:
     def __post_init__(self) -> None:
         objection = _objection_to_text(self.text) or _objection_to_signatures(self.signatures)
         if objection:
-            raise NoteError(f"signed note: {objection}.")
+            raise NoteError(objection, where="signed note")
 
     def encode(self) -> bytes:
         """The note as it is stored and sent. Raises NoteError if it is longer than MAX_NOTE_BYTES."""
@@ -138,10 +142,10 @@ class Note:
         try:
             decoded = data.decode()
         except UnicodeDecodeError as error:
-            raise NoteError(f"signed note: not UTF-8 at byte {error.start}.") from None
+            raise NoteError(f"not UTF-8 at byte {error.start}", where="signed note") from None
         split = decoded.rfind("\n\n")
         if split < 0 or not decoded.endswith("\n"):
-            raise NoteError("signed note: expected text, an empty line, and signature lines.")
+            raise NoteError("expected text, an empty line, and signature lines", where="signed note")
         text, lines = decoded[: split + 1], decoded[split + 2 : -1]
         return cls(text, tuple(_parse_signature(line) for line in lines.split("\n")))
 
@@ -174,13 +178,14 @@ def verify(note: Note, keys: Iterable[VerifierKey]) -> tuple[VerifierKey, ...]:
             continue
         if not verify_signature(key.public_key, signed_text, line.signature):
             raise InvalidSignatureError(
-                f"signed note: the signature by {key.name} (key id {line.key_id.hex()}) does not verify. "
-                "The text or the signature was altered, or someone else made it."
+                f"the signature by {key.name} (key id {line.key_id.hex()}) does not verify. The text or "
+                "the signature was altered, or someone else made it",
+                where="signed note",
             )
         signed_by[key] = None
     if not signed_by:
         claimed = ", ".join(sorted({f"{line.name} (key id {line.key_id.hex()})" for line in note.signatures}))
-        raise UnverifiedNoteError(f"signed note: signed by no known key; it names {claimed}.")
+        raise UnverifiedNoteError(f"signed by no known key; it names {claimed}", where="signed note")
     return tuple(signed_by)
 
 
@@ -189,7 +194,9 @@ def _by_name_and_id(keys: Iterable[VerifierKey]) -> dict[tuple[str, bytes], Veri
     for key in keys:
         same = known.setdefault((key.name, key.note_key_id), key)
         if same != key:
-            raise PublicKeyError(f"verifier keys: two keys are {key.name}+{key.note_key_id.hex()}, expected one.")
+            raise PublicKeyError(
+                f"two keys are {key.name}+{key.note_key_id.hex()}", where="verifier keys", seen="expected one"
+            )
     return known
 
 
@@ -211,7 +218,7 @@ def _parse_signature(line: str) -> NoteSignature:
     found = _SIGNATURE_LINE.fullmatch(line)
     signature = decode_base64(found["base64"]) if found else None
     if found is None or signature is None:
-        raise NoteError(f"signed note: {line[:80]!r}, expected a signature line: — <key name> <base64>.")
+        raise NoteError(f"{line[:80]!r}", where="signed note", seen="expected a signature line: — <key name> <base64>")
     return NoteSignature(found["name"], signature[:_NOTE_KEY_ID_BYTES], signature[_NOTE_KEY_ID_BYTES:])
 
 
@@ -237,7 +244,7 @@ def _objection_to_signatures(signatures: tuple[NoteSignature, ...]) -> str | Non
 
 def _check_length(data: bytes) -> None:
     if len(data) > MAX_NOTE_BYTES:
-        raise NoteError(f"signed note: {len(data)} bytes, expected at most {MAX_NOTE_BYTES}.")
+        raise NoteError(f"{len(data)} bytes", where="signed note", seen=f"expected at most {MAX_NOTE_BYTES}")
 
 
 def _is_unicode(text: str) -> bool:
