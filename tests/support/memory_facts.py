@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,11 @@ from tasks.attestation.public_keys import KeyRegistry, entry_for
 from tasks.attestation.signer import Signer
 from tasks.audit.audit import AuditOrder, audit
 from tasks.core.values import NotUtf8
+from tasks.job.paths import sign_paths
 from tasks.job.settings import Settings
+from tasks.reporting.signing import close_signing
+from tasks.rows.sign_pending import plan_signing, run_chunk
+from tasks.sealed_log.seal import seal_run
 
 URL = f"{SCHEME}://facts"
 ROWS = Signer(key_name="provenance-backfill/sample", seed=bytes(range(100, 132)))
@@ -70,3 +75,14 @@ def checkpoint(settings: Settings) -> bytes:
 
 def audited(settings: Settings) -> Any:
     return audit(settings, REGISTRY, AuditOrder(checkpoint=checkpoint(settings), allow_unsigned=True))
+
+
+def sign_pending(settings: Settings) -> dict[str, int]:
+    """Sign what is pending, seal it, and give the rows of sign.json."""
+    paths = sign_paths(settings.state_dir, "run-1")
+    for chunk in plan_signing(settings, paths).chunks:
+        run_chunk(settings, paths, chunk.chunk, progress=lambda _: None)
+    seal_run(settings, paths)
+    close_signing(settings, paths)
+    report = json.loads(paths.report.read_text(encoding="utf-8"))
+    return dict(report["rows"])

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from support.memory_facts import ATTESTED_BEFORE, ODD, SOURCES, checkpoint, sound
-from support.memory_store.state import LogEntry, MetadataRow, StoredFact
+from support.memory_facts import ATTESTED_BEFORE, ODD, SOURCES, audited, checkpoint, sign_pending, sound
+from support.memory_store.state import Database, LogEntry, MetadataRow, StoredFact
 
 from tasks.core import clock
 from tasks.core.values import NotUtf8
@@ -28,6 +28,33 @@ def on_sqlite(store: Any, facts: Iterable[StoredFact], before: dict[str, str | N
     for fact_id, source in before.items():
         made.add_metadata(fact_id, source)
     return made
+
+
+def rows_of(made: Any) -> dict[str, tuple[Any, ...]]:
+    """What is attested on SQLite, by fact id, but for when it was last updated."""
+    written = made.execute(f"SELECT {', '.join(MetadataRow._fields[:-1])} FROM am_fact_metadata")
+    return {row[0]: row for row in written}
+
+
+def rows_in(database: Database) -> dict[str, tuple[Any, ...]]:
+    """The same in memory."""
+    return {fact_id: row[:-1] for fact_id, row in database.state.metadata.items()}
+
+
+def log_of(made: Any) -> list[tuple[Any, ...]]:
+    """The attestation log on SQLite."""
+    return list(made.execute(f"SELECT {', '.join(LogEntry._fields)} FROM am_fact_attestation_log"))
+
+
+def log_in(database: Database) -> list[tuple[Any, ...]]:
+    """The same in memory."""
+    return [tuple(entry) for entry in database.state.log.values()]
+
+
+def moved(database: Database, made: Any) -> None:
+    """Edit the source of fact 4 in both."""
+    database.state.facts[3] = database.state.facts[3]._replace(own_url="https://moved.test")
+    made.execute("UPDATE am_entity_facts SET source_url = 'https://moved.test' WHERE id = 4")
 
 
 def compared(report: dict[str, Any], compare: str) -> dict[str, Any]:
@@ -66,12 +93,37 @@ def test_a_run_comes_to_the_same_as_on_sqlite(
     here, there = job(rehearsal=rehearsal), job(str(made.path), "sqlite", rehearsal=rehearsal)
     for mode in (True, False):
         assert compared(run(here, dry_run=mode), compare) == compared(run(there, dry_run=mode), compare)
-    written = made.execute(f"SELECT {', '.join(MetadataRow._fields)} FROM am_fact_metadata")
-    metadata, log = database.state.metadata, [*map(tuple, database.state.log.values())]
-    assert {row[0]: row[:-1] for row in written} == {fact_id: row[:-1] for fact_id, row in metadata.items()}
-    logged = made.execute(f"SELECT {', '.join(LogEntry._fields)} FROM am_fact_attestation_log")
+    assert rows_of(made) == rows_in(database)
     if signed or compare == "content":
-        assert logged == log
+        assert log_of(made) == log_in(database)
         assert checkpoint(here) == checkpoint(there)
     else:  # facts that are not read are logged in another order
-        assert sorted(row[1:] for row in logged) == sorted(row[1:] for row in log)
+        assert sorted(row[1:] for row in log_of(made)) == sorted(row[1:] for row in log_in(database))
+    moved(database, made)
+    later = compared(run(here, "run-2"), compare)
+    assert later == compared(run(there, "run-2"), compare)
+    assert [fact["fact_id"] for fact in later["stale"]["sample"]] == ["4"]
+
+
+def test_facts_that_change_and_a_key_that_comes_later_come_to_the_same_as_on_sqlite(
+    memory: Any, job: Any, run: Any, store: Any, seals: None, stopped: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, made = memory(sound(12)), on_sqlite(store, sound(12), {})
+    follows = {"derivation": {"on_change": "reattest"}, "rehearsal": {"compare": "content"}}
+    jobs = [job(**follows), job(str(made.path), "sqlite", **follows)]
+    for settings in jobs:
+        run(settings)
+    moved(database, made)
+    del database.state.metadata["7"]
+    made.execute("DELETE FROM am_fact_metadata WHERE fact_id = '7'")
+    here, there = (compared(run(settings, "run-2"), "content") for settings in jobs)
+    assert here == there
+    assert (here["rows"]["updated"], here["rejects"]) == (1, {"not_as_logged": 1})
+    monkeypatch.setenv("AUTONOMATH_FACT_SIGN_PRIVATE_KEY", bytes(range(100, 132)).hex())
+    assert sign_pending(jobs[0]) == sign_pending(jobs[1]) == {"pending": 11, "signed": 11, "refused": 0}
+    assert rows_of(made) == rows_in(database)
+    assert log_of(made) == log_in(database)
+    assert checkpoint(jobs[0]) == checkpoint(jobs[1])
+    found = [audited(settings) for settings in jobs]
+    assert found[0].findings == found[1].findings != []
+    assert found[0].signatures == found[1].signatures == {"valid": 11}

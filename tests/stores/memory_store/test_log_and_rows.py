@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.memory_facts import OLD, REGISTRY, ROWS, audited, sound
+from support.memory_facts import OLD, REGISTRY, ROWS, audited, sign_pending, sound
 from support.memory_store.state import State
 
 from tasks.attestation.log.notes import VerifierKey
 from tasks.attestation.public_keys import entry_for
 from tasks.attestation.signer import Signer
 from tasks.core.errors import SealError, SigningKeyError
-from tasks.job.paths import sign_paths
-from tasks.reporting.signing import close_signing
 from tasks.rows.explain import explain, lookup_facts
-from tasks.rows.sign_pending import plan_signing, run_chunk
 from tasks.sealed_log.rotate import rotate
-from tasks.sealed_log.seal import seal_log, seal_run
+from tasks.sealed_log.seal import seal_log
 from tasks.stores.open import open_store
 
 NEXT = Signer(key_name="provenance-backfill/next", seed=bytes(range(7, 39)))
@@ -99,14 +95,8 @@ def test_placeholders_are_signed_once_there_is_a_key(
     run(settings)
     database.state.metadata["5"] = database.state.metadata["5"]._replace(source_doc="https://another.test")
     monkeypatch.setenv("AUTONOMATH_FACT_SIGN_PRIVATE_KEY", bytes(range(100, 132)).hex())
-    paths = sign_paths(settings.state_dir, "run-1")
-    for chunk in plan_signing(settings, paths).chunks:
-        run_chunk(settings, paths, chunk.chunk, progress=lambda _: None)
-    seal_run(settings, paths)
-    close_signing(settings, paths)
-    report = json.loads(paths.report.read_text(encoding="utf-8"))
-    assert report["rows"] == {"pending": 12, "signed": 11, "refused": 1}
-    assert report["refused"] == {"payload_differs": 1}
+    assert sign_pending(settings) == {"pending": 12, "signed": 11, "refused": 1}
+    assert [one.reject.reason for one in database.state.rejects] == ["payload_differs"]
     assert {name for name, run in database.state.runs.items() if run.kind == "sign"} == {"sign-pending:run-1"}
     assert audited(settings).signatures == {"valid": 11, "unsigned": 1}
 
