@@ -60,7 +60,7 @@ class FactCounts(FactWalk):
         return _residual(counts), sources
 
     def refuse_damaged_indexes(self) -> None:
-        indexes = self._verification.indexes
+        indexes = self._gated.indexes
         names = list(dict.fromkeys(s.name for index in indexes for s in (index.of_table, index.of_index)))
         with self._counting():
             counted = dict(zip(names, share([self._piece(name) for name in names], self._connections), strict=True))

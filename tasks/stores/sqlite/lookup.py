@@ -19,7 +19,7 @@ from tasks.job.commands import luigi_command
 from tasks.job.settings import Settings
 from tasks.stores.protocols.attestations import Provenance
 from tasks.stores.sqlite.attestations import decode_provenance
-from tasks.stores.sqlite.gate import plan_problems
+from tasks.stores.sqlite.compiling import plan_problems
 from tasks.stores.sqlite.sql.attestations import AttestationSql
 
 _BEFORE_3_36 = re.compile(r"^(SCAN|SEARCH) TABLE .* AS (\w+)")

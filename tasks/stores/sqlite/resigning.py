@@ -13,7 +13,7 @@ from tasks.job.settings import Settings
 from tasks.stores.protocols.batches import LedgerStep
 from tasks.stores.protocols.pending import PendingRead, PendingRow, SignatureWrite
 from tasks.stores.sqlite.batch_writing import LockTimes, StaleReadError, of_no_fact
-from tasks.stores.sqlite.gate import Verification, verify
+from tasks.stores.sqlite.gate import Gated, pass_gate
 from tasks.stores.sqlite.key_parameters import bound, decode_row
 from tasks.stores.sqlite.opening import StoreConnection, connected, translated
 from tasks.stores.sqlite.session import SqliteSession
@@ -34,17 +34,15 @@ def open_resigning_session(
     path = settings.database_path
     with connected(settings, write=write) as connection:
         with translated(path, "its schema was verified", lock_timeout=settings.pacing.lock_timeout_seconds):
-            verification = verify(connection, settings, more=resigning_statements)
-        yield SqliteResigningSession(connection, settings, verification, revoked)
+            gated = pass_gate(connection, settings, more=resigning_statements)
+        yield SqliteResigningSession(connection, settings, gated, revoked)
 
 
 class SqliteResigningSession(SqliteSession):
     """See stores.protocols.pending.PendingSession for what each method promises."""
 
-    def __init__(
-        self, connection: StoreConnection, settings: Settings, verification: Verification, revoked: Collection[str]
-    ) -> None:
-        super().__init__(connection, settings, verification)
+    def __init__(self, connection: StoreConnection, settings: Settings, gated: Gated, revoked: Collection[str]) -> None:
+        super().__init__(connection, settings, gated)
         self._revoked = " ".join(revoked).upper()
 
     def pending_keys(self) -> Iterator[Key]:

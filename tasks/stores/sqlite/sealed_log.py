@@ -13,12 +13,13 @@ from tasks.contract.binding import SidecarBinding
 from tasks.core.errors import SchemaChangedError
 from tasks.job.settings import Settings
 from tasks.stores.protocols.sealed_log import Purpose
-from tasks.stores.sqlite.gate import CompiledStatement, SidecarVerification, verify_sidecar
+from tasks.stores.sqlite.compiling import CompiledStatement
 from tasks.stores.sqlite.guard import Guard
 from tasks.stores.sqlite.log_evidence import LogEvidence
 from tasks.stores.sqlite.log_rows import LogRows
 from tasks.stores.sqlite.log_tiles import LogTiles
 from tasks.stores.sqlite.opening import StoreConnection, connected, translated
+from tasks.stores.sqlite.sidecar_gate import GatedSidecar, pass_sidecar_gate
 from tasks.stores.sqlite.sql.sealed_log import build_log_statements
 
 
@@ -31,21 +32,21 @@ def open_log_session(settings: Settings, *, purpose: Purpose) -> Iterator[Sqlite
     path = settings.database_path
     with connected(settings, write=purpose in ("seal", "rotate")) as connection:
         with translated(path, "its schema was verified", lock_timeout=settings.pacing.lock_timeout_seconds):
-            verification = verify_sidecar(
+            gated = pass_sidecar_gate(
                 connection,
                 settings,
                 build=build_log_statements,
                 guard=_compiling,
                 seals=purpose in ("seal", "rehearse"),
             )
-            connection.authorizer = _guard(verification.binding, purpose)
-        yield SqliteLogSession(connection, settings, verification)
+            connection.authorizer = _guard(gated.binding, purpose)
+        yield SqliteLogSession(connection, settings, gated)
 
 
 def log_statements(settings: Settings) -> tuple[CompiledStatement, ...]:
     """Pass the gate of the sealed log, as a sealer has to, and say what was compiled. Writes nothing."""
     with open_log_session(settings, purpose="rehearse") as session:
-        return session.verification.compiled
+        return session.gated.compiled
 
 
 def _guard(binding: SidecarBinding, purpose: Purpose) -> Guard:
@@ -66,13 +67,13 @@ def _compiling(binding: SidecarBinding) -> Guard:
 class SqliteLogSession(LogRows, LogTiles, LogEvidence):
     """One verified connection to the sealed log and what it seals."""
 
-    def __init__(self, connection: StoreConnection, settings: Settings, verification: SidecarVerification) -> None:
-        super().__init__(connection, settings, sql=verification.sql, schema_version=verification.schema_version)
-        self.verification = verification
+    def __init__(self, connection: StoreConnection, settings: Settings, gated: GatedSidecar) -> None:
+        super().__init__(connection, settings, sql=gated.sql, schema_version=gated.schema_version)
+        self.gated = gated
 
     @property
     def binding(self) -> SidecarBinding:
-        return self.verification.binding
+        return self.gated.binding
 
     def _translated(self, name: str) -> AbstractContextManager[None]:
         settings = self._settings

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from tasks.core.values import Record, Reject
 from tasks.job.settings import Settings
 from tasks.stores.sqlite.batch_writing import BatchWriting
-from tasks.stores.sqlite.gate import live_guard, verify
+from tasks.stores.sqlite.gate import live_guard, pass_gate
 from tasks.stores.sqlite.ledger import Ledger
 from tasks.stores.sqlite.opening import connected, translated
 from tasks.stores.sqlite.refusals import RowRehearsal
@@ -25,8 +25,8 @@ def open_session(settings: Settings, *, write: bool) -> Iterator[SqliteSession]:
     path = settings.database_path
     with connected(settings, write=write) as connection:
         with translated(path, "its schema was verified", lock_timeout=settings.pacing.lock_timeout_seconds):
-            verification = verify(connection, settings)
-        session = SqliteSession(connection, settings, verification)
+            gated = pass_gate(connection, settings)
+        session = SqliteSession(connection, settings, gated)
         try:
             yield session
         finally:
@@ -49,14 +49,14 @@ class SqliteSession(Rejects, BatchWriting, Ledger):
 
     @property
     def own_rules(self) -> tuple[str, ...]:
-        return self._verification.own_rules
+        return self._gated.own_rules
 
     def foresee_refusals(self, records: Sequence[Record], *, signed: bool) -> list[Reject]:
         if not self.own_rules or not records:
             return []
         if self._rehearsal is None:
             self._rehearsal = RowRehearsal(
-                self.binding, self._verification.catalogue, live_guard(self.binding),
+                self.binding, self._gated.catalogue, live_guard(self.binding),
                 attester=self._settings.derivation.attester, is_signed=signed,
             )  # fmt: skip
         return self._rehearsal.refusals(records)

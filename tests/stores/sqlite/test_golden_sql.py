@@ -288,7 +288,7 @@ class TestRowsAndLog:
 ])  # fmt: skip
 def test_the_indexes_are_counted_by_these(kind: str, make: Any, names: Any, store: Any, settings: Any) -> None:
     with open_session(settings(make(store), **names), write=False) as session:
-        counted = session._verification.indexes
+        counted = session._gated.indexes
     assert_golden(f"{kind}/indexes", sections((s for i in counted for s in (i.of_index, i.of_table)), {}))
 
 
