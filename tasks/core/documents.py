@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
@@ -65,8 +66,24 @@ def typed(adapter: TypeAdapter[_T], content: dict[str, Any]) -> _T:
     try:
         return adapter.validate_json(json.dumps(content, default=_refuse), strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from None
+        where, seen = _first_of(error)
+        raise ValueError(f"{'.'.join(map(str, where))}: {seen}" if where else seen) from None
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+
+
+def typed_row(adapter: TypeAdapter[_T], names: Sequence[str], values: Sequence[object]) -> _T:
+    """The tuple that a row of a database is, if each column has the type that the adapter says. Nothing is converted.
+
+    Raises ValueError with the name of the first column that has not.
+    """
+    try:
+        return adapter.validate_python(tuple(values), strict=True)
+    except ValidationError as error:
+        where, seen = _first_of(error)
+        raise ValueError(f"{names[int(where[0])]}: {seen}") from None
+
+
+def _first_of(error: ValidationError) -> tuple[tuple[int | str, ...], str]:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return first["loc"], first["msg"]

@@ -12,6 +12,7 @@ from tasks.job.paths import PartPaths
 from tasks.job.settings import Settings
 from tasks.reporting.markdown import cell, key_words, markdown_table
 from tasks.rows.sign_pending import revoked_ids, revoked_keys
+from tasks.runs.ledger import refuse_unborne
 from tasks.runs.markers import live_marker, read_marker
 from tasks.runs.plans import Plan, read_plan, require_plan
 from tasks.sealed_log.seal import read_seal, seal_words
@@ -41,8 +42,9 @@ class SigningReport:
 
 
 def signing_is_done(settings: Settings, paths: PartPaths) -> bool:
-    """True if sign.json is whole, of the frozen plan, and known to the database's ledger: a database that was restored
-    from before is not signed. Raises StateError if the plan is not for this command.
+    """True if sign.json is whole, of the frozen plan, and the ledger says that this run and each of its chunks are
+    finished: a database that was restored from before is not signed. Raises StateError if the plan is not for this
+    command.
     """
     plan = read_plan(paths, settings)
     content = durable.read_json(paths.report, root=paths.state_dir) if plan else None
@@ -51,8 +53,10 @@ def signing_is_done(settings: Settings, paths: PartPaths) -> bool:
     if not plan.chunks:
         return True
     with open_store(settings).pending_session(write=False) as session:
-        run = session.read_run(paths.ledger_run_id)
-    return run is not None and run.plan_id == plan.plan_id
+        run, rows = session.read_run(paths.ledger_run_id), session.read_chunks(paths.ledger_run_id)
+    if run is None or run.plan_id != plan.plan_id or run.finished_at is None:
+        return False
+    return {row.chunk for row in rows if row.is_done} >= {planned.chunk for planned in plan.chunks}
 
 
 def close_signing(settings: Settings, paths: PartPaths) -> str:
@@ -103,7 +107,9 @@ def _summarize(session: PendingSession, settings: Settings, paths: PartPaths, pl
 
 
 def _finished_rows(session: PendingSession, paths: PartPaths, plan: Plan, key_id: str | None) -> list[LedgerRow]:
-    """The ledger's rows of the plan, all of them done or StateError. A marker that is missing is written again."""
+    """The ledger's rows of the plan, all of them done and borne out, or StateError. A marker that is missing is written
+    again.
+    """
     ledger = {row.chunk: row for row in session.read_chunks(paths.ledger_run_id) if row.plan_id == plan.plan_id}
     for planned in plan.chunks:
         row = ledger.get(planned.chunk)
@@ -117,6 +123,7 @@ def _finished_rows(session: PendingSession, paths: PartPaths, plan: Plan, key_id
             keys = rows_by_key(session.read_batches(paths.ledger_run_id, chunk=planned.chunk))
             marker = {**live_marker(plan, row, keys, key_id=key_id), "mode": paths.mode}
             durable.write_durably(paths.marker(planned.chunk), durable.to_text(marker), root=paths.state_dir)
+    refuse_unborne(session, plan, ledger, run_id=paths.ledger_run_id, attester=None)  # each row keeps its attester
     return [ledger[planned.chunk] for planned in plan.chunks]
 
 

@@ -180,7 +180,7 @@ def _live_chunks(session: Session, paths: RunPaths, plan: Plan) -> list[dict[str
         content = total_of(batch.content for batch in batches.get(planned.chunk, ()))
         found.append({**marker, "content": content.to_bytes().hex() if content else None})
     if run is not None:
-        refuse_unborne(session, plan, [ledger[planned.chunk] for planned in plan.chunks], run)
+        refuse_unborne(session, plan, ledger, run_id=plan.run_id, attester=run.attester)
     return found
 
 

@@ -6,12 +6,13 @@ rows that somebody with the database can write. So a run is closed over it only 
 1. Each chunk's row is that of the planned range, at its end, and done.
 2. Its counts are the sums of its batches, and those follow each other through the range.
 3. Each batch has as many rows in the log as it says it wrote, and no two batches share one.
-4. What is still residual, counted afresh, is what the run rejected or what came since.
+4. Each chunk has as many rejects as it says.
+5. What is still residual, counted afresh, is what the run rejected or what came since.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -22,7 +23,7 @@ from tasks.job.paths import PartPaths, RunPaths
 from tasks.job.settings import Settings
 from tasks.runs.plans import Plan, PlannedChunk
 from tasks.stores.open import open_store
-from tasks.stores.protocols.ledger import LedgerBatch, LedgerRow, RunRow
+from tasks.stores.protocols.ledger import LedgerBatch, LedgerRow
 from tasks.stores.protocols.session import Session
 
 
@@ -71,22 +72,34 @@ def refuse_other_range(planned: PlannedChunk, row: LedgerRow) -> None:
         )  # fmt: skip
 
 
-def refuse_unborne(session: Session, plan: Plan, rows: Sequence[LedgerRow], run: RunRow) -> None:
-    """Raise StateError unless the batches bear out the chunks, and the log the batches.
+def refuse_unborne(
+    session: Session, plan: Plan, rows: Mapping[int, LedgerRow], *, run_id: str, attester: str | None
+) -> None:
+    """Raise StateError unless the batches and the rejects bear out the chunks, and the log the batches.
 
-    The log is counted by its index, 1.5 million rows in a twentieth of a second.
+    `rows` has the row of each planned chunk, `run_id` is that of the ledger. `attester` signed every row of the run;
+    None where each row may have another. The log is counted by its index, 1.5 million rows in a twentieth of a second.
     """
-    batches = session.read_batches(plan.run_id)
-    for planned, row in zip(plan.chunks, rows, strict=True):
+    batches, rejects = session.read_batches(run_id), session.count_rejects(run_id)
+    for planned in plan.chunks:
+        row, rejected = rows[planned.chunk], rejects.pop(planned.chunk, 0)
         refuse_other_range(planned, row)
         _refuse_other_sums(planned, row, [batch for batch in batches if batch.chunk == planned.chunk])
+        if row.counts.rejected != rejected:
+            raise _altered(planned, f"{row.counts.rejected} rejected by the ledger, which has {rejected} rejects of it")
+    for stranger in {batch.chunk for batch in batches} - rows.keys() | rejects.keys():
+        raise _altered(f"chunk {stranger}", "the ledger has batches or rejects of it, and the plan has no such chunk")
+    _refuse_other_log(session, plan, batches, attester)
+
+
+def _refuse_other_log(session: Session, plan: Plan, batches: Sequence[LedgerBatch], attester: str | None) -> None:
     seen = 0
     for batch in sorted(batches, key=lambda batch: batch.first_attestation_id or 0):
         planned = plan.chunk(batch.chunk)
         written, first, last = batch.counts.inserted + batch.counts.updated, *_ids(batch)
         if last - first + 1 < written or (written and first <= seen):
             raise _altered(planned, f"a batch of {written} rows goes by the log rows {first} to {last}")
-        if written and (found := session.count_log_rows(attester=run.attester, first=first, last=last)) != written:
+        if written and (found := session.count_log_rows(attester=attester, first=first, last=last)) != written:
             raise _altered(planned, f"{written} rows were written by the ledger, of which the log has {found}")
         seen = max(seen, last)
 
@@ -111,7 +124,7 @@ def _refuse_other_sums(planned: PlannedChunk, row: LedgerRow, batches: Sequence[
             raise _altered(planned, f"{said} {name} by the ledger, {summed} by its batches")
 
 
-def _altered(planned: PlannedChunk, seen: str) -> StateError:
+def _altered(planned: PlannedChunk | str, seen: str) -> StateError:
     return StateError(
         f"{planned}: {seen}. Nobody but this job may write to its ledger: use a new --run-id, and find out who did. "
         f"What this run has written is committed and stays."

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from tasks.core.documents import Digest, Moment
+from tasks.core.documents import Digest, Moment, Seconds
 from tasks.core.fact_keys import Key
 from tasks.stores.protocols.counts import Counts
 from tasks.stores.protocols.states import DONE, ChunkState
@@ -28,9 +28,9 @@ class LedgerRow:
     attempts: int
     host: str
     pid: int
-    started_at: str
-    finished_at: str | None
-    seconds: float
+    started_at: Moment
+    finished_at: Moment | None
+    seconds: Seconds
 
     @property
     def is_done(self) -> bool:
@@ -126,5 +126,5 @@ class ChunkLedger(Protocol):
     def note_failure(self, *, run_id: str, chunk: int, error: str, now: str) -> None:
         """Leave in the ledger what an attempt at the chunk failed of, if that can be had at once; else do nothing."""
 
-    def count_log_rows(self, *, attester: str, first: int, last: int) -> int:
-        """How many rows with these ids the log has by this attester."""
+    def count_log_rows(self, *, attester: str | None, first: int, last: int) -> int:
+        """How many rows with these ids the log has by this attester, or by anybody."""

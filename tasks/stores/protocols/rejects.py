@@ -23,6 +23,9 @@ class Rejects(Protocol):
     def count_new_rejects(self, run_id: str) -> int:
         """The facts that this run has rejected and that were not rejected for the same reason before."""
 
+    def count_rejects(self, run_id: str) -> dict[int, int]:
+        """{chunk: facts} of a run, of the chunks that have any."""
+
     def reject_reasons(self, run_id: str) -> dict[str, int]:
         """{reason: facts} of a run, in the order of the reasons."""
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from tasks.contract.binding import Binding
+from tasks.core.errors import StateError
 from tasks.job.settings import Settings
 from tasks.stores.sqlite.gate import Gated
 from tasks.stores.sqlite.opening import StoreConnection
 from tasks.stores.sqlite.runner import StatementRunner
 from tasks.stores.sqlite.sql.bounds import value_parameters
+
+_T = TypeVar("_T")
 
 
 class BoundRunner(StatementRunner):
@@ -24,6 +28,17 @@ class BoundRunner(StatementRunner):
             values=value_parameters(settings.derivation),
         )
         self._gated = gated
+
+    def _of_ledger(self, name: str, build: Callable[[Any], _T], *, run_id: str, **parameters: Any) -> list[_T]:
+        """The rows of a statement, built. Raises StateError if one of them is none that the job has written."""
+        try:
+            return [build(row) for row in self._run(name, run_id=run_id, **parameters)]
+        except ValueError as error:  # not UTF-8, or not what belongs there
+            raise StateError(
+                f"run {run_id}: its ledger has a row that this job has not written ({name}): {error}. Nobody but this "
+                f"job may write to its ledger: use a new --run-id, and find out who did. What this run has written is "
+                f"committed and stays."
+            ) from None
 
     @property
     def binding(self) -> Binding:

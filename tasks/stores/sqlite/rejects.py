@@ -7,6 +7,7 @@ from typing import Any
 from tasks.core.errors import RowRefusedError
 from tasks.core.values import TOO_LONG, UnreadableFact
 from tasks.stores.sqlite.fact_counts import FactCounts
+from tasks.stores.sqlite.ledger_rows import reason_row, reject_row, rejects_of_chunk
 
 NULL_KEY_DETAIL = "the key is NULL"
 
@@ -36,9 +37,11 @@ class Rejects(FactCounts):
     def count_new_rejects(self, run_id: str) -> int:
         return self._count("count_new_rejects", run_id=run_id)
 
+    def count_rejects(self, run_id: str) -> dict[int, int]:
+        return dict(self._of_ledger("count_rejects", rejects_of_chunk, run_id=run_id))
+
     def reject_reasons(self, run_id: str) -> dict[str, int]:
-        return {str(reason): int(count) for reason, count in self._run("reject_reasons", run_id=run_id)}
+        return dict(self._of_ledger("reject_reasons", reason_row, run_id=run_id))
 
     def reject_sample(self, run_id: str) -> list[dict[str, Any]]:
-        names = ("fact_id", "reason", "detail", "chunk")
-        return [dict(zip(names, row, strict=True)) for row in self._run("reject_sample", run_id=run_id)]
+        return self._of_ledger("reject_sample", reject_row, run_id=run_id)

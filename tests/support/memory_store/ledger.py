@@ -91,9 +91,9 @@ class MemoryLedger(MemoryPlainFacts):
         found = [batch for of, batch in self._state.batches if of == run_id and chunk in (None, batch.chunk)]
         return sorted(found, key=_number)
 
-    def count_log_rows(self, *, attester: str, first: int, last: int) -> int:
+    def count_log_rows(self, *, attester: str | None, first: int, last: int) -> int:
         log = self._state.log.values()
-        return sum(entry.attester == attester and first <= entry.attestation_id <= last for entry in log)
+        return sum(attester in (None, entry.attester) and first <= entry.attestation_id <= last for entry in log)
 
     def settled_by(self, run_id: str) -> tuple[int, int]:
         counts = [row.counts for row in self.read_chunks(run_id)]
@@ -119,6 +119,9 @@ class MemoryLedger(MemoryPlainFacts):
         aside = min(sum(one.is_set_aside for one in rejects), self.count_set_aside().total)
         fact_ids = {one.reject.fact_id for one in rejects if not one.is_set_aside}
         return aside + sum(isinstance(key, (int, str)) and str(key) in fact_ids for key, *_ in self.residual_facts())
+
+    def count_rejects(self, run_id: str) -> dict[int, int]:
+        return dict(Counter(one.chunk for one in self._rejects(run_id)))
 
     def reject_reasons(self, run_id: str) -> dict[str, int]:
         return dict(sorted(Counter(one.reject.reason for one in self._rejects(run_id)).items()))

@@ -123,11 +123,11 @@ class _Builder:
         of_run = f"SELECT {_BATCH} FROM {self.batch} WHERE run_id = :run_id"
         yield Statement("read_ledger_batches", f"{of_run} ORDER BY chunk, batch", "chunk")
         yield Statement("read_ledger_batches_of_chunk", f"{of_run} AND chunk = :chunk ORDER BY batch", "chunk")
-        yield Statement(
-            "count_log_rows_of",
-            f"SELECT count(*) FROM {quoted(self.log.table)} WHERE {quoted(self.log.attester)} = :attester "
-            f"AND {quoted(self.log.attestation_id)} BETWEEN :first AND :last", "batch",
-        )  # fmt: skip
+        counted = f"SELECT count(*) FROM {quoted(self.log.table)}"
+        within = f"{quoted(self.log.attestation_id)} BETWEEN :first AND :last"
+        of_attester = f"{quoted(self.log.attester)} = :attester"
+        yield Statement("count_log_rows", f"{counted} WHERE {within}", "batch")
+        yield Statement("count_log_rows_of", f"{counted} WHERE {of_attester} AND {within}", "batch")
 
     def _append_batch(self) -> str:
         of_chunk = f"FROM {self.batch} WHERE run_id = :run_id AND chunk = :chunk"

@@ -54,6 +54,9 @@ class _Builder(FactSql):
     def telling(self) -> Iterator[Statement]:
         """What a report tells of a run's."""
         yield Statement(
+            "count_rejects", f"SELECT chunk, count(*) FROM {self.reject} WHERE {_OF_RUN} GROUP BY chunk", "once"
+        )
+        yield Statement(
             "reject_reasons",
             f"SELECT reason, count(*) FROM {self.reject} WHERE {_OF_RUN} GROUP BY reason ORDER BY reason", "once",
         )  # fmt: skip

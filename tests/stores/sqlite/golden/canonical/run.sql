@@ -1040,6 +1040,9 @@ FROM "am_backfill_batch"
 WHERE run_id = :run_id AND chunk = :chunk
 ORDER BY batch;
 
+-- count_log_rows (batch)
+SELECT count(*) FROM "am_fact_attestation_log" WHERE "attestation_id" BETWEEN :first AND :last;
+
 -- count_log_rows_of (batch)
 SELECT count(*)
 FROM "am_fact_attestation_log"
@@ -1128,6 +1131,9 @@ SELECT 1 FROM "am_backfill_reject" WHERE fact_id = :fact_id AND reason = :reason
 
 -- was_rejected_by (once)
 SELECT 1 FROM "am_backfill_reject" WHERE fact_id = :fact_id AND (:run_id IS NULL OR run_id = :run_id) LIMIT 1;
+
+-- count_rejects (once)
+SELECT chunk, count(*) FROM "am_backfill_reject" WHERE run_id = :run_id GROUP BY chunk;
 
 -- reject_reasons (once)
 SELECT reason, count(*) FROM "am_backfill_reject" WHERE run_id = :run_id GROUP BY reason ORDER BY reason;

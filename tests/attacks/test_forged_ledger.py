@@ -1,0 +1,254 @@
+"""Somebody without a key writes into the ledger: it is believed as far as rows and log bear it out, and no further."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tasks.backfill.attempt import run_chunk
+from tasks.core.clock import now_text
+from tasks.core.errors import StateError
+from tasks.reporting.close import close_run
+from tasks.runs.plans import Plan
+
+TORN = "CAST(x'C328' AS TEXT)"
+
+
+def without_checks(made: Any, table: str) -> None:
+    """A table without its checks and types can hold anything."""
+    names = ", ".join(row[0] for row in made.rows(f"SELECT name FROM pragma_table_info('{table}')"))
+    indexes = made.rows(f"SELECT sql FROM sqlite_schema WHERE tbl_name = '{table}' AND type = 'index' AND sql <> ''")
+    made.execute(f"CREATE TABLE other ({names})")
+    made.execute(f"INSERT INTO other SELECT * FROM {table}")
+    made.execute(f"DROP TABLE {table}")
+    made.execute(f"ALTER TABLE other RENAME TO {table}")
+    for (sql,) in indexes:
+        made.execute(sql)
+    if table == "am_backfill_chunk":
+        made.execute("CREATE UNIQUE INDEX ix_again ON am_backfill_chunk (run_id, chunk)")
+
+
+def chunk(planned: Any, number: int) -> None:
+    _, config, where, _ = planned
+    run_chunk(config, where, number, progress=lambda _: None)
+
+
+# -- the ledger --------------------------------------------------------------------------------------
+
+
+def plant_done(made: Any, plan: Plan, number: int, **counts: int) -> None:
+    planned = plan.chunks[number - 1]
+    size = planned.residual
+    row = {"run_id": plan.run_id, "chunk": number, "plan_id": plan.plan_id, "after_key": planned.after,
+           "through_key": planned.through, "cursor": planned.through, "eligible": size, "inserted": size,
+           "signed": size, "state": "done", "attempts": 1, "host": "h", "pid": 1, "started_at": now_text(),
+           "updated_at": now_text(), "finished_at": now_text(), "seconds": 1.0, **counts}  # fmt: skip
+    made.insert("am_backfill_chunk", [row])
+
+
+def plant_ledger_run(made: Any, plan: Plan, **columns: Any) -> None:
+    made.insert("am_backfill_run", [{"run_id": plan.run_id, "plan_id": plan.plan_id, "plan": json.dumps(plan.as_json()),
+                                     "started_at": now_text(), "attester": "etl_prov_backfill_v2", "host": "h",
+                                     "pid": 1, **columns}])  # fmt: skip
+
+
+def test_chunks_planted_as_done_do_not_complete_a_run(planned: Any, luigi: Any) -> None:
+    made, config, where, plan = planned
+    plant_ledger_run(made, plan)
+    for number in (1, 2, 3):
+        plant_done(made, plan, number)
+    finished = luigi("Report", settings=config)
+    assert finished.code == 30, finished.output
+    assert "chunk 1" in finished.output or "NOT COMPLETE" in finished.output
+    assert "Traceback" not in finished.output
+    assert not where.report.exists()
+
+
+def test_chunks_planted_as_done_with_nothing_in_them_do_not_complete_a_run(planned: Any, run: Any) -> None:
+    """As if all their facts had come since."""
+    made, config, where, plan = planned
+    plant_ledger_run(made, plan)
+    for number in (1, 2, 3):
+        plant_done(made, plan, number, eligible=0, inserted=0, signed=0)
+    with pytest.raises(StateError, match=r"Use a new --run-id|use a new --run-id"):
+        run(config)
+    assert not where.report.exists()
+
+
+@pytest.mark.parametrize("change", ["cursor = 3", "after_key = 5", "through_key = 9", "cursor = NULL"])
+def test_a_chunk_that_is_done_over_another_range_is_named(planned: Any, run: Any, change: str) -> None:
+    made, config, where, _ = planned
+    run(config)
+    made.execute(f"UPDATE am_backfill_chunk SET {change} WHERE chunk = 1")
+    with pytest.raises(StateError, match=r"chunk 1 \(start, 10\]|chunk 1 \(0, 10\]"):
+        close_run(config, where)
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("UPDATE am_backfill_chunk SET eligible = 11, unchanged = 1 WHERE chunk = 2", "11 eligible by the ledger"),
+        ("DELETE FROM am_backfill_batch WHERE chunk = 2", "its batches end at 10"),
+        ("DELETE FROM am_backfill_batch WHERE chunk = 2 AND batch = 2", "begins at 18, after one up to 14"),
+        ("UPDATE am_backfill_batch SET after_key = 11 WHERE chunk = 2 AND batch = 1", "begins at 11, after"),
+        ("UPDATE am_backfill_batch SET first_attestation_id = 1, last_attestation_id = 4 WHERE chunk = 2 AND batch = 1",
+         "a batch of 4 rows goes by the log rows 1 to 4"),
+        ("UPDATE am_backfill_batch SET last_attestation_id = NULL WHERE chunk = 2 AND batch = 1", "goes by"),
+        ("DELETE FROM am_fact_attestation_log WHERE fact_id = '12'", "of which the log has 3"),
+        ("UPDATE am_fact_attestation_log SET attester = 'x' WHERE fact_id = '12'", "of which the log has 3"),
+    ],
+)  # fmt: skip
+def test_counts_that_batches_or_log_do_not_bear_out_are_named(planned: Any, run: Any, sql: str, said: str) -> None:
+    made, config, where, _ = planned
+    run(config)
+    made.execute(sql)
+    with pytest.raises(StateError, match=rf"chunk 2 \(10, 20\]: .*{said}.*use a new --run-id"):
+        close_run(config, where)
+
+
+def test_counts_that_do_not_add_up_end_in_one_message(planned: Any, run: Any) -> None:
+    """A table without its checks can hold anything."""
+    made, config, where, _ = planned
+    run(config)
+    without_checks(made, "am_backfill_chunk")
+    for value in ("'text'", "11", "-1", "NULL"):
+        made.execute(f"UPDATE am_backfill_chunk SET eligible = {value} WHERE chunk = 2")
+        with pytest.raises(StateError, match=r"chunk 2: the ledger has the counts .* which do not add up"):
+            close_run(config, where)
+
+
+# -- what is left when a run ends --------------------------------------------------------------------
+
+
+def closing(planned: Any, run: Any) -> Any:
+    found = run(planned[1])
+    return (
+        found["remaining"],
+        found["closing"]["remaining_after_this_run"],
+        found["closing"]["remaining_beyond_this_run"],
+    )
+
+
+def test_a_rejected_fact_is_what_remains(planned: Any, run: Any) -> None:
+    assert closing(planned, run) == (1, 1, 0)
+
+
+def test_a_rejected_fact_that_is_deleted_before_the_run_goes_on_is_not_minus_one(planned: Any, run: Any) -> None:
+    chunk(planned, 1)
+    planned[0].execute("DELETE FROM am_entity_facts WHERE id = 7")
+    assert closing(planned, run) == (0, 0, 0)
+
+
+def test_a_rejected_fact_that_goes_does_not_cancel_out_one_that_comes(planned: Any, run: Any) -> None:
+    chunk(planned, 1)
+    made = planned[0]
+    made.execute("DELETE FROM am_entity_facts WHERE id = 7")
+    made.add_fact(1000, source_id=1, created_at=now_text())
+    assert closing(planned, run) == (1, 0, 1)
+
+
+def test_a_rejected_fact_that_is_mended_and_attested_elsewhere_does_not_cancel_out_one_that_comes(
+    planned: Any, run: Any
+) -> None:
+    chunk(planned, 1)
+    made, config, *_ = planned
+    made.execute("UPDATE am_entity_facts SET created_at = '2026-05-12' WHERE id = 7")
+    run(config, "run-2", max_rows=1)
+    made.add_fact(1000, source_id=1, created_at=now_text())
+    assert closing(planned, run) == (1, 0, 1)
+
+
+@pytest.mark.parametrize("created_at", ["2026-03-03", None])
+def test_facts_that_come_while_a_run_goes_on_do_not_fail_it_whatever_their_time(
+    planned: Any, run: Any, created_at: str | None
+) -> None:
+    chunk(planned, 1)
+    planned[0].add_facts({"id": key, "source_id": 1, "created_at": created_at} for key in (-5, 1000, 1001))
+    assert closing(planned, run) == (4, 1, 3)
+
+
+# -- rows of any type --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "values"),
+    [
+        ("am_backfill_chunk", "plan_id", ("x'00'",)),
+        ("am_backfill_chunk", "state", ("'finished'", TORN)),
+        ("am_backfill_chunk", "attempts", ("'often'", TORN)),
+        ("am_backfill_chunk", "host", ("7", TORN)),
+        ("am_backfill_chunk", "pid", ("NULL", "1.5")),
+        ("am_backfill_chunk", "started_at", ("'today'", "7", TORN)),
+        ("am_backfill_chunk", "finished_at", ("'2026-05-12'", "x'00'")),
+        ("am_backfill_chunk", "seconds", ("'long'", "9e999", "-1.0", TORN)),
+        ("am_backfill_chunk", "chunk", ("'2'", "2.5", "NULL")),
+        ("am_backfill_batch", "chunk", ("'2'", "NULL", TORN)),
+        ("am_backfill_batch", "first_attestation_id", ("'one'", "1.5", TORN)),
+        ("am_backfill_batch", "last_attestation_id", ("x'00'",)),
+        ("am_backfill_batch", "key_id", ("7", TORN)),
+        ("am_backfill_batch", "content", ("'text'", TORN)),
+        ("am_backfill_reject", "reason", ("7", TORN)),
+        ("am_backfill_reject", "detail", ("x'00'", TORN)),
+        ("am_backfill_reject", "fact_id", ("7", TORN)),
+        ("am_backfill_reject", "chunk", ("'1'", "NULL")),
+    ],
+)
+def test_a_ledger_row_of_another_type_ends_in_one_message(
+    planned: Any, run: Any, table: str, column: str, values: tuple[str, ...]
+) -> None:
+    made, config, where, _ = planned
+    run(config)
+    without_checks(made, table)
+    chunk_of = 1 if table == "am_backfill_reject" else 2
+    for value in values:
+        made.execute(f"UPDATE {table} SET {column} = {value} WHERE chunk IS {chunk_of} OR typeof(chunk) <> 'integer'")
+        with pytest.raises(StateError, match=r"run-1: its ledger has a row that this job has not written .*--run-id"):
+            close_run(config, where)
+
+
+def test_counts_of_other_chunks_without_an_end_stop_one_that_rejects_in_one_message(planned: Any) -> None:
+    made, *_ = planned
+    chunk(planned, 2)
+    made.execute("UPDATE am_backfill_chunk SET eligible = 9e999, inserted = 9e999, placeholder = 9e999")
+    with pytest.raises(StateError, match=r"has not written \(settled_by\): counts: their sum has no end"):
+        chunk(planned, 1)
+
+
+def test_a_budgeted_run_of_another_type_says_nothing_of_when_one_ended(planned: Any, run: Any) -> None:
+    made, config, *_ = planned
+    run(config, "earlier", max_rows=3)
+    assert run(config, "second", max_rows=3)["turns"] is not None
+    for change in (f"finished_at = {TORN}", "finished_at = 'yesterday'", "remaining = 'few'"):
+        made.execute(f"UPDATE am_backfill_run SET {change} WHERE run_id IN ('earlier', 'second')")
+        assert run(config, f"after-{change[:5].strip()}-{len(change)}", max_rows=1)["stop_reason"] == "row_budget"
+
+
+# -- rejects and strangers ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("DELETE FROM am_backfill_reject", r"chunk 1 .*1 rejected by the ledger, which has 0 rejects of it"),
+        ("UPDATE am_backfill_reject SET chunk = 2", r"chunk 1 .*1 rejected by the ledger, which has 0 rejects of it"),
+        ("UPDATE am_backfill_reject SET chunk = 9", r"chunk 1 .*1 rejected by the ledger, which has 0 rejects of it"),
+        ("INSERT INTO am_backfill_reject (run_id, chunk, fact_id, reason, detail, rejected_at) "
+         "SELECT run_id, 2, '12', reason, detail, rejected_at FROM am_backfill_reject",
+         r"chunk 2 \(10, 20\]: 0 rejected by the ledger, which has 1 rejects of it"),
+        ("INSERT INTO am_backfill_reject (run_id, chunk, fact_id, reason, detail, rejected_at) "
+         "SELECT run_id, 9, '12', reason, detail, rejected_at FROM am_backfill_reject",
+         r"chunk 9: the ledger has batches or rejects of it, and the plan has no such chunk"),
+        ("UPDATE am_backfill_batch SET chunk = 9 WHERE chunk = 3 AND batch = 1", r"chunk 3 .*begins at 24, after"),
+        ("INSERT INTO am_backfill_batch SELECT run_id, 9, batch, after_key, through_key, 0, 0, 0, 0, 0, 0, 0, NULL, "
+         "NULL, NULL, NULL, host, pid, began_at, committed_at, 0, 0, 0, 0, 0 FROM am_backfill_batch WHERE chunk = 3",
+         r"chunk 9: the ledger has batches or rejects of it, and the plan has no such chunk"),
+    ],
+)  # fmt: skip
+def test_rejects_and_batches_that_do_not_belong_there_are_named(planned: Any, run: Any, sql: str, said: str) -> None:
+    made, config, where, _ = planned
+    run(config)
+    made.execute(sql)
+    with pytest.raises(StateError, match=rf"{said}.*use a new --run-id"):
+        close_run(config, where)
