@@ -8,23 +8,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
 from tasks.backfill.contents import total_of
-from tasks.backfill.leftovers import Leftovers, leftovers, refuse_unsettled
+from tasks.backfill.leftovers import Leftovers
 from tasks.core import durable
 from tasks.core.clock import now_text
-from tasks.core.errors import NOTHING_WRITTEN, RUN_AGAIN, RowRefusedError, StateError
+from tasks.core.errors import NOTHING_WRITTEN, RUN_AGAIN, StateError
 from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings
 from tasks.job.signers import log_signer_of
 from tasks.reporting.comparison import Outcome, compare
+from tasks.reporting.fresh_counts import count_afresh
 from tasks.reporting.turns import turns
-from tasks.rows.stale import count_stale
 from tasks.runs.ledger import refuse_unborne
 from tasks.runs.markers import foreseen_keys, live_marker, read_marker
 from tasks.runs.markers import signatures as signatures_of
@@ -36,8 +35,6 @@ from tasks.stores.protocols.session import Session
 
 OUTCOMES = ("eligible", "inserted", "updated", "unchanged", "rejected")
 _LISTED = 20
-
-logger = logging.getLogger("luigi-interface")
 
 
 @dataclass(frozen=True)
@@ -93,9 +90,7 @@ def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan,
     rows["eligible"] += plan.unchanged_outside
     rows["unchanged"] += plan.unchanged_outside
     rejects = _rejects(session, paths, plan, chunks)
-    with session.counting_snapshot():
-        remaining, top_sources = session.closing_counts()
-        left = None if paths.dry_run else find_leftovers(session, settings, plan, rows, residual=remaining)
+    counted = count_afresh(session, settings, plan, rows, live=not paths.dry_run)
     run = session.read_run(plan.run_id) if not paths.dry_run else None
     signatures = _signatures(session, plan, chunks, run, key_id)
     now = now_text()
@@ -120,19 +115,19 @@ def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan,
         dry_run=_dry_run(paths, plan, Outcome(rows, rejects, chunks, _signers(session, paths, plan))),
         signatures=signatures,
         sealed=read_seal(settings, paths),
-        remaining=remaining,
-        turns=None if paths.dry_run else turns(session, plan, rows, remaining=remaining, now=now),
-        stale=_stale(session, settings),
+        remaining=counted.remaining,
+        turns=None if paths.dry_run else turns(session, plan, rows, remaining=counted.remaining, now=now),
+        stale=counted.stale,
         rejects=rejects,
         reject_sample=[] if paths.dry_run else session.reject_sample(plan.run_id),
         created_at_missing=sum(c["created_at_missing"] for c in chunks),
         confidence_not_numeric=sum(c["confidence_not_numeric"] for c in chunks),
         absences=[*session.binding.absences, *session.own_rules],
-        top_sources=[{"source_doc": doc, "facts": count} for doc, count in top_sources],
+        top_sources=[{"source_doc": doc, "facts": count} for doc, count in counted.top_sources],
         sample=[row for c in chunks for row in c.get("sample", [])][:_LISTED],
         rows_per_second=_rate(chunks),
         planning_seconds=plan.planning_seconds,
-        closing=_closing(plan, rows, chunks, signatures, remaining, left),
+        closing=_closing(plan, rows, chunks, signatures, counted.remaining, counted.left),
         chunks=[_of_report(chunk) for chunk in chunks],
     )
 
@@ -196,17 +191,6 @@ def _rehearsed_chunks(paths: RunPaths, plan: Plan) -> list[dict[str, Any]]:
     return found
 
 
-def _stale(session: Session, settings: Settings) -> dict[str, Any] | None:
-    """None where the job file does not want them counted, or where one of the facts cannot be read to compare it."""
-    if not settings.reporting.count_stale:
-        return None
-    try:
-        return count_stale(session, settings.derivation.rules("")).as_json()
-    except RowRefusedError as error:
-        logger.warning("stale facts were not counted, because a fact cannot be read: %s", error.words)
-        return None
-
-
 def _rejects(session: Session, paths: RunPaths, plan: Plan, chunks: list[dict[str, Any]]) -> dict[str, int]:
     if not paths.dry_run:
         return session.reject_reasons(plan.run_id)
@@ -262,17 +246,6 @@ def _closing(
         "remaining_after_this_run": explained,
         "remaining_beyond_this_run": remaining - explained,
     }
-
-
-def find_leftovers(
-    session: Session, settings: Settings, plan: Plan, rows: dict[str, int], *, residual: int
-) -> Leftovers:
-    """What a live run left. Raises StateError if it is more than it should have."""
-    rules = settings.derivation.rules(plan.created_at)
-    settled = rows["inserted"] + rows["updated"] + rows["rejected"]
-    left = leftovers(session, plan, rules, residual=residual, eligible=rows["eligible"], settled=settled)
-    refuse_unsettled(left, plan)
-    return left
 
 
 def _of_report(chunk: dict[str, Any]) -> dict[str, Any]:

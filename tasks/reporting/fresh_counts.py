@@ -1,0 +1,65 @@
+"""What a report counts afresh, by another look at every fact."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.backfill.leftovers import Leftovers, leftovers, refuse_unsettled
+from tasks.core.errors import RowRefusedError
+from tasks.job.settings import Settings
+from tasks.rows.stale import count_stale
+from tasks.runs.plans import Plan
+from tasks.stores.open import open_store
+from tasks.stores.protocols.session import Session
+
+logger = logging.getLogger("luigi-interface")
+
+
+@dataclass(frozen=True)
+class FreshCounts:
+    """How many facts are residual, what those are after a live run, which sources most have, and which are stale."""
+
+    remaining: int
+    left: Leftovers | None
+    top_sources: list[tuple[str, int]]
+    stale: dict[str, Any] | None
+
+
+def count_afresh(session: Session, settings: Settings, plan: Plan, rows: dict[str, int], *, live: bool) -> FreshCounts:
+    """All of them. Reads only.
+
+    The stale facts are looked for beside the rest, in a thread and a session of their own, for each is a walk over the
+    whole store. Raises StateError if a live run left more than it should have.
+    """
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="stale") as beside:
+        stale = beside.submit(_stale, settings)
+        with session.counting_snapshot():
+            remaining, top_sources = session.closing_counts()
+            left = find_leftovers(session, settings, plan, rows, residual=remaining) if live else None
+        return FreshCounts(remaining, left, top_sources, stale.result())
+
+
+def find_leftovers(
+    session: Session, settings: Settings, plan: Plan, rows: dict[str, int], *, residual: int
+) -> Leftovers:
+    """What a live run left. Raises StateError if it is more than it should have."""
+    rules = settings.derivation.rules(plan.created_at)
+    settled = rows["inserted"] + rows["updated"] + rows["rejected"]
+    left = leftovers(session, plan, rules, residual=residual, eligible=rows["eligible"], settled=settled)
+    refuse_unsettled(left, plan)
+    return left
+
+
+def _stale(settings: Settings) -> dict[str, Any] | None:
+    """None where the job file does not want them counted, or where one of the facts cannot be read to compare it."""
+    if not settings.reporting.count_stale:
+        return None
+    try:
+        with open_store(settings).session(write=False) as session:
+            return count_stale(session, settings.derivation.rules("")).as_json()
+    except RowRefusedError as error:
+        logger.warning("stale facts were not counted, because a fact cannot be read: %s", error.words)
+        return None
