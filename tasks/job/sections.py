@@ -118,15 +118,13 @@ class ReportingSettings(Section):
 
 
 class Pacing(Section):
-    """How large the steps are, how long to wait, when to give up. Rows, seconds, database pages, MiB, a share."""
+    """How large the steps are, how long to wait, when to give up. Rows, seconds, a share."""
 
     chunk_rows: Annotated[int, Field(ge=1, le=1_000_000_000)] = 100_000
     batch_rows: Annotated[int, Field(ge=1, le=200_000)] = 25_000
     batch_pause_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False, strict=False)] = 0.0
     lock_timeout_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False, strict=False)] = 30.0
-    wal_autocheckpoint_pages: Annotated[int, Field(ge=100, le=10_000_000)] = 20_000
     max_rejects: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=False)] = 0.5
-    cache_mib: Annotated[int, Field(ge=1, le=4096)] = 64
 
 
 class RehearsalSettings(Section):

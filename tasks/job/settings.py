@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError
@@ -33,6 +34,7 @@ from tasks.job.sections import (
     SigningSettings,
     Tables,
 )
+from tasks.job.sqlite_settings import MOVED, SqliteSettings
 from tasks.job.store_place import StorePlace
 
 _NOT_KEYS = ("immutable", "job_file", "key_lines", "variables")
@@ -55,6 +57,7 @@ class Settings(Section):
     reporting: ReportingSettings = ReportingSettings()
     signing: SigningSettings = SigningSettings()
     sealing: SealingSettings = SealingSettings()
+    sqlite: SqliteSettings = SqliteSettings()
     immutable: bool = Field(default=False, exclude=True)
     job_file: str = Field(default="", exclude=True)
     key_lines: Mapping[str, int] = Field(default={}, exclude=True)
@@ -103,6 +106,7 @@ def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
             raise JobFileError(
                 f'unknown key "{reserved}"', where=f"{path} line {lines[reserved]}", written=NOTHING_WRITTEN
             )
+    value = _at_its_place(value, lines, path)
     try:
         return Settings.model_validate({**value, "job_file": str(path), "key_lines": lines, "variables": reading.used})
     except ValidationError as error:
@@ -129,6 +133,23 @@ def _compose(path: Path) -> yaml.Node:
     if node is None:
         raise JobFileError("the job file is empty", where=str(path), written=NOTHING_WRITTEN)
     return node
+
+
+def _at_its_place(value: dict[str, Any], lines: dict[str, int], path: Path) -> dict[str, Any]:
+    """The content, and `lines`, with each moved key at its place. Raises JobFileError for one that is there as well."""
+    for old, new in MOVED.items():
+        (section, name), to = old.split("."), new.partition(".")[0]
+        before, after = value.get(section), value.get(to, {})
+        if not isinstance(before, dict) or name not in before or not isinstance(after, dict):
+            continue
+        if name in after:
+            raise JobFileError(
+                f"{old} is called {new} now, and that is given too (line {lines[new]})",
+                where=f"{path} line {lines[old]}", hint="Leave this one out", written=NOTHING_WRITTEN,
+            )  # fmt: skip
+        rest = {key: one for key, one in before.items() if key != name}
+        value, lines[new] = {**value, section: rest, to: {**after, name: before[name]}}, lines[old]
+    return value
 
 
 def _explain(error: ValidationError, path: Path, lines: Mapping[str, int]) -> str:

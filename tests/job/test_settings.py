@@ -246,6 +246,31 @@ def test_the_place_of_another_store_is_its_url_without_the_password(load: Any, d
     assert (found.scheme, str(found), found.absolute, found.is_file) == ("postgresql", place, place, False)
 
 
+@pytest.mark.parametrize(
+    "text", ["sqlite:\n  cache_mib: 7\n  wal_autocheckpoint_pages: 300\n",
+             "pacing:\n  cache_mib: 7\n  batch_rows: 5\n  wal_autocheckpoint_pages: 300\n",
+             "pacing:\n  cache_mib: 7\nsqlite:\n  wal_autocheckpoint_pages: 300\n"]
+)  # fmt: skip
+def test_what_one_engine_is_told_is_read_in_its_section_and_where_it_stood_before(load: Any, text: str) -> None:
+    settings = load(MINIMAL + text)
+    assert (settings.sqlite.cache_mib, settings.sqlite.wal_autocheckpoint_pages) == (7, 300)
+    assert settings.pacing.batch_rows == (5 if "batch_rows" in text else 25_000)
+
+
+def test_a_key_that_has_moved_is_wrong_on_its_own_line(load: Any, tmp_path: Path) -> None:
+    assert refusal(load, MINIMAL + "pacing:\n  batch_rows: 5\n  cache_mib: 0\n").startswith(
+        f"{tmp_path / 'job.yaml'} line 5: sqlite.cache_mib: input should be greater than or equal to 1, found 0"
+    )
+
+
+def test_a_key_that_has_moved_is_refused_where_it_is_given_in_both_places(load: Any, tmp_path: Path) -> None:
+    text = "pacing:\n  cache_mib: 7\nsqlite:\n  cache_mib: 8\n"
+    assert refusal(load, MINIMAL + text) == (
+        f"{tmp_path / 'job.yaml'} line 4: pacing.cache_mib is called sqlite.cache_mib now, and that is given too (line "
+        "6). Leave this one out. Nothing was written."
+    )
+
+
 def test_the_place_of_a_key_is_its_line_or_the_file_alone(load: Any, tmp_path: Path) -> None:
     settings = load(MINIMAL + "tables:\n  facts:\n    key: fact_id\n")
     assert settings.where("tables.facts.key") == f"{tmp_path / 'job.yaml'} line 5"

@@ -85,7 +85,7 @@ class FactCounts(FactWalk):
         database that is never still, this connection counts alone.
         Source: https://sqlite.org/pragma.html#pragma_data_version
         """
-        helper = open_connection(self._settings.database_path, pacing=self._settings.pacing, write=False)
+        helper = open_connection(self._settings, write=False)
         helper.authorizer = Guard()
         answer_is_stale(helper, self._settings)
         try:

@@ -90,7 +90,7 @@ def _roles(binding: Binding) -> dict[str, Any]:
 def _all_statements(gated: Gated, settings: Settings) -> Iterator[tuple[Statement, list[str]]]:
     seen = set()
     for write in (False, True):
-        for statement in setup_statements(cache_mib=settings.pacing.cache_mib, write=write):
+        for statement in setup_statements(cache_mib=settings.sqlite.cache_mib, write=write):
             if statement.name not in seen:
                 seen.add(statement.name)
                 yield statement, []

@@ -49,7 +49,6 @@ from tasks.core.errors import (
     RowRefusedError,
     SchemaChangedError,
 )
-from tasks.job.sections import Pacing
 from tasks.job.settings import Settings
 from tasks.stores.sqlite.file import DatabaseFile, Reader, has_journal, refuse_foreign_sidecars
 from tasks.stores.sqlite.sql.connection import setup_statements
@@ -91,9 +90,7 @@ class StoreConnection(apsw.Connection):
 @contextmanager
 def connected(settings: Settings, *, write: bool) -> Iterator[StoreConnection]:
     """A connection to the job's database, closed when the block ends. Raises as `open_connection` does."""
-    connection = open_connection(
-        settings.database_path, pacing=settings.pacing, write=write, immutable=settings.immutable
-    )
+    connection = open_connection(settings, write=write)
     try:
         yield connection
         if settings.immutable:
@@ -102,27 +99,28 @@ def connected(settings: Settings, *, write: bool) -> Iterator[StoreConnection]:
         close_quietly(connection)
 
 
-def open_connection(path: Path, *, pacing: Pacing, write: bool, immutable: bool = False) -> StoreConnection:
-    """Open an existing database file, to read only or to write. The only way to one in this program.
+def open_connection(settings: Settings, *, write: bool) -> StoreConnection:
+    """Open the file of a job's database, to read only or to write. The only way to one in this program.
 
-    `immutable` reads the file alone and takes no lock: only for a copy that nothing writes to.
+    What is `immutable` is read alone and without a lock: only for a copy that nothing writes to.
 
     Raises DatabaseError if it is missing, a folder, read-only though `write` is asked, not SQLite, or another user's
     whose owner would be locked out by reading it, and LockedError if another connection holds it exclusively.
     """
     refuse_unsafe_engine(apsw.sqlite_lib_version())
+    path, lock_timeout = settings.database_path, settings.pacing.lock_timeout_seconds
     file = DatabaseFile.at(path)
     name, flags = str(file.real), apsw.SQLITE_OPEN_READWRITE if write else apsw.SQLITE_OPEN_READONLY
-    if immutable:
+    if settings.immutable:
         assert not write  # what must not change is not written to
         file.refuse_unfinished()
         name, flags = f"{file.real.as_uri()}?immutable=1", flags | apsw.SQLITE_OPEN_URI
-    with translated(path, "it was opened", lock_timeout=pacing.lock_timeout_seconds):
+    with translated(path, "it was opened", lock_timeout=lock_timeout):
         connection = StoreConnection(name, flags=flags | apsw.SQLITE_OPEN_NOMUTEX)
     connection.file = file
     try:
-        with translated(path, "it was opened", lock_timeout=pacing.lock_timeout_seconds):
-            _first_contact(connection, pacing, write=write, immutable=immutable)
+        with translated(path, "it was opened", lock_timeout=lock_timeout):
+            _first_contact(connection, settings, write=write)
         if write and connection.readonly("main"):
             what, hint = _why_read_only(file)
             raise DatabaseError(
@@ -134,27 +132,27 @@ def open_connection(path: Path, *, pacing: Pacing, write: bool, immutable: bool 
     return connection
 
 
-def _first_contact(connection: StoreConnection, pacing: Pacing, *, write: bool, immutable: bool) -> None:
+def _first_contact(connection: StoreConnection, settings: Settings, *, write: bool) -> None:
     """The settings, the first read, and whether the file may be read, and is still the one that was looked at.
 
     The header is read without a lock and before the first statement, which is what makes -wal and -shm.
     """
-    shares_memory = not immutable and connection.read("main", 0, *_HEADER_VERSIONS)[1] == _WAL_MODE
+    shares_memory = not settings.immutable and connection.read("main", 0, *_HEADER_VERSIONS)[1] == _WAL_MODE
     if shares_memory:
         refuse_foreign_sidecars(connection.file, Reader.this_process())
-    _configure(connection, pacing, write=write)
+    _configure(connection, settings, write=write)
     if shares_memory:  # the application may have closed it, and these files with it, since they were looked at
         refuse_foreign_sidecars(connection.file, Reader.this_process())
     connection.file.refuse_another()
 
 
-def _configure(connection: apsw.Connection, pacing: Pacing, *, write: bool) -> None:
-    connection.set_busy_handler(Patience(pacing.lock_timeout_seconds))
-    for statement in setup_statements(cache_mib=pacing.cache_mib, write=write):
+def _configure(connection: apsw.Connection, settings: Settings, *, write: bool) -> None:
+    connection.set_busy_handler(Patience(settings.pacing.lock_timeout_seconds))
+    for statement in setup_statements(cache_mib=settings.sqlite.cache_mib, write=write):
         connection.execute(statement.sql).fetchall()
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     if write:
-        connection.wal_autocheckpoint(pacing.wal_autocheckpoint_pages)
+        connection.wal_autocheckpoint(settings.sqlite.wal_autocheckpoint_pages)
 
 
 class Patience:
@@ -180,14 +178,14 @@ class Patience:
         return True
 
 
-def roll_back_hot_journal(path: Path, pacing: Pacing) -> None:
+def roll_back_hot_journal(settings: Settings) -> None:
     """If a crash left a rollback journal, let SQLite restore the state before that transaction.
 
     Any connection that may write does this on its first read; one that may not can only fail.
     Source: https://sqlite.org/lockingv3.html#hot_journals
     """
-    if has_journal(path):
-        open_connection(path, pacing=pacing, write=True).close()
+    if has_journal(settings.database_path):
+        open_connection(settings, write=True).close()
 
 
 @contextmanager

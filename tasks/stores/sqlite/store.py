@@ -30,7 +30,7 @@ class SqliteStore:
         return self.settings.database_path.is_file()
 
     def recover(self) -> None:
-        roll_back_hot_journal(self.settings.database_path, self.settings.pacing)
+        roll_back_hot_journal(self.settings)
 
     def session(self, *, write: bool) -> AbstractContextManager[SqliteSession]:
         return open_session(self.settings, write=write)

@@ -163,7 +163,7 @@ WRITES: dict[str, Callable[[Settings, Any], None]] = {
     "a session that rotates": lambda s, _: _open(open_log_session(s, purpose="rotate")),
     "a session that signs": lambda s, _: _open(open_resigning_session(s, write=True)),
     "the tables that are missing": lambda s, _: (apply_schema(s), None)[1],
-    "a journal rolled back": lambda s, _: roll_back_hot_journal(s.database_path, s.pacing),
+    "a journal rolled back": lambda s, _: roll_back_hot_journal(s),
     "a seal": lambda s, _: (seal_log(s, run_id=None), None)[1],
 }
 

@@ -18,7 +18,7 @@ import apsw
 import pytest
 
 from tasks.core.errors import DatabaseError
-from tasks.job.sections import Pacing
+from tasks.job.settings import Settings
 from tasks.runs.gate import verify_schema
 from tasks.stores.sqlite import opening
 from tasks.stores.sqlite.file import DatabaseFile, Reader, refuse_foreign_sidecars
@@ -44,6 +44,11 @@ class Store:
     def execute(self, sql: str) -> None:
         with closing(apsw.Connection(str(self.path))) as connection:
             connection.execute(sql)
+
+
+def at(path: Path, *, immutable: bool = False) -> Settings:
+    """A job of which nothing but its database is known, even one that no job file can name."""
+    return Settings(database="s.db", state_dir="s").model_copy(update={"database": str(path), "immutable": immutable})
 
 
 def _crash_in_a_transaction(path: Path) -> None:
@@ -104,10 +109,10 @@ mount --bind {folder} {folder} && mount -o remount,ro,bind {folder} && exec {pyt
 _COUNT = """
 from pathlib import Path
 from tasks.core.errors import DatabaseError
-from tasks.job.sections import Pacing
+from tasks.job.settings import Settings
 from tasks.stores.sqlite.opening import open_connection
 try:
-    connection = open_connection(Path('{path}'), pacing=Pacing(), write={write}, immutable={immutable})
+    connection = open_connection(Settings(database='{path}', state_dir='s', immutable={immutable}), write={write})
     print(connection.execute('SELECT count(*) FROM am_entity_facts').fetchall()[0][0])
 except DatabaseError as error:
     print(error)
@@ -169,7 +174,7 @@ def test_a_live_run_on_a_read_only_disk_is_told_that_it_is_the_disk(store: Any, 
 def test_a_copy_with_transactions_beside_it_is_not_read_as_immutable(copied: Path, ending: str) -> None:
     Path(f"{copied}{ending}").write_bytes(b"whatever is in it")
     with pytest.raises(DatabaseError, match=f"{ending} holds transactions that belong to it"):
-        open_connection(copied, pacing=Pacing(), write=False, immutable=True)
+        open_connection(at(copied, immutable=True), write=False)
 
 
 def test_a_copy_that_changes_while_it_is_read_as_immutable_is_told(copied: Path, settings: Any) -> None:
@@ -199,7 +204,7 @@ def test_a_write_ahead_log_is_found_beside_the_file_that_a_link_leads_to(copied:
     (tmp_path / "link.db").symlink_to(copied)
     Path(f"{copied}-wal").write_bytes(b"whatever is in it")
     with pytest.raises(DatabaseError, match="-wal holds transactions that belong to it"):
-        open_connection(tmp_path / "link.db", pacing=Pacing(), write=False, immutable=True)
+        open_connection(at(tmp_path / "link.db", immutable=True), write=False)
 
 
 @pytest.mark.parametrize(
@@ -214,12 +219,12 @@ def test_a_path_that_is_no_database_gets_its_own_advice(path: str, words: str, t
     (tmp_path / "dangling.db").symlink_to(tmp_path / "nowhere")
     (tmp_path / "loop.db").symlink_to(tmp_path / "loop.db")
     with pytest.raises(DatabaseError, match=words):
-        open_connection(tmp_path / path, pacing=Pacing(), write=False)
+        open_connection(at(tmp_path / path), write=False)
 
 
 def test_a_file_that_is_moved_while_it_is_open_is_called_moved(store: Any, tmp_path: Path) -> None:
     made = store(journal_mode="delete")
-    with closing(open_connection(made.path, pacing=Pacing(), write=True)) as connection:
+    with closing(open_connection(at(made.path), write=True)) as connection:
         made.path.rename(tmp_path / "moved.db")
         with pytest.raises(DatabaseError, match="moved"), translated(made.path, "it ran", lock_timeout=1):
             connection.execute("UPDATE am_entity_facts SET confidence = 0.5")
@@ -263,11 +268,11 @@ _AS_ANOTHER_USER = """
 import os, sys
 from pathlib import Path
 from tasks.core.errors import DatabaseError
-from tasks.job.sections import Pacing
+from tasks.job.settings import Settings
 from tasks.stores.sqlite.opening import open_connection
 os.setegid(4322); os.seteuid(4322)
 try:
-    connection = open_connection(Path(sys.argv[1]), pacing=Pacing(), write=False)
+    connection = open_connection(Settings(database=sys.argv[1], state_dir='s'), write=False)
     print(connection.execute("SELECT count(*) FROM am_entity_facts").fetchall()[0][0])
 except DatabaseError as error:
     print(error)
