@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.command_line import KEY_VARIABLE
+from support.dying import die_at
+from support.keys import Keys
+from support.verified import Verified
 
-from tasks.attestation.log.notes import VerifierKey
-from tasks.attestation.public_keys import RegisteredKey, entry_for, load_registry
-from tasks.attestation.signer import Signer
-from tasks.core import crash_points
-from tasks.reporting.verification import Verification, summarize_verification
+from tasks.attestation.public_keys import RegisteredKey, load_registry
+from tasks.reporting.verification import summarize_verification
 from tasks.rows.verify import findings_in, plan_verification, read_findings, verify_in_process
-
-KEY_VARIABLE = "AUTONOMATH_FACT_SIGN_PRIVATE_KEY"
-KEY_NAME = "provenance-backfill/sample"
-
-
-class Keys:
-    """The key that runs are signed with here, and another one."""
-
-    seed = bytes(range(100, 132))
-    other_seed = bytes(range(7, 39))
-
-    def signer(self, seed: bytes = seed, name: str = KEY_NAME) -> Signer:
-        return Signer(key_name=name, seed=seed)
-
-    def entry(self, seed: bytes = seed, use: Any = "rows", name: str = KEY_NAME, **changes: Any) -> RegisteredKey:
-        """A registry's entry of the key of that seed."""
-        made = entry_for(VerifierKey(name, self.signer(seed, name).public_key), use)
-        return made.model_copy(update=changes)
 
 
 @pytest.fixture
@@ -52,23 +32,6 @@ def registry(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
-
-
-@dataclass
-class Verified:
-    """A report, with all facts that are not valid as {fact id: (state, detail)}."""
-
-    report: Verification
-    facts: dict[Any, tuple[str, str]]
-
-    @property
-    def states(self) -> dict[Any, str]:
-        return {fact_id: state for fact_id, (state, _) in self.facts.items()}
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """The states that occur."""
-        return {state: count for state, count in self.report.states.items() if count}
 
 
 @pytest.fixture
@@ -126,29 +89,4 @@ def sign_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
 @pytest.fixture
 def dies_at() -> Callable[..., None]:
     """`dies_at(point, nth, action)` runs the action in a process that is killed the nth time it comes to the point."""
-
-    def fork(point: str, nth: int, action: Callable[[], None]) -> None:
-        pid = os.fork()
-        if pid == 0:
-            try:
-                _set_trap(point, nth)
-                action()
-            finally:
-                os._exit(70)  # the point was not reached
-        _, status = os.waitpid(pid, 0)
-        assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, (
-            f"{point!r} was not reached {nth} times"
-        )
-
-    return fork
-
-
-def _set_trap(point: str, nth: int) -> None:
-    left = [nth]
-
-    def reach(name: str) -> None:
-        left[0] -= name == point
-        if not left[0]:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    crash_points.reach = reach
+    return die_at
