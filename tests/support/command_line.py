@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from support.store import Store
-
 from tasks.job.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,6 @@ from typing import Any
 
 from support.memory_store.state import StoredFact
 from support.memory_store.store import SCHEME
-
 from tasks.attestation.log.notes import VerifierKey
 from tasks.attestation.public_keys import KeyRegistry, entry_for
 from tasks.attestation.signer import Signer

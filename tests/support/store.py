@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+
 from support.schema import Schema, quoted
 
 
