@@ -26,7 +26,7 @@ from tasks.attestation.public_keys import KeyRegistry, entry_for
 from tasks.attestation.row_states import AttestedRow, Judge
 from tasks.attestation.signer import Signer
 from tasks.attestation.supersession import LONGEST_REASON, Supersession, is_reason
-from tasks.core.errors import DriftError, ParameterError, SealError
+from tasks.core.errors import NOTHING_WRITTEN, DriftError, ParameterError, SealError
 from tasks.core.values import Reject
 from tasks.derivation.batch import Derivation
 from tasks.job.settings import Settings
@@ -159,11 +159,13 @@ def reason_to_reattest(reattest: bool, because: str | None) -> str | None:
         return None
     if not reattest or because is None:
         given, other = ("--reattest", "--because TEXT") if reattest else ("--because", "--reattest")
-        raise ParameterError(f"{given}: needs {other} beside it. Nothing was written.")
+        raise ParameterError(f"needs {other} beside it", where=str(given), written=NOTHING_WRITTEN)
     if not is_reason(because):
         raise ParameterError(
-            f"--because: expected a reason of 1 to {LONGEST_REASON} printable characters on one line, found "
-            f"{because[:_SHOWN]!a} with {len(because)}. Nothing was written."
+            f"expected a reason of 1 to {LONGEST_REASON} printable characters on one line, found "
+            f"{because[:_SHOWN]!a} with {len(because)}",
+            where="--because",
+            written=NOTHING_WRITTEN,
         )
     return because
 

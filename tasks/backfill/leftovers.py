@@ -96,7 +96,9 @@ def refuse_unsettled(left: Leftovers, plan: Plan) -> None:
     count = f"{left.unsettled} fact{'' if one else 's'}, the first {describe(left.first)}"
     reason = "the ledger calls all of its chunks done" if plan.chunks else "its plan says that nothing was residual"
     raise StateError(
-        f"run {plan.run_id} is NOT COMPLETE: {count}, {'is' if one else 'are'} residual, though {reason} and no more "
-        f"facts came since. Plan or ledger was altered, or facts were replaced meanwhile. Use a new --run-id, which "
-        f"settles them. What this run has written is committed and stays."
+        f"run {plan.run_id} is NOT COMPLETE: {count}, {'is' if one else 'are'} residual, though "
+        f"{reason} and no more facts came since. Plan or ledger was altered, or facts were "
+        "replaced meanwhile",
+        hint="Use a new --run-id, which settles them",
+        written="What this run has written is committed and stays",
     )

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from tasks.backfill.evidence import Witness
 from tasks.contract.mends import refuse_without_notes
-from tasks.core.errors import ParameterError, RowRefusedError
+from tasks.core.errors import NOTHING_WRITTEN, ParameterError, RowRefusedError
 from tasks.core.fact_keys import Key
 from tasks.core.values import ATTESTED, REFUSED_BY_DATABASE, Fact, Record, Reject, UnreadableFact
 from tasks.derivation.rules import Rules, derive
@@ -66,7 +66,7 @@ def make_plan(
     are left to runs without a budget. Raises ParameterError for a budget below 1. Reads only.
     """
     if max_rows is not None and max_rows < 1:
-        raise ParameterError(f"--max-rows {max_rows}: expected 1 or more. Nothing was written.")
+        raise ParameterError("expected 1 or more", where=f"--max-rows {max_rows}", written=NOTHING_WRITTEN)
     started = time.monotonic()
     with session.counting_snapshot():
         session.refuse_damaged_indexes()

@@ -1,8 +1,7 @@
-"""The commands of `provenance` around the sealed log: audit, prove, check, rotate."""
+"""The commands of `provenance` around the sealed log: audit, prove, check; rotation.py has the one that rotates."""
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,10 @@ from tasks.attestation.log.notes import MAX_NOTE_BYTES, VerifierKey
 from tasks.attestation.public_keys import (
     KeyRegistry,
     RegisteredKey,
-    Use,
     entry_for,
     load_registry,
-    parse_registry,
-    read_registry,
     refuse_double_use,
 )
-from tasks.attestation.signer import Signer, load_signer
 from tasks.audit.audit import audit
 from tasks.audit.report import AuditOrder, AuditReport
 from tasks.cli.common import (
@@ -34,19 +29,14 @@ from tasks.cli.common import (
     json_option,
     keys_option,
     read_settings,
-    use_option,
 )
-from tasks.core import durable, files
-from tasks.core.clock import now_text
-from tasks.core.errors import KeyRegistryError, ProofError, ProvenanceError, SigningKeyError
+from tasks.cli.rotation import rotate_command
+from tasks.core import files
+from tasks.core.errors import ProofError
 from tasks.core.json_text import json_text
-from tasks.core.terminal import holds_key, printable, printable_lines
-from tasks.job.commands import keygen_command
-from tasks.job.key_uses import refuse_other_use
-from tasks.job.settings import Settings, load_settings
-from tasks.job.signers import log_signer_of, signer_of
+from tasks.core.terminal import printable, printable_lines
+from tasks.job.settings import load_settings
 from tasks.sealed_log.prove import check, prove
-from tasks.sealed_log.rotate import Rotation, refuse_unfit, rotate
 from tasks.sealed_log.seal import seal_log
 
 _file = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -77,7 +67,9 @@ def _read(path: Path, limit: int) -> bytes:
     try:
         return files.read_bounded(path, root=None, limit=limit)
     except OSError as error:
-        raise ProofError(f"{path}: cannot be read: {error.strerror}. Nothing was checked.") from None
+        raise ProofError(
+            "cannot be read", where=str(path), seen=error.strerror, written="Nothing was checked"
+        ) from None
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -88,7 +80,9 @@ def _write(path: Path, content: bytes) -> None:
             new.replace()
             files.sync_folder(new.folder)
     except OSError as error:
-        raise ProofError(f"{path}: cannot be written: {error.strerror}. There is no proof.") from None
+        raise ProofError(
+            "cannot be written", where=str(path), seen=error.strerror, written="There is no proof"
+        ) from None
 
 
 @click.command("audit")
@@ -187,94 +181,6 @@ def check_command(proof: Path, row_keys: tuple[str, ...], log_keys: tuple[str, .
     result = check(_read(proof, MAX_PROOF_BYTES), [one.key for one in rows], [one.key for one in log])
     click.echo(_json(result.as_json()) if as_json else result.words())
     sys.exit(0 if result.holds else NO if result.fails else NO_ANSWER)
-
-
-@click.command("rotate")
-@use_option
-@click.option("--new-key-file", type=_file, help="The new private key, a file of mode 0600.")
-@click.option("--new-key-env", help="Or the environment variable that holds it.")
-@click.option("--new-key-name", help="Its key name; default: that of the old one.")
-@click.option("--write", is_flag=True, help="Write the registry too; comments between its entries are lost.")
-@job_option
-@keys_option
-@json_option
-def rotate_command(
-    use: Use, new_key_file: Path | None, new_key_env: str | None, new_key_name: str | None, write: bool, job: Path,
-    keys: Path, as_json: bool,
-) -> None:  # fmt: skip
-    """Let the log say that a new key follows the configured one, signed by both, and print the registry's entries.
-
-    Then put the new key where the job file looks for it.
-    """
-    if any(holds_key(str(one)) for one in (new_key_file, new_key_env, new_key_name)):
-        raise SigningKeyError(
-            "rotate: 64 hex digits, which may be a private key, where a name or a path belongs. They are not shown. "
-            "Put the key into a file of mode 0600 or the environment. Nothing was written."
-        )
-    settings = load_settings(job)
-    old = _configured(settings, use)
-    new = load_signer(
-        key_name=new_key_name or old.key_name, key_env=new_key_env, key_file=new_key_file, environ=os.environ
-    )
-    if new is None:
-        raise SigningKeyError("rotate: no new key: give --new-key-file or --new-key-env. Nothing was written.")
-    refuse_other_use(new, use, settings)
-    other = log_signer_of(settings) if use == "rows" else signer_of(settings)
-    if other is not None and other.public_key == new.public_key:
-        raise SigningKeyError(
-            "rotate: the new key is the one that is configured for the other use, and a key is for one thing only. "
-            f"Make another: {keygen_command(new.key_name, use)}. Nothing was written."
-        )
-    registry = load_registry(keys) if keys.exists() or write else KeyRegistry((), str(keys))
-    refuse_unfit(old, new, use, registry)
-    registered = registry.find(old.key_id.hex())
-    if write and registered is None:
-        raise KeyRegistryError(f"{keys}: the key {old.key_id.hex()} is not registered. Nothing was written.")
-    done = rotate(settings, old, new, now=now_text())
-    entries = done.entries(use, registered)
-    if write:
-        _rewrite(keys, registry, done, entries)
-    click.echo(_json(_rotation_json(done, entries)) if as_json else _rotation_words(done, entries, keys, write))
-
-
-def _configured(settings: Settings, use: Use) -> Signer:
-    signer = signer_of(settings) if use == "rows" else log_signer_of(settings)
-    if signer is None:
-        section = "signing" if use == "rows" else "sealing"
-        raise SigningKeyError(
-            f"rotate: the job file's {section} section finds no key, and the old key has to sign. Nothing was written."
-        )
-    return signer
-
-
-def _rewrite(keys: Path, registry: KeyRegistry, done: Rotation, entries: tuple[RegisteredKey, RegisteredKey]) -> None:
-    """Replace the old key's entry and add the new one, all of it or nothing."""
-    old, new = entries
-    rest = [old if key.key_id == old.key_id else key for key in registry.keys]
-    head = [line for line in read_registry(keys).splitlines() if line.startswith("#")]
-    text = "\n".join([*head, "keys:"]) + "\n" + "".join(key.as_yaml() for key in [*rest, new])
-    try:
-        parse_registry(text, str(keys))
-        durable.write_durably(keys, text, root=None)
-    except ProvenanceError as error:
-        raise KeyRegistryError(
-            f"{error}\nThe rotation IS in the log, at attestation {done.attestation_id}: do not run it again. The "
-            f"registry is as it was: put these entries there by hand, in place of the old key's:\n"
-            f"{old.as_yaml()}{new.as_yaml()}"
-        ) from None
-
-
-def _rotation_json(done: Rotation, entries: tuple[RegisteredKey, RegisteredKey]) -> dict[str, Any]:
-    return {
-        "attestation_id": done.attestation_id, "leaf": done.leaf, "old_vkey": str(done.old), "new_vkey": str(done.new),
-        "entries": [entry.model_dump(mode="json") for entry in entries],
-    }  # fmt: skip
-
-
-def _rotation_words(done: Rotation, entries: tuple[RegisteredKey, RegisteredKey], keys: Path, written: bool) -> str:
-    where = f"{keys} says so now" if written else f"for {keys}, below keys, in place of the old key's entry"
-    head = f"rotated at attestation {done.attestation_id}, leaf {done.leaf}; {where}:"
-    return "\n".join([head, *(entry.as_yaml().rstrip("\n") for entry in entries)])
 
 
 def _json(content: dict[str, Any]) -> str:

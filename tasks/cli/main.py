@@ -138,8 +138,9 @@ def verify(
             click.echo(printable_lines(to_terminal(report)))
     if report.rows == 0:
         raise VerificationError(
-            f"{report.table}: it has no row, so nothing was verified and there is no answer. If it had rows, audit the "
-            f"log against a checkpoint that you kept."
+            "it has no row, so nothing was verified and there is no answer",
+            hint="If it had rows, audit the log against a checkpoint that you kept",
+            where=report.table,
         )
     sys.exit(0 if report.passed else NO)
 

@@ -15,7 +15,7 @@ from typing import Any
 import luigi
 
 from tasks.backfill.evidence import reason_to_reattest
-from tasks.core.errors import JobFileError, ParameterError, ProvenanceError, StateError
+from tasks.core.errors import NOTHING_WRITTEN, JobFileError, ParameterError, ProvenanceError, StateError
 from tasks.job.default_job import DEFAULT_JOB
 from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings, load_settings
@@ -53,8 +53,10 @@ class JobTask(luigi.Task):
         found = _store_of(given["job"])
         if given["store"] and found and given["store"] != found:
             raise ParameterError(
-                f"--store: expected {found}, found {str(given['store'])[:100]!r}. It follows from the job file and the "
-                f"environment: leave it out. Nothing was written."
+                f"expected {found}, found {str(given['store'])[:100]!r}",
+                where="--store",
+                hint="It follows from the job file and the environment: leave it out",
+                written=NOTHING_WRITTEN,
             )
         return [(name, found if name == "store" else value) for name, value in values]
 
@@ -64,8 +66,10 @@ class JobTask(luigi.Task):
         found = store_name(settings)
         if self.store and found != self.store:
             raise StateError(
-                f"{self.job}: names the store {found}, and named {self.store} when this command began. Put it back, or "
-                f"run the command again. What was committed before stays."
+                f"names the store {found}, and named {self.store} when this command began",
+                where=self.job,
+                hint="Put it back, or run the command again",
+                written="What was committed before stays",
             )
         return settings
 

@@ -61,8 +61,10 @@ def make_private(folder: Path) -> Path:
             continue
         if not is_kind(found.st_mode) or found.st_uid != os.geteuid() or (kind == "file" and found.st_mode & 0o022):
             raise StateError(
-                f"{path}: expected a {kind} that only this account can write, for what luigid loads from it is code; "
-                f"found {stat.filemode(found.st_mode)} of user {found.st_uid}. Remove it, or name another --folder."
+                f"expected a {kind} that only this account can write, for what luigid loads from it is "
+                f"code; found {stat.filemode(found.st_mode)} of user {found.st_uid}",
+                where=str(path),
+                hint="Remove it, or name another --folder",
             )
         path.chmod(0o700 if kind == "folder" else 0o600)
     return folder
@@ -71,12 +73,12 @@ def make_private(folder: Path) -> Path:
 def _refuse_address_in_use(port: int | None, where: Path) -> None:
     if not port and len(os.fsencode(where)) > _LONGEST_SOCKET:
         raise ParameterError(
-            f"{where}: too long for a socket (at most {_LONGEST_SOCKET} bytes). Name another --folder."
+            f"too long for a socket (at most {_LONGEST_SOCKET} bytes)", where=str(where), hint="Name another --folder"
         )
     kind, address = (socket.AF_INET, ("127.0.0.1", port)) if port else (socket.AF_UNIX, str(where))
     with socket.socket(kind, socket.SOCK_STREAM) as attempt:
         if attempt.connect_ex(address) == 0:
-            raise StateError(f"something listens at {address} already. Use that luigid, or end it first.")
+            raise StateError(f"something listens at {address} already", hint="Use that luigid, or end it first")
 
 
 _luigis_app = luigi.server.app

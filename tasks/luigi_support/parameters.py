@@ -12,7 +12,7 @@ import luigi
 from luigi.cmdline_parser import CmdlineParser
 
 from tasks.core.blank import is_blank
-from tasks.core.errors import ParameterError
+from tasks.core.errors import NOTHING_WRITTEN, ParameterError
 
 
 class _Given(str):
@@ -39,7 +39,9 @@ def _filled(name: str, value: Any) -> Any:
 
 
 def _refused(name: str, value: Any, expected: str) -> ParameterError:
-    return ParameterError(f"--{name.replace('_', '-')}: expected {expected}, found {value!r}. Nothing was written.")
+    return ParameterError(
+        f"expected {expected}, found {value!r}", where=f"--{name.replace('_', '-')}", written=NOTHING_WRITTEN
+    )
 
 
 class _NeverEmpty:

@@ -30,7 +30,11 @@ class OwnTaskProcess(ContextManagedTaskProcess):
                 return super()._run_get_new_deps()  # type: ignore[no-untyped-call]
         except KeyboardInterrupt:
             raise SignalledError(
-                f"{words_of(self.task)}: interrupted. What it had committed is kept; run the same command again."
+                "interrupted",
+                where=words_of(self.task),
+                written="What it had committed is kept",
+                again="; run the same command again",
+                advice_last=True,
             ) from None
 
     def _handle_run_exception(self, ex: BaseException) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.core import durable
-from tasks.core.errors import StateError
+from tasks.core.errors import NOTHING_WRITTEN, StateError
 from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings
 from tasks.job.signers import signer_of
@@ -44,8 +44,11 @@ def _is_finished(session: Session, settings: Settings, paths: RunPaths, plan: Pl
     run = session.read_run(plan.run_id)
     if run is None or run.plan_id != plan.plan_id:
         raise StateError(
-            f"{paths.report}: this run is finished, but the ledger of {settings.place} does not know it: "
-            f"the database was replaced or restored since. Use a new --run-id. Nothing was written."
+            f"this run is finished, but the ledger of {settings.place} does not know it: the "
+            "database was replaced or restored since",
+            where=str(paths.report),
+            hint="Use a new --run-id",
+            written=NOTHING_WRITTEN,
         )
     done = {row.chunk for row in session.read_chunks(plan.run_id) if row.is_done}
     return run.finished_at is not None and done >= {planned.chunk for planned in plan.chunks}

@@ -40,9 +40,12 @@ def close_verification(settings: Settings, keys: Path, paths: PartPaths, *, allo
     durable.stream_durably(paths.report, to_json_parts(report, facts), root=paths.state_dir)
     if facts.count != report.rows - report.states["valid"]:
         raise StateError(
-            f"{paths.report}: the chunks count {report.rows - report.states['valid']} rows that are not valid, their "
-            f"findings hold {facts.count}: another verification of run {paths.run_id} ran at the same time. Use a new "
-            f"--run-id. Nothing was written to the database."
+            f"the chunks count {report.rows - report.states['valid']} rows that are not valid, their "
+            f"findings hold {facts.count}: another verification of run {paths.run_id} ran at the "
+            "same time",
+            where=str(paths.report),
+            hint="Use a new --run-id",
+            written="Nothing was written to the database",
         )
     durable.write_durably(paths.report_markdown, to_markdown(report), root=paths.state_dir)
     durable.write_durably(summary_path(paths), durable.to_text(report.as_json()), root=paths.state_dir)
@@ -74,5 +77,5 @@ class _Counted:
 def _told(report: Verification, paths: PartPaths) -> str:
     if not report.passed:
         tell(f"{to_terminal(report)}\nreport: {paths.report}")
-        raise VerificationError(f"{report.table}: {verdict_words(report)} See {paths.report_markdown}.")
+        raise VerificationError(f"{verdict_words(report)} See {paths.report_markdown}", where=str(report.table))
     return f"{to_terminal(report)}\nreport: {paths.report}"

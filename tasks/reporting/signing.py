@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks.core import durable
 from tasks.core.clock import now_text
-from tasks.core.errors import StateError
+from tasks.core.errors import NOTHING_WRITTEN, StateError
 from tasks.job.paths import PartPaths
 from tasks.job.settings import Settings
 from tasks.reporting.markdown import cell, key_words, markdown_table
@@ -116,8 +116,11 @@ def _finished_rows(session: PendingSession, paths: PartPaths, plan: Plan, key_id
         if row is None or not row.is_done:
             seen = "does not know it" if row is None else "says it is not done"
             raise StateError(
-                f"{planned}: its marker is there, but the ledger of the database {seen}: the database was replaced or "
-                f"restored since. Use a new --run-id. Nothing was written."
+                f"its marker is there, but the ledger of the database {seen}: the database was replaced "
+                "or restored since",
+                where=str(planned),
+                hint="Use a new --run-id",
+                written=NOTHING_WRITTEN,
             )
         if read_marker(plan, paths, planned.chunk) is None:
             keys = rows_by_key(session.read_batches(paths.ledger_run_id, chunk=planned.chunk))

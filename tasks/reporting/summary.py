@@ -165,8 +165,11 @@ def _live_chunks(session: Session, paths: RunPaths, plan: Plan) -> list[dict[str
         if row is None or not row.is_done:
             seen = "does not know it" if row is None else "says it is not done"
             raise StateError(
-                f"{planned}: its marker is there, but the ledger of the database {seen}: the database was replaced or "
-                f"restored since. Use a new --run-id. Nothing was written."
+                f"its marker is there, but the ledger of the database {seen}: the database was replaced "
+                "or restored since",
+                where=str(planned),
+                hint="Use a new --run-id",
+                written=NOTHING_WRITTEN,
             )
         keys = rows_by_key(batches.get(planned.chunk, ()))
         marker = live_marker(plan, row, keys, key_id=run.key_id if run else None)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core import errors
-from tasks.core.errors import DatabaseError, ProvenanceError
+from tasks.core.errors import NOTHING_WRITTEN, DatabaseError, ProvenanceError
 from tasks.job.settings import Settings
 from tasks.rows.explain import envelope_fact
 from tasks.stores.open import open_store
@@ -45,8 +45,10 @@ def look_up_apart(settings: Settings, fact_ids: Sequence[str]) -> list[dict[str,
     except (OSError, ValueError, subprocess.CalledProcessError) as error:
         said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
         raise DatabaseError(
-            f"database {settings.place}: the process that was to read it failed: "
-            f"{said[-1] if said else error}. Hand over a connection instead (connection=…). Nothing was written."
+            f"the process that was to read it failed: {said[-1] if said else error}. Hand over a "
+            "connection instead (connection=…)",
+            where=f"database {settings.place}",
+            written=NOTHING_WRITTEN,
         ) from None
     if "error" in answer:
         raise getattr(errors, answer["error"])(answer["message"])

@@ -22,7 +22,7 @@ from tasks.attestation.signature_column import signature_hex
 from tasks.attestation.signer import Signer
 from tasks.attestation.supersession import Supersession
 from tasks.core.clock import now_text, utc_now
-from tasks.core.errors import RowRefusedError, SigningKeyError
+from tasks.core.errors import NOTHING_WRITTEN, RowRefusedError, SigningKeyError
 from tasks.core.patience import patiently
 from tasks.job.key_uses import refuse_other_store
 from tasks.job.paths import PartPaths
@@ -62,8 +62,10 @@ def require_signer(settings: Settings) -> Signer:
     signer = signer_of(settings)
     if signer is None:
         raise SigningKeyError(
-            f"signing key: {settings.signing.key_env} is not set, and {settings.job_file} names no key_file: without a "
-            f"key nothing can be signed. Nothing was written."
+            f"{settings.signing.key_env} is not set, and {settings.job_file} names no key_file: "
+            "without a key nothing can be signed",
+            where="signing key",
+            written=NOTHING_WRITTEN,
         )
     refuse_ended_keys(settings, rows=signer, checkpoints=None)
     return signer

@@ -27,7 +27,7 @@ from tasks.attestation.row_states import STATES, Finding, Judge
 from tasks.core import durable
 from tasks.core.clock import now_text
 from tasks.core.collector import no_collector
-from tasks.core.errors import DatabaseError, StateError
+from tasks.core.errors import NOTHING_WRITTEN, DatabaseError, StateError
 from tasks.core.fact_keys import Key, to_json
 from tasks.core.files import opened_file
 from tasks.core.parent import end_with_parent, watch_parent
@@ -194,8 +194,10 @@ def verify_in_process(
                 yield future.result()
         except BrokenProcessPool:
             raise DatabaseError(
-                "verification: a worker process died, perhaps for want of memory. There is no verdict. Run the same "
-                "command again, with fewer --workers. Nothing was written."
+                "a worker process died, perhaps for want of memory. There is no verdict",
+                where="verification",
+                hint="Run the same command again, with fewer --workers",
+                written=NOTHING_WRITTEN,
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -217,4 +219,4 @@ def read_findings(paths: Iterable[Path], *, root: Path) -> Iterator[dict[str, An
                 yield from map(json.loads, lines)
         except (OSError, ValueError, RecursionError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not what this verification left"
-            raise StateError(f"{path}: cannot be read: {reason}. Verify again with a new --run-id.") from None
+            raise StateError(f"cannot be read: {reason}. Verify again with a new --run-id", where=str(path)) from None

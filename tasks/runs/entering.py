@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from tasks.core import durable
-from tasks.core.errors import StateError
+from tasks.core.errors import NOTHING_WRITTEN, StateError
 from tasks.runs.chunk_run import ChunkRun
 from tasks.runs.plans import clock_words, refuse_other_time
 from tasks.stores.protocols.ledger import RunKind, RunRow
@@ -34,14 +34,17 @@ def enter_run(session: Session, run: ChunkRun, kind: RunKind) -> None:
         assert found is not None  # entered a moment ago, by this process or another
     if found.plan_id != plan.plan_id:
         raise StateError(
-            f"run {plan.run_id} has the plan {found.plan_id[:12]}… in the ledger of {run.settings.place}, and "
-            f"{plan.plan_id[:12]}… in {run.paths.plan}. Use a new --run-id. Nothing was written."
+            f"run {plan.run_id} has the plan {found.plan_id[:12]}… in the ledger of "
+            f"{run.settings.place}, and {plan.plan_id[:12]}… in {run.paths.plan}",
+            hint="Use a new --run-id",
+            written=NOTHING_WRITTEN,
         )
     if (found.key_id is None) != (key_id is None):
         again = "Configure a key again" if found.key_id else "Run it without a key again"
         raise StateError(
-            f"run {plan.run_id} was started with {_key_words(found.key_id)}, now there is {_key_words(key_id)}. "
-            f"{again}, or use a new --run-id. Nothing was written."
+            f"run {plan.run_id} was started with {_key_words(found.key_id)}, now there is "
+            f"{_key_words(key_id)}. {again}, or use a new --run-id",
+            written=NOTHING_WRITTEN,
         )
     if found.key_id != key_id:
         logger.info("%s goes on with %s; run %s was started with %s", run.chunk, _key_words(key_id), plan.run_id,
@@ -55,10 +58,12 @@ def _refuse_finished_elsewhere(run: ChunkRun) -> None:
         marker = durable.read_json(path, root=run.paths.state_dir) if path.exists() else None
         if marker is not None and marker.get("plan_id") == run.plan.plan_id:
             raise StateError(
-                f"database {run.settings.place}: its ledger does not know run {run.plan.run_id}, but {path} "
-                f"says that chunk {planned.chunk} of it is done: the file was moved, replaced or restored since, and "
-                f"what that chunk wrote is in the other one. Put that file back, or use a new --run-id. Nothing was "
-                f"written to this one."
+                f"its ledger does not know run {run.plan.run_id}, but {path} says that chunk "
+                f"{planned.chunk} of it is done: the file was moved, replaced or restored since, and "
+                "what that chunk wrote is in the other one",
+                where=f"database {run.settings.place}",
+                hint="Put that file back, or use a new --run-id",
+                written="Nothing was written to this one",
             )
 
 

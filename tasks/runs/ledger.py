@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from tasks.core.errors import StateError
+from tasks.core.errors import NOTHING_WRITTEN, StateError
 from tasks.core.fact_keys import describe
 from tasks.job.paths import PartPaths, RunPaths
 from tasks.job.settings import Settings
@@ -58,8 +58,11 @@ def refuse_lost_ledger(session: Session, paths: RunPaths, plan: Plan) -> None:
     """Raise StateError if the ledger does not know a run that has markers."""
     if session.read_run(paths.ledger_run_id) is None:
         raise StateError(
-            f"{paths.marker(1).parent}: there are markers of run {plan.run_id}, but the ledger of {plan.database} does "
-            f"not know it: the database was replaced or restored since. Use a new --run-id. Nothing was written."
+            f"there are markers of run {plan.run_id}, but the ledger of {plan.database} does not "
+            "know it: the database was replaced or restored since",
+            where=str(paths.marker(1).parent),
+            hint="Use a new --run-id",
+            written=NOTHING_WRITTEN,
         )
 
 
@@ -126,8 +129,10 @@ def _refuse_other_sums(planned: PlannedChunk, row: LedgerRow, batches: Sequence[
 
 def _altered(planned: PlannedChunk | str, seen: str) -> StateError:
     return StateError(
-        f"{planned}: {seen}. Nobody but this job may write to its ledger: use a new --run-id, and find out who did. "
-        f"What this run has written is committed and stays."
+        seen,
+        where=str(planned),
+        hint="Nobody but this job may write to its ledger: use a new --run-id, and find out who did",
+        written="What this run has written is committed and stays",
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasks.core import durable
-from tasks.core.errors import StateError
+from tasks.core.errors import NOTHING_WRITTEN, StateError
 from tasks.core.fact_keys import to_json
 from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings
@@ -45,8 +45,9 @@ def read_marker(plan: Plan, paths: RunPaths, chunk: int) -> dict[str, Any] | Non
         return None
     if marker["plan_id"] != plan.plan_id:
         raise StateError(
-            f"marker {path} belongs to plan {str(marker['plan_id'])[:12]}…, the current plan is "
-            f"{plan.plan_id[:12]}…. Use a new --run-id. Nothing was written."
+            f"marker {path} belongs to plan {str(marker['plan_id'])[:12]}…, the current plan is {plan.plan_id[:12]}…",
+            hint="Use a new --run-id",
+            written=NOTHING_WRITTEN,
         )
     return marker
 

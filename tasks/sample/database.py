@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from tasks.core.errors import SampleError
+from tasks.core.errors import NOTHING_WRITTEN, SampleError
 from tasks.sample.facts import FactMaker, entities, sources_of
 from tasks.sample.warts import (
     LEGACY_ATTESTER,
@@ -80,7 +80,7 @@ def load_facts_file(path: Path, facts_file: Path) -> SampleSummary:
             total += len(block)
             without_source += sum(1 for line in block if not line.names_source)
         if not total:
-            raise SampleError(f"{facts_file} holds no facts. Nothing was written.")
+            raise SampleError(f"{facts_file} holds no facts", written=NOTHING_WRITTEN)
         sources = new.count_sources()
     return SampleSummary(total, sources, {"source_none": without_source}, Expected(eligible=total))
 
@@ -130,10 +130,12 @@ def _fact_lines(facts_file: Path) -> Iterator[FactLine]:
                 if line.strip():
                     yield _parsed(line)
     except _BadLineError as error:
-        raise SampleError(f"{facts_file} line {number}: {error}. Nothing was written.") from None
+        raise SampleError(str(error), where=f"{facts_file} line {number}", written=NOTHING_WRITTEN) from None
     except (OSError, EOFError, zlib.error) as error:
         raise SampleError(
-            f"{facts_file}: the facts file cannot be read after line {number}: {error}. Nothing was written."
+            f"the facts file cannot be read after line {number}: {error}",
+            where=str(facts_file),
+            written=NOTHING_WRITTEN,
         ) from None
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from tasks.core.errors import SampleError
+from tasks.core.errors import NOTHING_WRITTEN, SampleError
 from tasks.stores.protocols.new_store import StoredFact, StoredSource
 
 Profile = Literal["clustered", "scattered"]
@@ -102,10 +102,12 @@ class FactMaker:
     def __init__(self, facts: int, profile: str) -> None:
         if profile not in ("clustered", "scattered"):
             raise SampleError(
-                f'profile "{profile}" is not known, expected clustered or scattered. Nothing was written.'
+                f'profile "{profile}" is not known', seen="expected clustered or scattered", written=NOTHING_WRITTEN
             )
         if facts < 1:
-            raise SampleError(f"a sample of {facts} facts was asked for, expected 1 or more. Nothing was written.")
+            raise SampleError(
+                f"a sample of {facts} facts was asked for", seen="expected 1 or more", written=NOTHING_WRITTEN
+            )
         self._facts = facts
         self._scattered = profile == "scattered"
         self.sources = sum(entity.sources for entity in entities(facts))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.durable import read_json, to_text, write_durably
-from tasks.core.errors import SampleError
+from tasks.core.errors import NOTHING_WRITTEN, SampleError
 from tasks.sample.database import SampleSummary, build_sample, load_facts_file
 
 
@@ -40,8 +40,9 @@ def make_sample(database: Path, order: SampleOrder) -> str:
     """
     if os.path.lexists(database):
         raise SampleError(
-            f"{database} already exists and is not this sample; it is never overwritten. Set "
-            f"AUTONOMATH_DB_PATH to a new path, or move the file away. Nothing was written."
+            f"{database} already exists and is not this sample; it is never overwritten",
+            hint="Set AUTONOMATH_DB_PATH to a new path, or move the file away",
+            written=NOTHING_WRITTEN,
         )
     if order.facts_file:
         summary = load_facts_file(database, Path(order.facts_file))

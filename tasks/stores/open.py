@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tasks.core.errors import JobFileError
+from tasks.core.errors import NOTHING_WRITTEN, JobFileError
 from tasks.job.settings import Settings
 from tasks.stores.protocols.new_store import NewStore
 from tasks.stores.protocols.store import Store
@@ -55,6 +55,8 @@ def create_store(path: Path) -> AbstractContextManager[NewStore]:
 
 def _not_known(settings: Settings) -> JobFileError:
     return JobFileError(
-        f'{settings.where("database")}: database has the scheme "{settings.place.scheme}", expected a path or '
-        f"sqlite:///path. Nothing was written."
+        f'database has the scheme "{settings.place.scheme}"',
+        where=settings.where("database"),
+        seen="expected a path or sqlite:///path",
+        written=NOTHING_WRITTEN,
     )

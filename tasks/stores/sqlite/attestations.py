@@ -150,7 +150,7 @@ class SqliteAttestations:
         heads = [tile_head(row) for row in self._run("read_layout")] if self._binding.tile is not None else []
         broken = break_in(heads)
         if broken:
-            raise SealError(f"tiles of the sealed log: at leaf {broken[0]}: {broken[1]}. Audit the log.")
+            raise SealError(f"at leaf {broken[0]}: {broken[1]}", where="tiles of the sealed log", hint="Audit the log")
         return heads
 
     # -- explaining ----------------------------------------------------------------------------------

@@ -35,9 +35,10 @@ class BoundRunner(StatementRunner):
             return [build(row) for row in self._run(name, run_id=run_id, **parameters)]
         except ValueError as error:  # not UTF-8, or not what belongs there
             raise StateError(
-                f"run {run_id}: its ledger has a row that this job has not written ({name}): {error}. Nobody but this "
-                f"job may write to its ledger: use a new --run-id, and find out who did. What this run has written is "
-                f"committed and stays."
+                f"its ledger has a row that this job has not written ({name}): {error}",
+                where=f"run {run_id}",
+                hint="Nobody but this job may write to its ledger: use a new --run-id, and find out who did",
+                written="What this run has written is committed and stays",
             ) from None
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 
 import apsw
 
-from tasks.core.errors import DatabaseError, RowRefusedError
+from tasks.core.errors import NOTHING_WRITTEN, DatabaseError, RowRefusedError
 from tasks.core.fact_keys import Key
 from tasks.stores.protocols.counts import SetAside
 from tasks.stores.sqlite.fact_walk import FactWalk
@@ -68,10 +68,12 @@ class FactCounts(FactWalk):
             rows, entries = counted[index.of_table.name], counted[index.of_index.name]
             if rows != entries:
                 raise DatabaseError(
-                    f"database {self._settings.database_path}: {index.table} has {rows} rows, and its index "
-                    f'"{index.index}" has {entries} entries: the index is damaged, and rows would be missed. '
-                    f"Nothing was written. Build it anew with the sqlite3 shell: REINDEX {quoted(index.index)}; "
-                    f"or restore a backup."
+                    f'{index.table} has {rows} rows, and its index "{index.index}" has {entries} entries: '
+                    "the index is damaged, and rows would be missed",
+                    where=f"database {self._settings.database_path}",
+                    written=NOTHING_WRITTEN,
+                    hint=f"Build it anew with the sqlite3 shell: REINDEX {quoted(index.index)}; or restore a backup",
+                    advice_last=True,
                 )
 
     # -- one moment, two connections --------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from tasks.core.errors import DatabaseError, RowRefusedError
+from tasks.core.errors import NOTHING_WRITTEN, DatabaseError, RowRefusedError
 from tasks.core.fact_keys import Key, decoded, decoded_pairs, decoded_value, describe
 from tasks.core.values import UnreadableFact, Value
 from tasks.derivation.rules import refused_fact
@@ -29,9 +29,12 @@ class FactWalk(BoundRunner):
         rows = self._run(f"{name}{first}", skip=skip, **(bound("after", after) if after is not None else {}))
         if not rows:
             raise DatabaseError(
-                f"database {self._settings.database_path}: there are fewer residual facts after {describe(after)} than "
-                f"were counted: an index does not agree with its table. Nothing was written. Look at the database "
-                f"with the sqlite3 shell, or restore a backup."
+                f"there are fewer residual facts after {describe(after)} than were counted: an index "
+                "does not agree with its table",
+                where=f"database {self._settings.database_path}",
+                written=NOTHING_WRITTEN,
+                hint="Look at the database with the sqlite3 shell, or restore a backup",
+                advice_last=True,
             )
         return decoded(*rows[0])
 

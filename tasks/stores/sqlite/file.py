@@ -13,7 +13,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.core.errors import DatabaseError
+from tasks.core.errors import NOTHING_WRITTEN, DatabaseError
 
 _NOTHING = "Nothing was written."
 
@@ -45,8 +45,10 @@ class DatabaseFile:
             raise DatabaseError(f"database {path}: {_why_not_found(path, error)} {_NOTHING}") from None
         if not stat.S_ISREG(found.st_mode):
             raise DatabaseError(
-                f"database {path}: expected a SQLite file, found a folder or device. Set AUTONOMATH_DB_PATH or the key "
-                f"database. {_NOTHING}"
+                "expected a SQLite file, found a folder or device",
+                where=f"database {path}",
+                hint="Set AUTONOMATH_DB_PATH or the key database",
+                written=NOTHING_WRITTEN,
             )
         return cls(
             path, real, found.st_dev, found.st_ino, found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode),
@@ -66,9 +68,10 @@ class DatabaseFile:
             found, seen = None, f"now there is none ({error.strerror})"
         if found is None or (found.st_dev, found.st_ino) != (self.device, self.inode):
             raise DatabaseError(
-                f"database {self.path}: moved, replaced or restored while it was in use: {seen}. All that was "
-                f"committed before is in the file that was opened, wherever it is; nothing is in the other. Put that "
-                f"file back, or take a new --run-id for the other one."
+                f"moved, replaced or restored while it was in use: {seen}. All that was committed before "
+                "is in the file that was opened, wherever it is; nothing is in the other",
+                where=f"database {self.path}",
+                hint="Put that file back, or take a new --run-id for the other one",
             )
 
     def refuse_changed(self) -> None:
@@ -76,8 +79,11 @@ class DatabaseFile:
         now = DatabaseFile.at(self.path)
         if now != self:
             raise DatabaseError(
-                f"database {self.path}: it changed while it was read with --immutable, which is for a copy that "
-                f"nothing writes to: what was read means nothing. Leave the option out, or take a copy. {_NOTHING}"
+                "it changed while it was read with --immutable, which is for a copy that nothing writes "
+                "to: what was read means nothing",
+                where=f"database {self.path}",
+                hint="Leave the option out, or take a copy",
+                written=NOTHING_WRITTEN,
             )
 
     def refuse_unfinished(self) -> None:
@@ -85,9 +91,11 @@ class DatabaseFile:
         for ending in ("-wal", "-journal"):
             if _size(self.beside(ending)):
                 raise DatabaseError(
-                    f"database {self.path}: {self.beside(ending)} holds transactions that belong to it, and "
-                    f"--immutable would read the file without them. Open the copy once where it can be written, or "
-                    f"leave the option out. {_NOTHING}"
+                    f"{self.beside(ending)} holds transactions that belong to it, and --immutable would read "
+                    "the file without them",
+                    where=f"database {self.path}",
+                    hint="Open the copy once where it can be written, or leave the option out",
+                    written=NOTHING_WRITTEN,
                 )
 
     @property
@@ -157,17 +165,22 @@ def refuse_foreign_sidecars(file: DatabaseFile, reader: Reader) -> None:
         owner, group = _owner_of(sidecar)
         if owner == reader.user and not _owner_could_write(file, group):
             raise DatabaseError(
-                f"database {file.path}: it belongs to user {file.owner}, but {sidecar} to user {reader.user}: the "
-                f"owner cannot write to the database. When no process has it open, remove {sidecar} if it is empty, or "
-                f"give it to user {file.owner}. {_NOTHING}"
+                f"it belongs to user {file.owner}, but {sidecar} to user {reader.user}: the owner cannot "
+                f"write to the database",
+                where=f"database {file.path}",
+                hint=f"When no process has it open, remove {sidecar} if it is empty, or give it to user {file.owner}",
+                written=NOTHING_WRITTEN,
             )
     folder, missing = file.real.parent, [str(sidecar) for sidecar in sidecars if _owner_of(sidecar)[0] is None]
     could_be_made = missing and os.access(folder, os.W_OK, effective_ids=True)
     if could_be_made and not _owner_could_write(file, _group_of_new_files(folder, reader)):
         raise DatabaseError(
-            f"database {file.path}: it belongs to user {file.owner}, this is user {reader.user}, and reading it would "
-            f"leave {' and '.join(missing)} as this user's: the owner could not write to the database any more. "
-            f"Read it as user {file.owner} (sudo -u), or while the application has it open, or take a copy. {_NOTHING}"
+            f"it belongs to user {file.owner}, this is user {reader.user}, and reading it would "
+            f"leave {' and '.join(missing)} as this user's: the owner could not write to the "
+            "database any more",
+            where=f"database {file.path}",
+            hint=f"Read it as user {file.owner} (sudo -u), or while the application has it open, or take a copy",
+            written=NOTHING_WRITTEN,
         )
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 
 import apsw
 
-from tasks.core.errors import ProvenanceError, StateError
+from tasks.core.errors import NOTHING_WRITTEN, ProvenanceError, StateError
 from tasks.core.fact_keys import Key, decoded
 from tasks.stores.protocols.ledger import LedgerBatch, LedgerRow, RunKind, RunRow
 from tasks.stores.sqlite.bound_runner import BoundRunner
@@ -29,9 +29,10 @@ class Ledger(BoundRunner):
             return run_row(rows[0]) if rows else None
         except ValueError as error:  # not UTF-8, or not what belongs there
             raise StateError(
-                f"run {run_id}: its row in {self.binding.ledger.run} is none that this job has written: {error}. "
-                f"Somebody altered it: use a new --run-id, and find out who writes to the database. Nothing was "
-                f"written."
+                f"its row in {self.binding.ledger.run} is none that this job has written: {error}",
+                where=f"run {run_id}",
+                hint="Somebody altered it: use a new --run-id, and find out who writes to the database",
+                written=NOTHING_WRITTEN,
             ) from None
 
     def open_run(

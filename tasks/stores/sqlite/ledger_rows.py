@@ -80,6 +80,7 @@ def _counts(chunk: object, names: Sequence[str], values: tuple[Any, ...]) -> Cou
         if all(type(value) is int and value >= 0 for value in values):
             return Counts(**dict(zip(names, values, strict=True)))
     raise StateError(
-        f"chunk {chunk!a}: the ledger has the counts {values!a} for it, which do not add up. Nobody but this job may "
-        f"write to its ledger: use a new --run-id, and find out who did."
+        f"the ledger has the counts {values!a} for it, which do not add up",
+        where=f"chunk {chunk!a}",
+        hint="Nobody but this job may write to its ledger: use a new --run-id, and find out who did",
     )

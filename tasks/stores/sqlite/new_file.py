@@ -14,7 +14,7 @@ from pathlib import Path
 
 import apsw
 
-from tasks.core.errors import SampleError
+from tasks.core.errors import NOTHING_WRITTEN, SampleError
 from tasks.stores.protocols.new_store import FactLine, StoredRows
 from tasks.stores.sqlite.schema_file import canonical_statements
 from tasks.stores.sqlite.sql import sample as sql
@@ -47,7 +47,10 @@ def new_database(path: Path) -> Iterator[apsw.Connection]:
             _publish(partial, path, descriptor)
     except (apsw.Error, OSError) as error:
         raise SampleError(
-            f"{path}: the sample database could not be built: {error}. Nothing is left at that path."
+            "the sample database could not be built",
+            where=str(path),
+            seen=str(error),
+            written="Nothing is left at that path",
         ) from error
 
 
@@ -88,8 +91,9 @@ def refuse_existing(path: Path) -> None:
     for found in (path, *_journals_of(path)):
         if os.path.lexists(found):
             raise SampleError(
-                f"{found} already exists; it is never overwritten. Set AUTONOMATH_DB_PATH to a new path, or "
-                f"move the file away. Nothing was written."
+                f"{found} already exists; it is never overwritten",
+                hint="Set AUTONOMATH_DB_PATH to a new path, or move the file away",
+                written=NOTHING_WRITTEN,
             )
 
 
@@ -114,12 +118,16 @@ def _lock(descriptor: int, partial: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise SampleError(f"{partial} is being built by another process. Wait for it. Nothing was written.") from None
+        raise SampleError(
+            f"{partial} is being built by another process", hint="Wait for it", written=NOTHING_WRITTEN
+        ) from None
     names = os.fstat(descriptor).st_nlink
     if names != 1:  # killed between link and unlink: emptying it would empty a finished database
         raise SampleError(
-            f"{partial} has {names} names, expected 1: it may also be a finished database. Remove this name "
-            f"and run again. Nothing was written."
+            f"{partial} has {names} names",
+            seen="expected 1: it may also be a finished database",
+            hint="Remove this name and run again",
+            written=NOTHING_WRITTEN,
         )
 
 

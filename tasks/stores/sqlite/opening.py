@@ -76,8 +76,9 @@ def refuse_unsafe_engine(version: str) -> None:
     first, last = _WAL_RESET_BUG
     if first <= numbers <= last:
         raise DatabaseError(
-            f"SQLite {version} has the WAL-reset bug (3.7.0 to 3.51.2): two connections that write at once can "
-            f"corrupt the database. Expected 3.51.3 or later: pip install --upgrade apsw. Nothing was written."
+            f"SQLite {version} has the WAL-reset bug (3.7.0 to 3.51.2): two connections that write "
+            "at once can corrupt the database. Expected 3.51.3 or later: pip install --upgrade apsw",
+            written=NOTHING_WRITTEN,
         )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import apsw
 
 from tasks.contract.own_tables import LedgerColumn
-from tasks.core.errors import DatabaseError
+from tasks.core.errors import NOTHING_WRITTEN, DatabaseError
 
 SCHEMA_FILE = Path(__file__).with_name("schema.sql")
 LEDGER_TABLES = {
@@ -31,8 +31,10 @@ def read_schema_file() -> str:
         return SCHEMA_FILE.read_text(encoding="utf-8")
     except OSError as error:
         raise DatabaseError(
-            f"{SCHEMA_FILE}: the canonical schema cannot be read ({error.strerror}). Install the project with "
-            f"pip install -e . from its top level. Nothing was written."
+            f"the canonical schema cannot be read ({error.strerror})",
+            where=str(SCHEMA_FILE),
+            hint="Install the project with pip install -e . from its top level",
+            written=NOTHING_WRITTEN,
         ) from None
 
 
