@@ -135,13 +135,13 @@ def drift(dump: Any) -> Callable[[Settings], str]:
     """
 
     def refused(settings: Settings) -> str:
-        before = dump(settings.database_path)
+        before = dump(settings.place.path)
         messages = []
         for write in (False, True):
             with pytest.raises(DriftError) as caught, open_session(settings, write=write):
                 pass
             messages.append(str(caught.value))
-        assert dump(settings.database_path) == before
+        assert dump(settings.place.path) == before
         assert messages[0] == messages[1]
         assert messages[0].endswith("Nothing was written.")
         return messages[0]

@@ -69,12 +69,6 @@ class Settings(Section):
         return StorePlace.of(self.database)
 
     @property
-    def database_path(self) -> Path:
-        """The file, of a store that is one."""
-        assert self.place.is_file, self.place.scheme
-        return Path(self.place.place)
-
-    @property
     def digest(self) -> str:
         """SHA-256 over what decides the outcome of a fact: the tables and the derivation."""
         relevant = {name: getattr(self, name).model_dump() for name in _DECIDES_OUTCOME}

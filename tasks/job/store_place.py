@@ -40,3 +40,9 @@ class StorePlace:
     def absolute(self) -> str:
         """The same wherever a command is started from, and by whichever links it gets there."""
         return os.path.realpath(self.place) if self.is_file else self.place
+
+    @property
+    def path(self) -> Path:
+        """The file of a store that is one."""
+        assert self.is_file, self.scheme
+        return Path(self.place)

@@ -40,7 +40,7 @@ def file_of(settings: Settings) -> Path:
     """Where the file of the job's store is, or is to be made. Raises JobFileError for a store of which none can be."""
     if not settings.place.is_file:
         raise _not_known(settings)
-    return Path(settings.place.place)
+    return settings.place.path
 
 
 def create_store(path: Path) -> AbstractContextManager[NewStore]:

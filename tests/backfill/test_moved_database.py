@@ -73,13 +73,13 @@ def test_a_chunk_stops_and_says_what_it_wrote_and_where(
     point: str, written: int, planned: Any, swap: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     config, where = planned
-    swap_at(monkeypatch, point, swap, config.database_path)
+    swap_at(monkeypatch, point, swap, config.place.path)
     with pytest.raises(DatabaseError) as caught:
         run_chunk(config, where, 1, progress=lambda _: None)
     assert "moved, replaced or restored" in str(caught.value)
     assert f"with {written} rows written" in str(caught.value)
     assert not where.marker(1).exists()
-    assert (rows(tmp_path / "moved.db"), rows(config.database_path)) == (written, 0)
+    assert (rows(tmp_path / "moved.db"), rows(config.place.path)) == (written, 0)
 
 
 @pytest.mark.parametrize("planned", [True], indirect=True)
@@ -87,8 +87,8 @@ def test_a_dry_run_stops_too(planned: Any, swap: Any) -> None:
     config, where = planned
 
     def progress(_: Any) -> None:
-        if not (config.database_path.parent / "moved.db").exists():
-            swap(config.database_path)
+        if not (config.place.path.parent / "moved.db").exists():
+            swap(config.place.path)
 
     with pytest.raises(DatabaseError, match="moved, replaced or restored"):
         run_chunk(config, where, 1, progress=progress)
@@ -98,10 +98,10 @@ def test_a_dry_run_stops_too(planned: Any, swap: Any) -> None:
 def test_the_next_chunk_does_not_begin_in_another_file(planned: Any, swap: Any) -> None:
     config, where = planned
     run_chunk(config, where, 1, progress=lambda _: None)
-    swap(config.database_path)
+    swap(config.place.path)
     with pytest.raises(StateError, match=r"does not know run run-1, but .*chunk-000001.json says that chunk 1"):
         run_chunk(config, where, 2, progress=lambda _: None)
-    assert rows(config.database_path) == 0
+    assert rows(config.place.path) == 0
 
 
 def test_a_seal_stops_before_it_commits(
@@ -110,7 +110,7 @@ def test_a_seal_stops_before_it_commits(
     config, where = planned
     monkeypatch.setenv("PROVENANCE_CHECKPOINT_PRIVATE_KEY", bytes(range(32, 64)).hex())
     run_chunk(config, where, 1, progress=lambda _: None)
-    swap_at(monkeypatch, "before the seal's write lock", swap, config.database_path)
+    swap_at(monkeypatch, "before the seal's write lock", swap, config.place.path)
     with pytest.raises(DatabaseError, match="moved, replaced or restored"):
         seal_log(config, run_id=None)
     with closing(apsw.Connection(str(tmp_path / "moved.db"))) as moved:
@@ -129,7 +129,7 @@ def test_a_report_is_not_written_of_a_database_that_is_gone(
 
     def swapped(session: SqliteSession) -> Any:
         found = counts(session)
-        swap(config.database_path)
+        swap(config.place.path)
         return found
 
     monkeypatch.setattr(SqliteSession, "closing_counts", swapped)

@@ -50,7 +50,7 @@ def application(path: Path) -> Any:
 
 
 def job(settings: Any) -> dict[str, Any]:
-    return {"job": settings.job_file, "connection": application(settings.database_path)}
+    return {"job": settings.job_file, "connection": application(settings.place.path)}
 
 
 def test_the_envelope_of_a_fact_to_the_letter(known: Any) -> None:
@@ -227,7 +227,7 @@ def _traced(connection: Any, asked: list[str]) -> Any:
 def test_the_database_is_asked_once_however_many_ids_there_are(known: Any) -> None:
     _, settings = known
     asked: list[str] = []
-    connection = _traced(application(settings.database_path), asked)
+    connection = _traced(application(settings.place.path), asked)
     found = lookup([str(number) for number in range(5000)], job=settings.job_file, connection=connection)
     assert len(found) == 12
     assert [sql.split()[0] for sql in asked if not sql.startswith("--")] == ["SELECT"]

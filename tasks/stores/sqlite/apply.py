@@ -62,7 +62,7 @@ def apply_schema(settings: Settings) -> Applied:
 
     Raises DriftError if a table of that name exists in another shape, DatabaseError if the file cannot be written.
     """
-    path = settings.database_path
+    path = settings.place.path
     with (
         connected(settings, write=True) as connection,
         translated(path, "the schema was applied", lock_timeout=settings.pacing.lock_timeout_seconds),
@@ -75,7 +75,7 @@ def apply_schema(settings: Settings) -> Applied:
 
 def is_applied(settings: Settings) -> bool:
     """True if nothing is missing. Reads only; raises as `apply_schema` does."""
-    path = settings.database_path
+    path = settings.place.path
     with (
         connected(settings, write=False) as connection,
         translated(path, "its schema was read", lock_timeout=settings.pacing.lock_timeout_seconds),

@@ -35,7 +35,7 @@ def open_attestations(settings: Settings) -> Iterator[SqliteAttestations]:
 
     Raises DriftError if metadata or log do not honour the contract, DatabaseError if the file cannot be used.
     """
-    path = settings.database_path
+    path = settings.place.path
     with connected(settings, write=False) as connection:
         with translated(path, "its schema was verified", lock_timeout=settings.pacing.lock_timeout_seconds):
             connection.authorizer = guard = Guard()
@@ -83,7 +83,7 @@ class SqliteAttestations:
 
     def _run(self, name: str, **parameters: Any) -> list[Any]:
         timeout = self._settings.pacing.lock_timeout_seconds
-        with translated(self._settings.database_path, "it was read", lock_timeout=timeout):
+        with translated(self._settings.place.path, "it was read", lock_timeout=timeout):
             return self._connection.execute(self._sql[name], parameters).fetchall()
 
     @contextmanager

@@ -70,7 +70,7 @@ class FactCounts(FactWalk):
                 raise DatabaseError(
                     f'{index.table} has {rows} rows, and its index "{index.index}" has {entries} entries: '
                     "the index is damaged, and rows would be missed",
-                    where=f"database {self._settings.database_path}",
+                    where=f"database {self._settings.place.path}",
                     written=NOTHING_WRITTEN,
                     hint=f"Build it anew with the sqlite3 shell: REINDEX {quoted(index.index)}; or restore a backup",
                     advice_last=True,

@@ -31,7 +31,7 @@ class FactWalk(BoundRunner):
             raise DatabaseError(
                 f"there are fewer residual facts after {describe(after)} than were counted: an index "
                 "does not agree with its table",
-                where=f"database {self._settings.database_path}",
+                where=f"database {self._settings.place.path}",
                 written=NOTHING_WRITTEN,
                 hint="Look at the database with the sqlite3 shell, or restore a backup",
                 advice_last=True,

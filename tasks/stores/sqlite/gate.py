@@ -65,7 +65,7 @@ class Gated:
         """The content of schema.json."""
         return {
             "engine": {"name": "SQLite", "version": self.engine},
-            "database": str(settings.database_path),
+            "database": str(settings.place.path),
             "fingerprint": self.fingerprint,
             "binding_digest": self.binding.digest,
             "binding": _roles(self.binding),

@@ -109,7 +109,7 @@ def open_connection(settings: Settings, *, write: bool) -> StoreConnection:
     whose owner would be locked out by reading it, and LockedError if another connection holds it exclusively.
     """
     refuse_unsafe_engine(apsw.sqlite_lib_version())
-    path, lock_timeout = settings.database_path, settings.pacing.lock_timeout_seconds
+    path, lock_timeout = settings.place.path, settings.pacing.lock_timeout_seconds
     file = DatabaseFile.at(path)
     name, flags = str(file.real), apsw.SQLITE_OPEN_READWRITE if write else apsw.SQLITE_OPEN_READONLY
     if settings.immutable:
@@ -185,7 +185,7 @@ def roll_back_hot_journal(settings: Settings) -> None:
     Any connection that may write does this on its first read; one that may not can only fail.
     Source: https://sqlite.org/lockingv3.html#hot_journals
     """
-    if has_journal(settings.database_path):
+    if has_journal(settings.place.path):
         open_connection(settings, write=True).close()
 
 

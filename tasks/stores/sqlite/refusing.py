@@ -31,7 +31,7 @@ def refuse_unusable(connection: apsw.Connection, settings: Settings) -> None:
 
     In another text encoding every name comes as other bytes, and nothing that is said of the tables would be true.
     """
-    path = settings.database_path
+    path = settings.place.path
     encoding = text_encoding(connection)
     if encoding != "UTF-8":
         mend = "Dump it and load it into a database made with PRAGMA encoding = 'UTF-8'."

@@ -31,7 +31,7 @@ def open_resigning_session(
     Rows with one of the `revoked` key ids, 16 hex digits each, are pending beside the placeholders.
     Raises as `open_session` does.
     """
-    path = settings.database_path
+    path = settings.place.path
     with connected(settings, write=write) as connection:
         with translated(path, "its schema was verified", lock_timeout=settings.pacing.lock_timeout_seconds):
             gated = pass_gate(connection, settings, more=resigning_statements)

@@ -86,7 +86,7 @@ class StatementRunner:
 
     def _translated(self, name: str) -> AbstractContextManager[None]:
         return translated(
-            self._settings.database_path, f"{name} ran", written="Nothing of this batch was written.",
+            self._settings.place.path, f"{name} ran", written="Nothing of this batch was written.",
             lock_timeout=self._settings.pacing.lock_timeout_seconds,
         )  # fmt: skip
 
@@ -116,7 +116,7 @@ class StatementRunner:
     def check_schema(self) -> None:
         self.check_place()
         if self._run("schema_version")[0][0] != self._schema_version:
-            raise SchemaChangedError(f"database {self._settings.database_path}: the schema changed while the chunk ran")
+            raise SchemaChangedError(f"database {self._settings.place.path}: the schema changed while the chunk ran")
 
 
 def _text_in(row: tuple[Any, ...]) -> int:

@@ -29,7 +29,7 @@ def open_log_session(settings: Settings, *, purpose: Purpose) -> Iterator[Sqlite
 
     Raises DriftError if the tables are not what the contract says, DatabaseError if the file cannot be used.
     """
-    path = settings.database_path
+    path = settings.place.path
     with connected(settings, write=purpose in ("seal", "rotate")) as connection:
         with translated(path, "its schema was verified", lock_timeout=settings.pacing.lock_timeout_seconds):
             gated = pass_sidecar_gate(
@@ -78,7 +78,7 @@ class SqliteLogSession(LogRows, LogTiles, LogEvidence):
     def _translated(self, name: str) -> AbstractContextManager[None]:
         settings = self._settings
         return translated(
-            settings.database_path, "the log was sealed or read", lock_timeout=settings.pacing.lock_timeout_seconds
+            settings.place.path, "the log was sealed or read", lock_timeout=settings.pacing.lock_timeout_seconds
         )
 
     def check_schema(self) -> None:
@@ -86,7 +86,7 @@ class SqliteLogSession(LogRows, LogTiles, LogEvidence):
         if self._run("schema_version")[0][0] != self._schema_version:
             raise SchemaChangedError(
                 "the schema changed while the log was sealed",
-                where=f"database {self._settings.database_path}",
+                where=f"database {self._settings.place.path}",
                 written="What is committed stays",
                 again="; run the same command again",
                 advice_last=True,

@@ -22,7 +22,7 @@ def open_session(settings: Settings, *, write: bool) -> Iterator[SqliteSession]:
     Raises DriftError if the database does not honour the contract, DatabaseError if it cannot be used. Without
     `write` the connection cannot change the database: read-only open, query_only, and the guard.
     """
-    path = settings.database_path
+    path = settings.place.path
     with connected(settings, write=write) as connection:
         with translated(path, "its schema was verified", lock_timeout=settings.pacing.lock_timeout_seconds):
             gated = pass_gate(connection, settings)

@@ -27,7 +27,7 @@ class SqliteStore:
     settings: Settings
 
     def exists(self) -> bool:
-        return self.settings.database_path.is_file()
+        return self.settings.place.path.is_file()
 
     def recover(self) -> None:
         roll_back_hot_journal(self.settings)

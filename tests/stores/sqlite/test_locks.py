@@ -178,29 +178,29 @@ def _sign_paths(settings: Settings) -> Any:
 @pytest.mark.parametrize("what", READS)
 def test_no_read_drops_the_locks_of_another_connection(what: str, journal_mode: str, attested: Any, paths: Any) -> None:
     settings = attested(journal_mode)
-    with reading(settings.database_path):
-        before = held_locks(settings.database_path)
+    with reading(settings.place.path):
+        before = held_locks(settings.place.path)
         assert before
         READS[what](settings, paths(settings, "run-2"))
-        assert still_held(settings.database_path, before)
+        assert still_held(settings.place.path, before)
 
 
 @pytest.mark.parametrize("what", WRITES)
 def test_no_write_drops_the_locks_of_another_connection(what: str, attested: Any, paths: Any) -> None:
     settings = attested("wal")
-    with reading(settings.database_path):
-        before = held_locks(settings.database_path)
+    with reading(settings.place.path):
+        before = held_locks(settings.place.path)
         WRITES[what](settings, paths(settings, "run-2"))
-        assert still_held(settings.database_path, before)
+        assert still_held(settings.place.path, before)
 
 
 def test_a_whole_run_drops_no_lock_of_another_connection(attested: Any, run: Any) -> None:
     settings = attested("wal")
-    with reading(settings.database_path):
-        before = held_locks(settings.database_path)
+    with reading(settings.place.path):
+        before = held_locks(settings.place.path)
         assert run(settings, "run-2", dry_run=True)["rows"]["inserted"] == 20
         assert run(settings, "run-2")["rows"]["inserted"] == 20
-        assert still_held(settings.database_path, before)
+        assert still_held(settings.place.path, before)
 
 
 _watched: list[str] = []
@@ -234,14 +234,14 @@ def test_python_opens_no_file_of_the_database_whatever_is_done(
     attested: Any, paths: Any, run: Any, opened: Any
 ) -> None:
     settings = attested("wal")
-    seen = opened(settings.database_path)
+    seen = opened(settings.place.path)
     run(settings, "run-2", dry_run=True)
     run(settings, "run-2")
     for act in (*READS.values(), *WRITES.values()):
         act(settings, paths(settings, "run-3"))
     assert seen == []
-    settings.database_path.open("rb").close()
-    assert seen == [str(settings.database_path)]
+    settings.place.path.open("rb").close()
+    assert seen == [str(settings.place.path)]
 
 
 def test_one_place_opens_databases_and_one_library() -> None:

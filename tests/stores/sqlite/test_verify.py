@@ -414,13 +414,13 @@ def test_a_file_that_is_no_usable_database_is_one_message_and_stays_as_it_is(
     store: Any, settings: Any, content: bytes, said: str
 ) -> None:
     config = settings(store())
-    config.database_path.write_bytes(content)
+    config.place.path.write_bytes(content)
     for write in (False, True):
         with pytest.raises(ProvenanceError) as caught, open_session(config, write=write):
             pass
         assert said in str(caught.value)
         assert "Nothing was written." in str(caught.value)
-    assert config.database_path.read_bytes() == content
+    assert config.place.path.read_bytes() == content
 
 
 @pytest.mark.parametrize("place", [slice(100, 200), slice(4096, 4300), slice(8192, 8300), slice(-4096, None)])
