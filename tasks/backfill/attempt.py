@@ -71,11 +71,12 @@ def _attempt(settings: Settings, paths: RunPaths, number: int, progress: Callabl
 
 def _tell(run: ChunkRun) -> None:
     """One line for a finished chunk, with how far the whole run is, from the markers that are there."""
-    marker = read_marker(run.plan, run.paths, run.chunk.chunk) or {}
+    marker = read_marker(run.plan, run.paths, run.chunk.chunk)
+    assert marker is not None  # written a moment ago
     done = [c for c in run.plan.chunks if run.paths.marker(c.chunk).exists()]
     settled = sum(c.residual for c in done)
-    rows = ", ".join(f"{name} {count}" for name, count in marker["rows"].items() if name != "eligible")
+    rows = ", ".join(f"{name} {count}" for name, count in marker.counts.rows().items() if name != "eligible")
     logger.info(
-        "chunk %d: %s in %.1f s; run %s: %d of %d chunks, %d %%", run.chunk.chunk, rows, marker["seconds"],
+        "chunk %d: %s in %.1f s; run %s: %d of %d chunks, %d %%", run.chunk.chunk, rows, marker.seconds,
         run.plan.run_id, len(done), len(run.plan.chunks), 100 * settled // max(1, run.plan.residual),
     )  # fmt: skip

@@ -14,13 +14,12 @@ from typing import Any, Final
 from tasks.backfill.contents import Content
 from tasks.backfill.evidence import Witness
 from tasks.backfill.preparation import Preparation, count_batch
-from tasks.core import durable
 from tasks.core.errors import ProvenanceError
 from tasks.core.fact_keys import to_json
 from tasks.derivation.batch import Derivation
 from tasks.runs.chunk_run import ChunkRun
 from tasks.runs.loop import work_through
-from tasks.runs.markers import foreseen_keys, live_marker
+from tasks.runs.markers import Rehearsed, foreseen_keys, marker_of_row, write_marker
 from tasks.runs.plans import refuse_other_time
 from tasks.stores.protocols.counts import Counts
 from tasks.stores.protocols.facts import BatchRead
@@ -97,12 +96,12 @@ class DryRun:
         run = self._run
         finished = replace(row, finished_at=run.now(), seconds=time.monotonic() - self._started)
         self._session.check_place()
-        marker = {
-            **live_marker(run.plan, finished, foreseen_keys(run.key_id, row.counts.signed), key_id=run.key_id),
-            "mode": "dry-run", "rejects": dict(sorted(self._reasons.items())), "sample": self._sample,
-            "content": self._content.to_bytes().hex() if self._preparation.compares_content else None,
-        }  # fmt: skip
-        durable.write_durably(run.paths.marker(run.chunk.chunk), durable.to_text(marker), root=run.paths.state_dir)
+        content = self._content.to_bytes().hex() if self._preparation.compares_content else None
+        rehearsed = Rehearsed(dict(sorted(self._reasons.items())), self._sample, content)
+        keys = foreseen_keys(run.key_id, row.counts.signed)
+        write_marker(
+            marker_of_row(run.plan, finished, keys, mode="dry-run", key_id=run.key_id, rehearsed=rehearsed), run.paths
+        )
 
 
 def _sample(session: Session, run: ChunkRun, derivation: Derivation, rows: int) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from urllib.parse import quote
 from tasks.core.errors import NOTHING_WRITTEN, ParameterError
 from tasks.core.terminal import holds_key
 
+Mode = Literal["dry-run", "live", "verify", "sign"]
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _CHECKPOINTS, _DIGESTS = "checkpoints", "payload-digests"
 
@@ -60,7 +61,7 @@ class RunPaths:
             )
 
     @property
-    def mode(self) -> str:
+    def mode(self) -> Mode:
         """`dry-run` or `live`."""
         return "dry-run" if self.dry_run else "live"
 
@@ -112,7 +113,7 @@ class PartPaths(RunPaths):
     part: Literal["verify", "sign"]
 
     @property
-    def mode(self) -> str:
+    def mode(self) -> Mode:
         return self.part
 
     @property

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from tasks.core.terminal import printable
 from tasks.reporting.comparison import words as comparison_words
-from tasks.reporting.summary import OUTCOMES, Report
+from tasks.reporting.summary import Report
 from tasks.reporting.turns import turn_words
 from tasks.sealed_log.seal import seal_words
+from tasks.stores.protocols.counts import NOTED, OUTCOMES
 
 # What at the beginning of a line makes it a heading, an item of a list or the underline of a heading.
 _BLOCK: Final = re.compile(r"^([0-9]*)(#{1,6}(?= |$)|[-+](?= |$)|[.)](?= |$)|[-=]+$)")
@@ -153,12 +154,7 @@ def _notes(report: Report) -> str:
     lines = [f"- {cell(absence)}" for absence in report.absences]
     if report.reattest is not None:
         lines.append(f"- {cell(_reattested(report))}")
-    if report.created_at_missing:
-        lines.append(
-            f"- {report.created_at_missing:,} facts have no created_at: extracted_at is the plan's creation time"
-        )
-    if report.confidence_not_numeric:
-        lines.append(f"- {report.confidence_not_numeric:,} facts have a confidence that is no number: no band")
+    lines += [f"- {report.noted[name]:,} {words}" for name, words in NOTED.items() if report.noted[name]]
     return "## Notes\n\n" + "\n".join(lines) if lines else ""
 
 

@@ -13,7 +13,7 @@ from tasks.job.settings import Settings
 from tasks.reporting.markdown import cell, key_words, markdown_table
 from tasks.rows.sign_pending import revoked_ids, revoked_keys
 from tasks.runs.ledger import refuse_unborne
-from tasks.runs.markers import live_marker, read_marker
+from tasks.runs.markers import marker_of_row, read_marker, write_marker
 from tasks.runs.plans import Plan, read_plan, require_plan
 from tasks.sealed_log.seal import read_seal, seal_words
 from tasks.stores.open import open_store
@@ -124,8 +124,7 @@ def _finished_rows(session: PendingSession, paths: PartPaths, plan: Plan, key_id
             )
         if read_marker(plan, paths, planned.chunk) is None:
             keys = rows_by_key(session.read_batches(paths.ledger_run_id, chunk=planned.chunk))
-            marker = {**live_marker(plan, row, keys, key_id=key_id), "mode": paths.mode}
-            durable.write_durably(paths.marker(planned.chunk), durable.to_text(marker), root=paths.state_dir)
+            write_marker(marker_of_row(plan, row, keys, mode=paths.mode, key_id=key_id), paths)
     refuse_unborne(session, plan, ledger, run_id=paths.ledger_run_id, attester=None)  # each row keeps its attester
     return [ledger[planned.chunk] for planned in plan.chunks]
 

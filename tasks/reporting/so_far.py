@@ -74,8 +74,8 @@ def _rehearsed(paths: RunPaths, plan: Plan) -> dict[int, dict[str, Any]]:
     for planned in plan.chunks:
         marker = read_marker(plan, paths, planned.chunk)
         if marker:
-            rows = {name: marker["rows"][name] for name in _OUTCOMES}
-            found[planned.chunk] = {"state": DONE, "cursor": marker["through"], "rows": rows}
+            rows = {name: marker.counts.rows()[name] for name in _OUTCOMES}
+            found[planned.chunk] = {"state": DONE, "cursor": to_json(marker.through), "rows": rows}
     return found
 
 

@@ -25,15 +25,14 @@ from tasks.reporting.comparison import Outcome, compare
 from tasks.reporting.fresh_counts import count_afresh
 from tasks.reporting.turns import turns
 from tasks.runs.ledger import refuse_unborne
-from tasks.runs.markers import foreseen_keys, live_marker, read_marker
-from tasks.runs.markers import signatures as signatures_of
+from tasks.runs.markers import foreseen_keys, marker_of_row, read_marker, signatures_by, write_marker
 from tasks.runs.plans import Plan, clock_words
 from tasks.runs.store_warnings import outcome_warnings, store_warnings
 from tasks.sealed_log.seal import read_seal
+from tasks.stores.protocols.counts import NOTED, OUTCOMES
 from tasks.stores.protocols.ledger import RunRow, rows_by_key
 from tasks.stores.protocols.session import Session
 
-OUTCOMES = ("eligible", "inserted", "updated", "unchanged", "rejected")
 _LISTED = 20
 
 
@@ -63,8 +62,7 @@ class Report:
     stale: dict[str, Any] | None
     rejects: dict[str, int]
     reject_sample: list[dict[str, Any]]
-    created_at_missing: int
-    confidence_not_numeric: int
+    noted: dict[str, int]
     absences: list[str]
     top_sources: list[dict[str, Any]]
     sample: list[dict[str, Any]]
@@ -74,7 +72,10 @@ class Report:
     chunks: list[dict[str, Any]]
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """What is `noted` stands among the others, each count under its name."""
+        content = asdict(self)
+        parts = (value if name == "noted" else {name: value} for name, value in content.items())
+        return {name: value for part in parts for name, value in part.items()}
 
 
 def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan, *, key_id: str | None) -> Report:
@@ -120,8 +121,7 @@ def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan,
         stale=counted.stale,
         rejects=rejects,
         reject_sample=[] if paths.dry_run else session.reject_sample(plan.run_id),
-        created_at_missing=sum(c["created_at_missing"] for c in chunks),
-        confidence_not_numeric=sum(c["confidence_not_numeric"] for c in chunks),
+        noted={name: sum(c[name] for c in chunks) for name in NOTED},
         absences=[*session.binding.absences, *session.own_rules],
         top_sources=[{"source_doc": doc, "facts": count} for doc, count in counted.top_sources],
         sample=[row for c in chunks for row in c.get("sample", [])][:_LISTED],
@@ -138,7 +138,8 @@ def _signatures(
     """Live, the ledger's batches say which key signed what; a rehearsal has the configured one."""
     signed, placeholder = (sum(c["signatures"][name] for c in chunks) for name in ("signed", "placeholder"))
     keys = rows_by_key(session.read_batches(plan.run_id)) if run else foreseen_keys(key_id, signed)
-    return signatures_of(signed=signed, placeholder=placeholder, keys=keys, key_id=run.key_id if run else key_id)
+    configured = run.key_id if run else key_id
+    return signatures_by(keys, signed=signed, placeholder=placeholder, key_id=configured).as_json()
 
 
 def _warnings(
@@ -172,11 +173,11 @@ def _live_chunks(session: Session, paths: RunPaths, plan: Plan) -> list[dict[str
                 written=NOTHING_WRITTEN,
             )
         keys = rows_by_key(batches.get(planned.chunk, ()))
-        marker = live_marker(plan, row, keys, key_id=run.key_id if run else None)
+        marker = marker_of_row(plan, row, keys, mode="live", key_id=run.key_id if run else None)
         if read_marker(plan, paths, planned.chunk) is None:
-            durable.write_durably(paths.marker(planned.chunk), durable.to_text(marker), root=paths.state_dir)
+            write_marker(marker, paths)
         content = total_of(batch.content for batch in batches.get(planned.chunk, ()))
-        found.append({**marker, "content": content.to_bytes().hex() if content else None})
+        found.append({**marker.as_json(), "content": content.to_bytes().hex() if content else None})
     if run is not None:
         refuse_unborne(session, plan, ledger, run_id=plan.run_id, attester=run.attester)
     return found
@@ -190,7 +191,7 @@ def _rehearsed_chunks(paths: RunPaths, plan: Plan) -> list[dict[str, Any]]:
             raise StateError(
                 "its marker is missing or torn", where=str(planned), again=RUN_AGAIN, written=NOTHING_WRITTEN
             )
-        found.append(marker)
+        found.append(marker.as_json())
     return found
 
 

@@ -23,6 +23,7 @@ from tasks.job.paths import PartPaths, RunPaths
 from tasks.job.settings import Settings
 from tasks.runs.plans import Plan, PlannedChunk
 from tasks.stores.open import open_store
+from tasks.stores.protocols.counts import COUNTS_OF_BATCHES
 from tasks.stores.protocols.ledger import LedgerBatch, LedgerRow
 from tasks.stores.protocols.session import Session
 
@@ -121,7 +122,7 @@ def _refuse_other_sums(planned: PlannedChunk, row: LedgerRow, batches: Sequence[
         at = batch.through
     if at != planned.through or not batches:
         raise _altered(planned, f"the ledger calls it done, its batches end at {describe(at)}")
-    for name in ("eligible", "inserted", "updated", "unchanged", "rejected", "signed", "placeholder"):
+    for name in COUNTS_OF_BATCHES:
         said, summed = getattr(row.counts, name), sum(getattr(batch.counts, name) for batch in batches)
         if said != summed:
             raise _altered(planned, f"{said} {name} by the ledger, {summed} by its batches")

@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from typing import ClassVar, Final
 
-from tasks.core import crash_points, durable
+from tasks.core import crash_points
 from tasks.core.errors import (
     NOTHING_WRITTEN,
     RUN_AGAIN,
@@ -22,7 +22,7 @@ from tasks.core.errors import (
 from tasks.core.fact_keys import describe
 from tasks.runs.chunk_run import ChunkRun
 from tasks.runs.entering import enter_run
-from tasks.runs.markers import live_marker
+from tasks.runs.markers import marker_of_row, write_marker
 from tasks.stores.protocols.ledger import LedgerRow, RunKind, rows_by_key
 from tasks.stores.protocols.session import Session
 
@@ -113,5 +113,4 @@ class LedgerWork(ABC):
         except DatabaseError as error:
             raise self._located(error, row) from None
         keys = rows_by_key(self.session.read_batches(run.paths.ledger_run_id, chunk=run.chunk.chunk))
-        marker = {**live_marker(run.plan, row, keys, key_id=run.key_id), "mode": run.paths.mode}
-        durable.write_durably(run.paths.marker(run.chunk.chunk), durable.to_text(marker), root=run.paths.state_dir)
+        write_marker(marker_of_row(run.plan, row, keys, mode=run.paths.mode, key_id=run.key_id), run.paths)
