@@ -7,7 +7,7 @@ folder itself is synced (Pillai et al., "All File Systems Are Not Created Equal"
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +33,16 @@ def write_durably(path: Path, text: str, *, root: Path | None) -> None:
 def stream_durably(path: Path, parts: Iterable[str], *, root: Path | None) -> None:
     """Like `write_durably`, for a text of any length: the parts are asked for one by one."""
     with _temporary(path, parts, root) as temporary:
+        crash_points.reach("before the rename of a file")
+        temporary.replace()
+
+
+@contextmanager
+def filled_durably(path: Path, *, root: Path | None) -> Iterator[Callable[[str], object]]:
+    """The same for a block that gets a function to write with: the file appears, whole, when the block ends well."""
+    with _temporary(path, (), root) as temporary:
+        yield lambda text: temporary.file.write(text.encode())
+        temporary.sync()
         crash_points.reach("before the rename of a file")
         temporary.replace()
 

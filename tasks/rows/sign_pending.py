@@ -110,10 +110,6 @@ def _make_plan(session: PendingSession, settings: Settings, run_id: str) -> Plan
         settings_digest=settings.digest,
         binding_digest=session.binding.digest,
         schema_fingerprint=session.fingerprint,
-        max_rows=None,
-        stop_reason="complete",
-        unchanged_outside=0,
-        set_aside=0,
         chunks=tuple(cuts.chunks(None)) if cuts.count else (),
     )
     return with_seconds(plan, time.monotonic() - started)

@@ -20,20 +20,20 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tasks.attestation.public_keys import KeyRegistry
 from tasks.attestation.row_states import STATES, Finding, Judge
 from tasks.core import durable
 from tasks.core.clock import now_text
 from tasks.core.collector import no_collector
-from tasks.core.errors import NOTHING_WRITTEN, DatabaseError, StateError
+from tasks.core.errors import NOTHING_WRITTEN, DatabaseError, ProvenanceError, StateError
 from tasks.core.fact_keys import Key, to_json
 from tasks.core.files import opened_file
-from tasks.core.parent import end_with_parent, watch_parent
+from tasks.core.parent import end_with_parent
 from tasks.job.settings import Settings
 from tasks.runs.cuts import MAX_CHUNKS
-from tasks.runs.loop import Progress, refuse_orphan
+from tasks.runs.loop import Progress, work_through
 from tasks.runs.plans import Plan, PlannedChunk
 from tasks.stores.open import open_store
 from tasks.stores.protocols.attestations import AttestationReader
@@ -83,9 +83,6 @@ def plan_verification(
             settings_digest=f"{settings.digest} {registry.digest}",
             binding_digest=reader.binding_digest,
             schema_fingerprint=reader.fingerprint,
-            max_rows=None,
-            stop_reason="complete",
-            unchanged_outside=0,
             set_aside=null_keys,
             chunks=chunks,
             planning_seconds=round(time.monotonic() - started, 3),
@@ -130,50 +127,79 @@ def verify_chunk(
     Raises DriftError, DatabaseError or LockedError as the reader does.
     """
     started, started_at = time.monotonic(), now_text()
-    counts, listed = Counter[str](), list[dict[str, Any]]()
-
-    def lines() -> Iterator[str]:
-        for finding in _findings(settings, registry, chunk, counts, progress):
-            content = {"fact_id": to_json(finding.fact_id), "state": finding.state, "detail": finding.detail}
-            counts[finding.state] += 1
-            if counts[finding.state] <= LISTED:
-                listed.append(content)
-            yield json.dumps(content, ensure_ascii=False) + "\n"
-
-    with no_collector():
-        durable.stream_durably(findings, lines(), root=root)
-    rows = counts.pop("rows")
-    counts["valid"] = rows - counts.total()
+    with (
+        no_collector(),
+        durable.filled_durably(findings, root=root) as write,
+        open_store(settings).attestations() as reader,
+    ):
+        work = Verification(reader, registry, chunk, min(settings.pacing.batch_rows, _MOST_BATCH_ROWS), write)
+        rows = work_through(work, residual=chunk.residual, progress=progress).rows
+    work.counts["valid"] = rows - work.counts.total()
     return ChunkVerdict(
-        chunk.chunk, to_json(chunk.after), to_json(chunk.through), rows, {state: counts[state] for state in STATES},
-        listed, started_at, now_text(), round(time.monotonic() - started, 3),
+        chunk.chunk, to_json(chunk.after), to_json(chunk.through), rows,
+        {state: work.counts[state] for state in STATES}, work.listed, started_at, now_text(),
+        round(time.monotonic() - started, 3),
     )  # fmt: skip
 
 
-def _findings(
-    settings: Settings,
-    registry: KeyRegistry,
-    chunk: PlannedChunk,
-    counts: Counter[str],
-    progress: Callable[[Progress], None],
-) -> Iterator[Finding]:
-    """The rows of a chunk that are not valid; `counts["rows"]` grows by all of them."""
-    started, parent_is_gone = time.monotonic(), watch_parent()
-    with open_store(settings).attestations() as reader:
-        if chunk.chunk == 1:
-            null_keys = reader.count_null_keys()
-            counts["rows"] += null_keys
-            yield from (_NO_KEY for _ in range(null_keys))
-        judge = Judge(registry, first_id_of_leaf=reader.first_id_of_leaf, logged_before=reader.logged_before)
-        after, exhausted = chunk.after, chunk.through is None
-        limit = min(settings.pacing.batch_rows, _MOST_BATCH_ROWS)
-        while not exhausted:
-            refuse_orphan(parent_is_gone)
-            batch = reader.read_rows(after=after, through=chunk.through, limit=limit)
-            counts["rows"] += len(batch.rows)
-            yield from judge.findings(batch.rows)
-            after, exhausted = batch.last, batch.exhausted
-            progress(Progress(counts["rows"], chunk.residual, counts["rows"], time.monotonic() - started))
+@dataclass(frozen=True)
+class Verified:
+    """How far a chunk is: so many rows are verified, up to the key `after`."""
+
+    after: Key
+    rows: int
+    is_done: bool
+
+    @property
+    def settled(self) -> int:
+        return self.rows
+
+
+class Verification:
+    """See runs.loop.Work. There is no ledger of it: a chunk that was not finished begins anew."""
+
+    writes: Final = False
+
+    def __init__(
+        self, reader: AttestationReader, registry: KeyRegistry, chunk: PlannedChunk, most_rows: int,
+        write: Callable[[str], object],
+    ) -> None:  # fmt: skip
+        self._reader, self._chunk, self._most_rows, self._write = reader, chunk, most_rows, write
+        self._judge = Judge(registry, first_id_of_leaf=reader.first_id_of_leaf, logged_before=reader.logged_before)
+        self.counts, self.listed = Counter[str](), list[dict[str, Any]]()
+
+    def claim(self) -> Verified:
+        null_keys = self._reader.count_null_keys() if self._chunk.chunk == 1 else 0
+        for _ in range(null_keys):
+            self._tell(_NO_KEY)
+        self._verified = Verified(self._chunk.after, null_keys, is_done=self._chunk.through is None)
+        return self._verified
+
+    def check_schema(self) -> None:
+        """No need: nothing is written, and a column that is gone is an error of the read itself."""
+
+    def do_next_batch(self, verified: Verified) -> bool:
+        batch = self._reader.read_rows(after=verified.after, through=self._chunk.through, limit=self._most_rows)
+        for finding in self._judge.findings(batch.rows):
+            self._tell(finding)
+        self._verified = Verified(batch.last, verified.rows + len(batch.rows), is_done=batch.exhausted)
+        return True
+
+    def reread(self) -> Verified:
+        return self._verified
+
+    def stopped(self, error: ProvenanceError | KeyboardInterrupt, verified: Verified) -> BaseException:
+        return error
+
+    def leave_marker(self, verified: Verified) -> None:
+        """The findings come first: whoever wants a verdict kept writes it once they are on the disk."""
+
+    def _tell(self, finding: Finding) -> None:
+        content = {"fact_id": to_json(finding.fact_id), "state": finding.state, "detail": finding.detail}
+        self.counts[finding.state] += 1
+        if self.counts[finding.state] <= LISTED:
+            self.listed.append(content)
+        self._write(json.dumps(content, ensure_ascii=False) + "\n")
 
 
 def verify_in_process(

@@ -77,8 +77,8 @@ class Work(Protocol[S]):
 
 def work_through(
     work: Work[S], *, residual: int, progress: Callable[[Progress], None], pause_seconds: float = 0.0
-) -> None:
-    """Bring one chunk of `residual` rows to its end and leave its marker.
+) -> S:
+    """Bring one chunk of `residual` rows to its end and leave its marker. Returns how far it is then.
 
     Safe to do again after any error, interruption or crash, and at once with others. Raises DatabaseError if other
     writers overtook it too often in a row, and whatever the work raises, as `Work.stopped` puts it.
@@ -101,6 +101,7 @@ def work_through(
     except (ProvenanceError, KeyboardInterrupt) as error:
         raise work.stopped(error, standing) from None
     work.leave_marker(standing)
+    return standing
 
 
 def refuse_orphan(parent_is_gone: Callable[[], bool]) -> None:

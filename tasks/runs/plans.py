@@ -67,10 +67,11 @@ class PlannedChunk:
         return f"chunk {self.chunk} ({describe(self.after)}, {describe(self.through)}]"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What one run covers. Rows are facts, seconds are wall time.
+    """What one run of any kind covers. Rows are facts, seconds are wall time.
 
+    What has a default is a backfill's own, but for `planning_seconds`, and `set_aside`, which verifying has too.
     `reattest` is an operator's reason to write over what is not as it was logged, empty if that was not asked for.
     `unchanged_outside` counts the facts outside all chunks, all of them unchanged; with a row budget the scope of the
     run is its chunks alone and it is 0. `set_aside` facts have no usable key and go with chunk 1.
@@ -82,10 +83,10 @@ class Plan:
     settings_digest: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}( [0-9a-f]{64})?$")]
     schema_fingerprint: Digest
     binding_digest: Digest
-    max_rows: Annotated[int, Field(ge=1)] | None
-    stop_reason: StopReason
-    unchanged_outside: Count
-    set_aside: Count
+    max_rows: Annotated[int, Field(ge=1)] | None = None
+    stop_reason: StopReason = "complete"
+    unchanged_outside: Count = 0
+    set_aside: Count = 0
     chunks: Annotated[tuple[PlannedChunk, ...], Field(max_length=_MOST_CHUNKS)]
     planning_seconds: Seconds = 0.0
     reattest: Reason = ""
@@ -127,6 +128,9 @@ def plan_of(content: dict[str, Any]) -> Plan:
     Every member has its type and range, the chunks are numbered from 1 and do not overlap, and the digest is right.
     """
     plan = typed(_PLANS, content)
+    for name in plan.as_json(plan_id=""):
+        if name not in content and name != "planning_seconds":
+            raise ValueError(f"{name}: Field required")
     for number, chunk in enumerate(plan.chunks, 1):
         if chunk.chunk != number:
             raise ValueError(f"chunks: number {chunk.chunk} stands where {number} is expected")

@@ -133,7 +133,10 @@ def test_a_plan_of_another_time_signs_nothing(planned: Any, paths: Any, days: in
 
 
 def test_a_plan_is_good_for_some_weeks_of_rehearsing_and_no_longer() -> None:
-    plan = Plan("r", "2026-05-12T01:23:45.000Z", "/d", *["0" * 64] * 3, None, "complete", 0, 0, ())  # type: ignore[arg-type]
+    plan = Plan(
+        run_id="r", created_at="2026-05-12T01:23:45.000Z", database="/d", settings_digest="0" * 64,
+        schema_fingerprint="0" * 64, binding_digest="0" * 64, chunks=(),
+    )  # fmt: skip
     for started_at in ("2026-05-12T01:23:45.000Z", "2026-06-12T01:23:45.000Z", "2026-05-12T01:18:45.000Z"):
         refuse_other_time(plan, started_at=started_at)
     for started_at in ("2026-06-12T01:23:45.001Z", "2026-05-12T01:18:44.999Z"):

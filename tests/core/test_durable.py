@@ -132,3 +132,23 @@ def test_a_missing_file_counts_as_none(tmp_path: Path) -> None:
 def test_a_file_that_is_there_but_may_not_be_read_is_an_error_not_a_missing_one(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="cannot be read"):
         durable.read_json(tmp_path, root=tmp_path.parent)  # a folder in its place
+
+
+def test_a_file_that_a_block_fills_appears_whole_when_the_block_ends_and_not_before(tmp_path: Path) -> None:
+    path = tmp_path / "filled"
+    with durable.filled_durably(path, root=None) as write:
+        write("first\n")
+        assert not path.exists()
+        write("second\n")
+    assert path.read_text() == "first\nsecond\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_block_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "filled"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), durable.filled_durably(path, root=None) as write:
+        write("half")
+        raise ZeroDivisionError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
