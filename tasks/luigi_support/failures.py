@@ -1,11 +1,15 @@
-"""What is said of a task that failed: on the scheduler's page, and to the worker that may try it once more."""
+"""What is said of a task that failed: on the scheduler's page, to the worker that may try it once more, at the end."""
 
 from __future__ import annotations
 
 import re
 import traceback
+from contextlib import suppress
+
+import luigi
 
 from tasks.core.errors import DiskFullError, LockedError, ProvenanceError, SignalledError
+from tasks.core.terminal import tell
 
 
 class MayPass(str):
@@ -23,6 +27,18 @@ def words_of(exception: BaseException) -> str:
     if isinstance(exception, ProvenanceError):
         return f"{_in_short(exception)}\n\n{exception}"
     return "".join(traceback.format_exception(exception))
+
+
+def tell_so_far(task: luigi.Task | None) -> None:
+    """A command that did not come to its end still says how far it is, where its task can tell."""
+    so_far = getattr(task, "so_far", None)
+    if so_far is None:
+        return
+    said = ""
+    with suppress(ProvenanceError):  # then the task that failed has said what is wrong
+        said = so_far()
+    if said:
+        tell(said)
 
 
 def _in_short(error: ProvenanceError) -> str:
