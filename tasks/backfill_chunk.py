@@ -10,8 +10,8 @@ from tasks.luigi_support.base_task import PlannedTask, file_target
 from tasks.luigi_support.parameters import WholeNumber
 from tasks.luigi_support.progress import ProgressReporter
 from tasks.plan_chunks import PlanChunks
+from tasks.runs.frozen_plans import read_plan
 from tasks.runs.markers import chunk_is_done
-from tasks.runs.plans import read_plan
 
 
 class BackfillChunk(PlannedTask):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import luigi
 
-from tasks.backfill.planning import plan_run
+from tasks.backfill.plan_backfill import plan_backfill
 from tasks.core.clock import now_text
 from tasks.luigi_support.base_task import PlannedTask, file_target
 from tasks.luigi_support.parameters import Flag
-from tasks.runs.plans import read_plan, refuse_other_budget, refuse_other_reattestation
+from tasks.runs.frozen_plans import read_plan, refuse_other_budget, refuse_other_reattestation
 from tasks.schema_verify import SchemaVerify
 
 
@@ -35,4 +35,4 @@ class PlanChunks(PlannedTask):
     def run(self) -> None:
         settings = self.settings()
         because = self.reason()
-        plan_run(settings, self.paths(settings), max_rows=self.max_rows, created_at=now_text(), because=because)
+        plan_backfill(settings, self.paths(settings), max_rows=self.max_rows, created_at=now_text(), because=because)

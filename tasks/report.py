@@ -12,8 +12,9 @@ from tasks.luigi_support.base_task import PlannedTask, file_target
 from tasks.plan_chunks import PlanChunks
 from tasks.reporting.close import close_run, report_is_done
 from tasks.reporting.so_far import report_so_far
+from tasks.runs.frozen_plans import require_plan
 from tasks.runs.markers import all_chunks_done
-from tasks.runs.plans import Plan, require_plan
+from tasks.runs.plans import Plan
 from tasks.seal_log import SealLog
 
 

@@ -13,8 +13,8 @@ from tasks.luigi_support.parameters import WholeNumber
 from tasks.luigi_support.progress import ProgressReporter
 from tasks.reporting.signing import close_signing, signing_is_done
 from tasks.rows.sign_pending import plan_signing, run_chunk
+from tasks.runs.frozen_plans import read_plan, require_plan
 from tasks.runs.markers import all_chunks_done, chunk_is_done
-from tasks.runs.plans import read_plan, require_plan
 from tasks.sealed_log.seal import is_sealed, seal_run
 
 

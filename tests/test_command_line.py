@@ -17,7 +17,7 @@ import pytest
 
 from tasks.attestation.signer import Signer
 from tasks.backfill import attempt
-from tasks.backfill.planning import plan_run
+from tasks.backfill.plan_backfill import plan_backfill
 from tasks.core.clock import now_text
 
 TASK_FAILED, SCHEDULING_ERROR, UNHANDLED = 30, 35, 40
@@ -194,7 +194,7 @@ def test_a_plan_that_is_not_for_this_command_is_refused(
     facts: Any, settings: Any, paths: Any, luigi: Any, tmp_path: Path
 ) -> None:
     config = settings(facts)
-    plan_run(config, paths(config), max_rows=None, created_at=now_text())
+    plan_backfill(config, paths(config), max_rows=None, created_at=now_text())
     budget = luigi("Report", "--max-rows", "5", settings=config)
     rules = luigi("Report", settings=settings(facts, derivation={"confidence_width": 0.2}))
     for finished, said in ((budget, "was planned with no --max-rows, this command has --max-rows 5"),
@@ -240,7 +240,7 @@ def test_ctrl_c_ends_a_dry_run_with_a_line_too(
 ) -> None:
     config = settings(facts)
     where = paths(config, dry_run=True)
-    plan_run(config, where, max_rows=None, created_at=now_text())
+    plan_backfill(config, where, max_rows=None, created_at=now_text())
 
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -271,7 +271,7 @@ def test_a_marker_of_another_plan_and_a_replaced_database_are_refused(
 ) -> None:
     config = settings(facts, small=True)
     run(config)
-    plan_run(config, paths(config, "run-2"), max_rows=None, created_at=now_text())
+    plan_backfill(config, paths(config, "run-2"), max_rows=None, created_at=now_text())
     shutil.copytree(paths(config).marker(1).parent, paths(config, "run-2").marker(1).parent)
     foreign = luigi("BackfillChunk", "--chunk", "1", settings=config, run_id="run-2")
     facts.execute("DELETE FROM am_backfill_chunk")

@@ -18,7 +18,7 @@ import apsw
 import pytest
 
 from tasks.backfill.attempt import run_chunk
-from tasks.backfill.planning import plan_run
+from tasks.backfill.plan_backfill import plan_backfill
 from tasks.core.clock import now_text
 from tasks.core.errors import ProvenanceError
 from tasks.job.paths import RunPaths
@@ -489,7 +489,7 @@ def gate(settings: Any) -> None:
 
 def planned(settings: Any, run_id: str = "r", max_rows: int | None = None) -> Any:
     paths = RunPaths(Path(settings.state_dir), run_id, False)
-    plan_run(settings, paths, max_rows=max_rows, created_at=CREATED_AT)
+    plan_backfill(settings, paths, max_rows=max_rows, created_at=CREATED_AT)
     return settings
 
 

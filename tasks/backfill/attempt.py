@@ -16,10 +16,10 @@ from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings
 from tasks.job.signers import log_signer_of, signer_of
 from tasks.runs.chunk_run import ChunkRun
+from tasks.runs.frozen_plans import refuse_other_binding, require_plan
 from tasks.runs.ledger import refuse_lost_ledger
 from tasks.runs.loop import Progress
 from tasks.runs.markers import read_marker
-from tasks.runs.plans import refuse_other_binding, require_plan
 from tasks.sealed_log.history import refuse_unsealable
 from tasks.sealed_log.key_standing import refuse_ended_keys
 from tasks.stores.open import open_store

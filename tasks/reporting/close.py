@@ -11,8 +11,9 @@ from tasks.reporting.fresh_counts import find_leftovers
 from tasks.reporting.markdown import to_markdown, to_terminal
 from tasks.reporting.so_far import remove_so_far
 from tasks.reporting.summary import summarize
+from tasks.runs.frozen_plans import read_plan, refuse_other_budget, refuse_other_reattestation, require_plan
 from tasks.runs.gate import is_verified, recover
-from tasks.runs.plans import Plan, read_plan, refuse_other_budget, refuse_other_reattestation, require_plan
+from tasks.runs.plans import Plan
 from tasks.stores.open import open_store
 from tasks.stores.protocols.counts import OUTCOMES
 from tasks.stores.protocols.session import Session

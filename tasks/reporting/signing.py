@@ -12,9 +12,10 @@ from tasks.job.paths import PartPaths
 from tasks.job.settings import Settings
 from tasks.reporting.markdown import cell, key_words, markdown_table
 from tasks.rows.sign_pending import revoked_ids, revoked_keys
+from tasks.runs.frozen_plans import read_plan, require_plan
 from tasks.runs.ledger import refuse_unborne
 from tasks.runs.markers import marker_of_row, read_marker, write_marker
-from tasks.runs.plans import Plan, read_plan, require_plan
+from tasks.runs.plans import Plan
 from tasks.sealed_log.seal import read_seal, seal_words
 from tasks.stores.open import open_store
 from tasks.stores.protocols.ledger import LedgerRow, rows_by_key

@@ -15,8 +15,9 @@ from tasks.core.fact_keys import to_json
 from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings
 from tasks.reporting.markdown import cell, markdown_table
+from tasks.runs.frozen_plans import read_plan
 from tasks.runs.markers import read_marker
-from tasks.runs.plans import Plan, read_plan
+from tasks.runs.plans import Plan
 from tasks.stores.open import open_store
 from tasks.stores.protocols.states import DONE
 

@@ -32,18 +32,11 @@ from tasks.rows.bar import Bar, Judged
 from tasks.runs.batch_size import BatchSize
 from tasks.runs.chunk_run import ChunkRun
 from tasks.runs.cuts import Cuts, streamed
+from tasks.runs.frozen_plans import freeze, plan_of_ledger, refuse_foreign_plan, refuse_other_binding, require_plan
 from tasks.runs.ledger_work import LedgerWork
 from tasks.runs.loop import Progress, work_through
 from tasks.runs.markers import read_marker
-from tasks.runs.plans import (
-    Plan,
-    freeze,
-    plan_from_ledger,
-    refuse_foreign_plan,
-    refuse_other_binding,
-    require_plan,
-    with_seconds,
-)
+from tasks.runs.plans import Plan, with_seconds
 from tasks.runs.stopwatch import Stopwatch
 from tasks.sealed_log.key_standing import refuse_ended_keys, registry_of
 from tasks.sealed_log.sealed_digests import SealedDigests
@@ -89,11 +82,7 @@ def plan_signing(settings: Settings, paths: PartPaths) -> Plan:
     """
     require_signer(settings)
     with open_store(settings).pending_session(write=False, revoked=revoked_ids(revoked_keys(settings))) as session:
-        known = session.read_run(paths.ledger_run_id)
-        if known:
-            plan = plan_from_ledger(known.plan_id, known.plan, started_at=known.started_at, run_id=paths.run_id)
-        else:
-            plan = _make_plan(session, settings, paths.run_id)
+        plan = plan_of_ledger(session, paths) or _make_plan(session, settings, paths.run_id)
     plan = freeze(plan, paths)
     refuse_foreign_plan(plan, paths, settings)
     return plan

@@ -17,8 +17,9 @@ from tasks.core.errors import NOTHING_WRITTEN, StateError
 from tasks.core.fact_keys import to_json
 from tasks.job.paths import Mode, RunPaths
 from tasks.job.settings import Settings
+from tasks.runs.frozen_plans import read_plan
 from tasks.runs.ledger import done_chunks
-from tasks.runs.plans import Plan, PlannedChunk, read_plan
+from tasks.runs.plans import Plan, PlannedChunk
 from tasks.stores.protocols.counts import NOTED, OUTCOMES, Counts
 from tasks.stores.protocols.ledger import LedgerRow
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.backfill.planning import plan_run
+from tasks.backfill.plan_backfill import plan_backfill
 from tasks.core.clock import now_text
 
 FACTS = 25  # three chunks
@@ -20,4 +20,4 @@ def planned(store: Any, settings: Any, paths: Any) -> Any:
     made.add_facts({"id": key, "source_id": 1, "created_at": "2026-05-12"} for key in range(1, FACTS + 1))
     made.execute("UPDATE am_entity_facts SET created_at = 'no date' WHERE id = 7")
     config = settings(made, small=True)
-    return made, config, paths(config), plan_run(config, paths(config), max_rows=None, created_at=now_text())
+    return made, config, paths(config), plan_backfill(config, paths(config), max_rows=None, created_at=now_text())

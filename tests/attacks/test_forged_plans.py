@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from tasks.backfill.attempt import run_chunk
-from tasks.backfill.planning import plan_run
+from tasks.backfill.plan_backfill import plan_backfill
 from tasks.core.clock import now_iso, now_text
 from tasks.core.documents import loads
 from tasks.core.errors import StateError
+from tasks.runs.frozen_plans import read_plan
 from tasks.runs.gate import verify_schema
-from tasks.runs.plans import Plan, plan_from_json, plan_from_ledger, plan_of, read_plan, refuse_other_time
+from tasks.runs.plans import Plan, plan_from_json, plan_from_ledger, plan_of, refuse_other_time
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def planned(store: Any, settings: Any, paths: Any, signing_key: str) -> Any:
     made.add_source(1, "https://a.test/")
     made.add_facts({"id": key, "source_id": 1} for key in range(1, 26))
     config = settings(made, small=True)
-    return made, config, paths(config), plan_run(config, paths(config), max_rows=None, created_at=now_text())
+    return made, config, paths(config), plan_backfill(config, paths(config), max_rows=None, created_at=now_text())
 
 
 def digested(content: dict[str, Any]) -> dict[str, Any]:
@@ -166,7 +167,7 @@ def test_what_is_no_plan_in_the_ledger_ends_in_one_message(planned: Any, text: A
     where.plan.unlink()
     plant_run(made, plan_id="0" * 64, plan=text)
     with pytest.raises(StateError, match=rf"(?s)run run-1: .*{words}.*Nothing was written\."):
-        plan_run(config, where, max_rows=None, created_at=now_text())
+        plan_backfill(config, where, max_rows=None, created_at=now_text())
 
 
 @pytest.mark.parametrize(
@@ -187,7 +188,7 @@ def test_text_in_the_ledger_that_is_not_utf_8_ends_in_one_message(planned: Any) 
     made.execute("UPDATE am_backfill_run SET plan = CAST(x'ff' AS TEXT)")
     where.plan.unlink()
     with pytest.raises(StateError, match=r"none that this job has written"):
-        plan_run(config, where, max_rows=None, created_at=now_text())
+        plan_backfill(config, where, max_rows=None, created_at=now_text())
 
 
 @pytest.mark.parametrize("whose", ["plan", "run", "both"])
@@ -200,7 +201,7 @@ def test_a_planted_run_of_another_time_signs_nothing(planned: Any, whose: str) -
     plant_run(made, plan_id=content["plan_id"], plan=json.dumps(content), started_at=started_at)
     where.plan.unlink()
     with pytest.raises(StateError, match=r"its plan says that it was made at"):
-        plan_run(config, where, max_rows=None, created_at=now_text())
+        plan_backfill(config, where, max_rows=None, created_at=now_text())
         run_chunk(config, where, 1, progress=lambda _: None)
     assert made.count("am_fact_metadata") == made.count("am_fact_attestation_log") == 0
 
@@ -210,7 +211,7 @@ def test_a_plan_of_another_run_in_the_ledger_is_refused(planned: Any) -> None:
     plant_run(made, plan_id="0" * 64, plan=json.dumps(plan.as_json()))
     where.plan.unlink()
     with pytest.raises(StateError, match=r"plan_id: the plan is .* the run has '0000"):
-        plan_run(config, where, max_rows=None, created_at=now_text())
+        plan_backfill(config, where, max_rows=None, created_at=now_text())
 
 
 def test_the_command_line_says_it_in_one_message(planned: Any, luigi: Any, signing_key: str) -> None:

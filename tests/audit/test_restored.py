@@ -17,7 +17,7 @@ from tasks.attestation.signer import Signer
 from tasks.audit.audit import audit
 from tasks.audit.report import AuditOrder
 from tasks.backfill.attempt import run_chunk
-from tasks.backfill.planning import plan_run
+from tasks.backfill.plan_backfill import plan_backfill
 from tasks.core.clock import now_text
 from tasks.core.errors import SealError
 from tasks.job.paths import RunPaths, sign_paths
@@ -103,7 +103,7 @@ def test_a_chunk_does_not_write_where_the_log_could_not_be_gone_on_from(store: A
     settings = store.settings
     paths = RunPaths(Path(settings.state_dir), "r", False)
     verify_schema(settings, paths)
-    plan_run(settings, paths, max_rows=None, created_at=now_text())
+    plan_backfill(settings, paths, max_rows=None, created_at=now_text())
     text = Checkpoint("provenance-backfill/sample-log", 4, bytes(32)).text
     published(store).mkdir(parents=True, mode=0o700)
     (published(store) / f"{4:020d}.checkpoint").write_bytes(notes.sign(text, LOG).encode())

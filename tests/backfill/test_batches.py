@@ -11,7 +11,7 @@ import apsw
 import pytest
 
 from tasks.backfill import attempt
-from tasks.backfill.planning import plan_run
+from tasks.backfill.plan_backfill import plan_backfill
 from tasks.core import crash_points
 from tasks.core.errors import ProvenanceError
 from tasks.job.paths import sign_paths
@@ -103,7 +103,7 @@ def test_a_run_is_running_until_it_is_closed_and_then_done(store: Any, settings:
     made = fill(store())
     config = settings(made, small=True)
     verify_schema(config, paths(config))
-    plan = plan_run(config, paths(config), max_rows=10, created_at="2026-11-22T00:00:00.000Z")
+    plan = plan_backfill(config, paths(config), max_rows=10, created_at="2026-11-22T00:00:00.000Z")
     attempt.run_chunk(config, paths(config), plan.chunks[0].chunk, progress=lambda _: None)
     assert made.rows(f"SELECT kind, state, stop_reason FROM {RUN}") == [("backfill", "running", None)]
     run(config, max_rows=10)

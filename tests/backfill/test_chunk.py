@@ -28,13 +28,13 @@ from tasks.attestation.fast import batch_signing
 from tasks.attestation.fast.batch_signing import CompiledSigner
 from tasks.backfill import dry_run as chunk_module
 from tasks.backfill.attempt import run_chunk
-from tasks.backfill.planning import plan_run
+from tasks.backfill.plan_backfill import plan_backfill
 from tasks.core import crash_points, durable
 from tasks.core.clock import now_text
 from tasks.core.errors import DatabaseError, ProvenanceError, SchemaChangedError, SignerError, StateError
+from tasks.runs.frozen_plans import read_plan
 from tasks.runs.loop import MAX_STALE_READS
 from tasks.runs.markers import all_chunks_done, chunk_is_done
-from tasks.runs.plans import read_plan
 from tasks.sample.database import build_sample
 from tasks.stores.sqlite.session import open_session
 
@@ -447,7 +447,7 @@ def ready(store: Any, settings: Any, paths: Any) -> Any:
     made.add_source(1, "https://a.test/")
     made.add_facts({"id": key, "source_id": 1, "confidence": 0.5} for key in range(1, 26))
     config = settings(made, small=True)
-    return made, config, paths(config), plan_run(config, paths(config), max_rows=None, created_at=CREATED_AT)
+    return made, config, paths(config), plan_backfill(config, paths(config), max_rows=None, created_at=CREATED_AT)
 
 
 def attempt(config: Any, paths: Any, chunk: int) -> list[int]:
@@ -525,7 +525,7 @@ def test_a_marker_of_another_plan_is_neither_believed_nor_overwritten(ready: Any
     _, config, where, _ = ready
     attempt(config, where, 1)
     other = paths(config, "run-2")
-    plan = plan_run(config, other, max_rows=None, created_at=now_text())
+    plan = plan_backfill(config, other, max_rows=None, created_at=now_text())
     other.marker(1).parent.mkdir(parents=True)
     other.marker(1).write_bytes(where.marker(1).read_bytes())
     for question in (lambda: chunk_is_done(config, other, 1), lambda: all_chunks_done(config, plan, other)):

@@ -18,11 +18,11 @@ from tasks.attestation.signer import Signer
 from tasks.audit.audit import audit
 from tasks.audit.report import AuditOrder, AuditReport
 from tasks.backfill.evidence import reason_to_reattest
-from tasks.backfill.planning import plan_run
+from tasks.backfill.plan_backfill import plan_backfill
 from tasks.core import crash_points
 from tasks.core.errors import DriftError, ParameterError, StateError
 from tasks.core.values import Record
-from tasks.runs.plans import read_plan
+from tasks.runs.frozen_plans import read_plan
 
 ROWS = Signer(key_name="provenance-backfill/sample", seed=bytes(range(100, 132)))
 LOG = Signer(key_name="provenance-backfill/sample-log", seed=bytes(range(32, 64)))
@@ -381,15 +381,15 @@ def test_a_plan_with_a_reason_is_another_plan(store: Any, settings: Any, run: An
     made = store()
     made.add_facts([{"id": 1, "source_url": OLD}])
     config = settings(made)
-    without = plan_run(config, paths(config), max_rows=None, created_at="2026-11-22T00:00:00.000Z")
-    with_reason = plan_run(config, paths(config, "b"), max_rows=None, created_at=without.created_at, because="so")
+    without = plan_backfill(config, paths(config), max_rows=None, created_at="2026-11-22T00:00:00.000Z")
+    with_reason = plan_backfill(config, paths(config, "b"), max_rows=None, created_at=without.created_at, because="so")
     assert without.plan_id != replace(without, reattest="so").plan_id
     assert (with_reason.reattest, read_plan(paths(config, "b"), config)) == ("so", with_reason)
     assert "reattest" not in without.as_json(), "as in every plan that was made before one could ask for it"
     with pytest.raises(StateError, match="was planned with no --reattest, this command has --reattest --because 'so'"):
-        plan_run(config, paths(config), max_rows=None, created_at=without.created_at, because="so")
+        plan_backfill(config, paths(config), max_rows=None, created_at=without.created_at, because="so")
     with pytest.raises(StateError, match="use a new --run-id"):
-        plan_run(config, paths(config, "b"), max_rows=None, created_at=without.created_at, because="other")
+        plan_backfill(config, paths(config, "b"), max_rows=None, created_at=without.created_at, because="other")
 
 
 def test_a_log_that_cannot_keep_the_reason_refuses_it(store: Any, settings: Any, run: Any, paths: Any) -> None:
@@ -397,7 +397,7 @@ def test_a_log_that_cannot_keep_the_reason_refuses_it(store: Any, settings: Any,
     made.add_facts([{"id": 1, "source_url": OLD}])
     config = settings(made)
     with pytest.raises(DriftError, match="ALTER TABLE am_fact_attestation_log ADD COLUMN notes TEXT"):
-        plan_run(config, paths(config), max_rows=None, created_at="2026-11-22T00:00:00.000Z", because="so")
+        plan_backfill(config, paths(config), max_rows=None, created_at="2026-11-22T00:00:00.000Z", because="so")
 
 
 @pytest.mark.parametrize(

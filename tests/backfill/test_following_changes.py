@@ -12,7 +12,7 @@ from tasks.attestation.public_keys import KeyRegistry, entry_for
 from tasks.attestation.signer import Signer
 from tasks.audit.audit import audit
 from tasks.audit.report import AuditOrder
-from tasks.backfill.planning import plan_run
+from tasks.backfill.plan_backfill import plan_backfill
 from tasks.core.errors import DriftError
 
 ROWS = Signer(key_name="provenance-backfill/sample", seed=bytes(range(100, 132)))
@@ -167,7 +167,7 @@ def test_a_log_that_cannot_name_what_is_superseded_is_refused(store: Any, settin
     made.add_fact(1, source_url=OLD)
     config = settings(made, **FOLLOWING)
     with pytest.raises(DriftError, match="on_change: reattest"):
-        plan_run(config, paths(config), max_rows=None, created_at="2026-07-01T00:00:00.000Z")
+        plan_backfill(config, paths(config), max_rows=None, created_at="2026-07-01T00:00:00.000Z")
 
 
 def test_reporting_alone_asks_nothing_of_the_kind_in_any_statement(store: Any, settings: Any, run: Any) -> None:

@@ -11,7 +11,7 @@ import apsw
 import pytest
 
 from tasks.backfill.attempt import run_chunk
-from tasks.backfill.planning import plan_run
+from tasks.backfill.plan_backfill import plan_backfill
 from tasks.core import crash_points
 from tasks.core.errors import DatabaseError, StateError
 from tasks.reporting.close import close_run
@@ -44,7 +44,7 @@ def planned(store: Any, settings: Any, paths: Any, tmp_path: Path, request: Any)
     config = settings(made, small=True)
     found = paths(config, dry_run=getattr(request, "param", False))
     verify_schema(config, found)
-    plan_run(config, found, max_rows=None, created_at=CREATED_AT)
+    plan_backfill(config, found, max_rows=None, created_at=CREATED_AT)
     return config, found
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.backfill.attempt import run_chunk
-from tasks.backfill.planning import make_plan, plan_run
+from tasks.backfill.plan_backfill import make_plan, plan_backfill
 from tasks.core.errors import ParameterError
 from tasks.core.values import NotUtf8
 from tasks.job.paths import RunPaths
@@ -348,7 +348,7 @@ def test_a_budgeted_run_begins_with_what_an_unfinished_one_left(
     config = settings(made, small=True)
     where = RunPaths(Path(config.state_dir), "day-1", False)
     verify_schema(config, where)
-    plan_run(config, where, max_rows=25, created_at=created_at)
+    plan_backfill(config, where, max_rows=25, created_at=created_at)
     for chunk in (1, 3):
         run_chunk(config, where, chunk, progress=lambda _: None)
     made.execute("UPDATE am_backfill_chunk SET state = 'running', cursor = 7 WHERE chunk = 1")

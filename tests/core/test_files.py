@@ -19,8 +19,8 @@ from tasks.core.errors import KeyRegistryError, ProvenanceError, SigningKeyError
 from tasks.core.files import UnfitError, UnfitFolderError, new_file, opened_folder, read_bounded
 from tasks.job import keygen
 from tasks.job.settings import load_settings
+from tasks.runs.frozen_plans import read_plan
 from tasks.runs.gate import verify_schema
-from tasks.runs.plans import read_plan
 from tasks.sealed_log.digest_files import find_digests, leave_digests
 
 SIGNER = Signer(key_name="test", seed=bytes(range(32)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.backfill.planning import plan_run
+from tasks.backfill.plan_backfill import plan_backfill
 from tasks.core import patience
 from tasks.core.errors import (
     AND_RUN_AGAIN,
@@ -31,7 +31,7 @@ def blocked(store: Any, settings: Any, paths: Any) -> Any:
     made.add_facts({"id": n, "source_url": f"https://a.test/{n}"} for n in range(1, 51))
     config = settings(made, small=True)
     where = paths(config)
-    plan_run(config, where, max_rows=None, created_at="2026-11-22T00:00:00.000Z")
+    plan_backfill(config, where, max_rows=None, created_at="2026-11-22T00:00:00.000Z")
     foreign = where.marker(2)
     foreign.parent.mkdir(parents=True, mode=0o700)
     foreign.write_text(json.dumps({"plan_id": "0" * 64, "chunk": 2}), encoding="utf-8")
@@ -65,7 +65,7 @@ def test_a_run_that_fails_prints_and_writes_its_summary_so_far(blocked: Any, lui
 def test_a_run_that_never_began_says_nothing_more(store: Any, settings: Any, paths: Any) -> None:
     config = settings(store())
     assert report_so_far(config, paths(config)) == ""
-    plan_run(config, paths(config), max_rows=None, created_at="2026-11-22T00:00:00.000Z")
+    plan_backfill(config, paths(config), max_rows=None, created_at="2026-11-22T00:00:00.000Z")
     assert report_so_far(config, paths(config)) == ""
     assert not paths(config).so_far.exists()
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from tasks.backfill.attempt import run_chunk
-from tasks.backfill.planning import plan_run
+from tasks.backfill.plan_backfill import plan_backfill
 from tasks.core.clock import now_text
 from tasks.core.errors import StateError
 from tasks.reporting.close import close_run, report_is_done
 from tasks.reporting.markdown import cell
-from tasks.runs.plans import read_plan
+from tasks.runs.frozen_plans import read_plan
 
 OUTCOMES = {"eligible", "inserted", "updated", "unchanged", "rejected"}
 HOSTILE = [
@@ -178,7 +178,7 @@ def test_a_report_over_a_chunk_that_is_not_done_is_refused(sampled: Any, paths: 
     _, config = sampled
     for dry_run in (True, False):
         where = paths(config, dry_run=dry_run)
-        plan_run(config, where, max_rows=None, created_at=now_text())
+        plan_backfill(config, where, max_rows=None, created_at=now_text())
         run_chunk(config, where, 1, progress=lambda _: None)
         with pytest.raises(StateError, match=r"chunk 2 \(11, 21\]: its marker is"):
             close_run(config, where)

@@ -20,7 +20,7 @@ from tasks.attestation.signer import Signer
 from tasks.audit.audit import audit
 from tasks.audit.report import AuditOrder
 from tasks.backfill.attempt import run_chunk
-from tasks.backfill.planning import plan_run
+from tasks.backfill.plan_backfill import plan_backfill
 from tasks.core import crash_points
 from tasks.core.clock import now_text
 from tasks.job.settings import Settings
@@ -212,7 +212,7 @@ def backfilled(signed: Any, paths: Any) -> Any:
     """The same after its chunks, before its log is sealed."""
     _, config = signed
     where = paths(config)
-    plan = plan_run(config, where, max_rows=None, created_at=now_text())
+    plan = plan_backfill(config, where, max_rows=None, created_at=now_text())
     for planned in plan.chunks:
         run_chunk(config, where, planned.chunk, progress=lambda _: None)
     return signed

@@ -13,7 +13,7 @@ from tasks.attestation.log.notes import VerifierKey
 from tasks.attestation.public_keys import KeyRegistry, RegisteredKey, entry_for
 from tasks.attestation.signer import Signer
 from tasks.backfill.attempt import run_chunk
-from tasks.backfill.planning import plan_run
+from tasks.backfill.plan_backfill import plan_backfill
 from tasks.core import crash_points
 from tasks.core.clock import now_text
 from tasks.core.durable import read_json
@@ -66,7 +66,7 @@ def ready(store: Any, settings: Any, paths: Any, monkeypatch: pytest.MonkeyPatch
     made.add_facts({"id": key, "source_url": "https://a.test/"} for key in range(1, 26))
     config = settings(made, small=True)
     verify_schema(config, paths(config))
-    plan_run(config, paths(config), max_rows=None, created_at=f"{TODAY}T00:00:00.000Z")
+    plan_backfill(config, paths(config), max_rows=None, created_at=f"{TODAY}T00:00:00.000Z")
     return made, config, paths(config)
 
 
@@ -233,7 +233,7 @@ def test_a_live_run_after_a_dry_run_of_the_same_id_does_not_sign_with_a_key_that
     live = paths(config)
     done = rotate(config, OLD, NEW, now=NOW)
     registry(*done.entries("rows", None)) if told == "by the registry" else registry(entry(OLD), entry(NEW))
-    plan_run(config, live, max_rows=None, created_at=f"{TODAY}T00:00:00.000Z")
+    plan_backfill(config, live, max_rows=None, created_at=f"{TODAY}T00:00:00.000Z")
     with pytest.raises(SigningKeyError, match=r"superseded|was rotated to .* with log row 1"):
         attempt(config, live, 1)
     with pytest.raises(SigningKeyError):

@@ -82,7 +82,7 @@ def test_a_marker_that_lost_a_member_counts_as_torn(store: Any, settings: Any, r
     made.add_facts({"id": key, "source_url": "https://a.test/"} for key in range(1, 4))
     config = settings(made)
     run(config)
-    from tasks.runs.plans import require_plan
+    from tasks.runs.frozen_plans import require_plan
 
     where = paths(config)
     plan, path = require_plan(where, config), where.marker(1)

@@ -9,20 +9,13 @@ from typing import Any
 
 import pytest
 
-from tasks.backfill.planning import plan_run
+from tasks.backfill.plan_backfill import plan_backfill
 from tasks.core import durable
 from tasks.core.clock import now_text
 from tasks.core.errors import StateError
 from tasks.core.values import NotUtf8
-from tasks.runs.plans import (
-    Plan,
-    PlannedChunk,
-    freeze,
-    plan_from_json,
-    read_plan,
-    refuse_other_budget,
-    with_seconds,
-)
+from tasks.runs.frozen_plans import freeze, read_plan, refuse_other_budget
+from tasks.runs.plans import Plan, PlannedChunk, plan_from_json, with_seconds
 
 CREATED_AT = f"{now_text()[:10]}T00:00:00.000Z"
 KEYS = (None, -5, 2**63 - 1, 1.5, "事実", "", b"\x00\xff", NotUtf8(b"\xff"))
@@ -34,7 +27,7 @@ def made(store: Any, settings: Any, paths: Any) -> Any:
     database = store()
     database.add_facts({"id": key} for key in range(12))
     config = settings(database, small=True)
-    return config, paths(config), plan_run(config, paths(config), max_rows=None, created_at=CREATED_AT)
+    return config, paths(config), plan_backfill(config, paths(config), max_rows=None, created_at=CREATED_AT)
 
 
 def some_plan(*chunks: PlannedChunk) -> Plan:
@@ -104,7 +97,7 @@ def test_a_run_is_planned_once_whatever_the_store_holds_by_then(made: Any) -> No
     config, paths, plan = made
     other = replace(plan, created_at="2030-01-01T00:00:00.000Z")
     assert freeze(other, paths) == plan
-    assert plan_run(config, paths, max_rows=None, created_at="2030-01-01T00:00:00.000Z") == plan
+    assert plan_backfill(config, paths, max_rows=None, created_at="2030-01-01T00:00:00.000Z") == plan
     assert read_plan(paths, config) == plan
 
 
@@ -145,14 +138,17 @@ def test_a_lost_plan_comes_back_from_the_ledger_as_it_was(made: Any, run: Any) -
     run(config)
     paths.plan.unlink()
     assert read_plan(paths, config) is None
-    assert plan_run(config, paths, max_rows=None, created_at="2030-01-01T00:00:00.000Z") == plan
+    assert plan_backfill(config, paths, max_rows=None, created_at="2030-01-01T00:00:00.000Z") == plan
     assert read_plan(paths, config) == plan
 
 
 def test_a_plan_for_another_database_is_refused(made: Any, store: Any, settings: Any) -> None:
     _, paths, _ = made
     other = settings(store(name="other.db"))
-    for attempt in (lambda: read_plan(paths, other), lambda: plan_run(other, paths, max_rows=None, created_at="x")):
+    for attempt in (
+        lambda: read_plan(paths, other),
+        lambda: plan_backfill(other, paths, max_rows=None, created_at="x"),
+    ):
         with pytest.raises(
             StateError, match=r"was planned for the database .*store\.db, the job file now names .*other"
         ):
@@ -184,7 +180,7 @@ def test_a_plan_with_another_budget_is_refused(made: Any, asked: int | None, wor
         refuse_other_budget(plan, paths, asked)
         return
     for attempt in (lambda: refuse_other_budget(plan, paths, asked),
-                    lambda: plan_run(config, paths, max_rows=asked, created_at=CREATED_AT)):  # fmt: skip
+                    lambda: plan_backfill(config, paths, max_rows=asked, created_at=CREATED_AT)):  # fmt: skip
         with pytest.raises(StateError, match=words):
             attempt()
 

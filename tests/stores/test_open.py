@@ -60,7 +60,7 @@ def test_a_kind_can_be_added(named: Any, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_library_is_imported_by_those_alone_who_open_such_a_store() -> None:
-    rooms = ("backfill.planning", "rows.verify", "sealed_log.seal", "audit.audit", "sample.database", "explain")
+    rooms = ("backfill.plan_backfill", "rows.verify", "sealed_log.seal", "audit.audit", "sample.database", "explain")
     code = f"import sys, tasks.{', tasks.'.join(rooms)}; print('apsw' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout == "False\n"

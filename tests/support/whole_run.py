@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from tasks.backfill.attempt import run_chunk
-from tasks.backfill.planning import plan_run
+from tasks.backfill.plan_backfill import plan_backfill
 from tasks.core.clock import now_text
 from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings
 from tasks.reporting.close import close_run
+from tasks.runs.frozen_plans import read_plan
 from tasks.runs.gate import verify_schema
 from tasks.runs.markers import chunk_is_done
-from tasks.runs.plans import read_plan
 from tasks.sealed_log.seal import is_sealed, seal_run
 
 CREATED_AT = f"{now_text()[:10]}T00:00:00.000Z"  # today: a plan of another time than its run is refused
@@ -32,7 +32,7 @@ def whole_run(
     """What the four tasks do, without the chunks that are done. Gives the content of report.json."""
     paths = RunPaths(Path(settings.state_dir), run_id, dry_run)
     verify_schema(settings, paths)
-    plan = read_plan(paths, settings) or plan_run(
+    plan = read_plan(paths, settings) or plan_backfill(
         settings, paths, max_rows=max_rows, created_at=created_at, because=because
     )
     for planned in plan.chunks:

@@ -118,7 +118,7 @@ from support.memory_store.session import MemorySession
 from support.memory_store.state import Database, StoredFact
 from support.memory_store.store import SCHEME, kept, memory_store
 from tasks.backfill.attempt import run_chunk
-from tasks.backfill.planning import plan_run
+from tasks.backfill.plan_backfill import plan_backfill
 from tasks.core.clock import now_text
 from tasks.job.paths import RunPaths
 from tasks.job.settings import load_settings
@@ -134,7 +134,7 @@ database.state.facts += [StoredFact(number, f"https://example.test/{number}") fo
 for dry_run in (True, False):
     paths = RunPaths(Path(settings.state_dir), "run-1", dry_run)
     verify_schema(settings, paths)
-    for chunk in plan_run(settings, paths, max_rows=None, created_at=now_text()).chunks:
+    for chunk in plan_backfill(settings, paths, max_rows=None, created_at=now_text()).chunks:
         run_chunk(settings, paths, chunk.chunk, progress=lambda _: None)
     seal_run(settings, paths)
     print(close_run(settings, paths))

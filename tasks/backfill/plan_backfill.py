@@ -1,4 +1,4 @@
-"""Residual keys to chunks.
+"""The plan of a backfill: residual keys to chunks.
 
 As one snapshot:
 
@@ -12,36 +12,29 @@ Bounds come from the data alone, so sparse, huge, negative or text keys still gi
 from __future__ import annotations
 
 import logging
-import sys
 import time
-from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from itertools import islice
-from typing import Any, Protocol
+from typing import Protocol
 
+from tasks.backfill.budget import countable_keys, take_turns
 from tasks.backfill.evidence import Witness
 from tasks.contract.mends import refuse_without_notes
 from tasks.core.errors import NOTHING_WRITTEN, ParameterError, RowRefusedError
 from tasks.core.fact_keys import Key
-from tasks.core.values import ATTESTED, REFUSED_BY_DATABASE, Fact, Record, Reject, UnreadableFact
-from tasks.derivation.rules import Rules, derive
 from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings
 from tasks.job.signers import signer_of
-from tasks.runs.cuts import MAX_CHUNKS, Cuts, Walk
-from tasks.runs.plans import (
-    Plan,
-    PlannedChunk,
-    StopReason,
+from tasks.runs.cuts import Cuts, Walk
+from tasks.runs.frozen_plans import (
     freeze,
-    plan_from_ledger,
+    plan_of_ledger,
     refuse_foreign_plan,
     refuse_other_budget,
     refuse_other_reattestation,
-    with_seconds,
 )
+from tasks.runs.plans import Plan, PlannedChunk, StopReason, with_seconds
 from tasks.stores.open import open_store
-from tasks.stores.protocols.batches import Superseded
 from tasks.stores.protocols.session import Session
 
 logger = logging.getLogger("luigi-interface")
@@ -56,31 +49,20 @@ def make_plan(
     created_at: str,
     because: str | None = None,
 ) -> Plan:
-    """Plan a run over everything residual, or over `max_rows` residual facts whose turn it is.
+    """Plan a run over everything residual, or over `max_rows` residual facts whose turn it is (see budget.py).
 
-    Their turn begins behind the key at which the last run with a budget ended, as the ledger has it, and goes round:
-    every key is reached, whatever arrives meanwhile. A plan that goes round has chunks in two stretches.
-
-    A fact that would be rejected again, for the reason of an earlier run, is not counted against a budget, so that
-    such facts cannot use it up every day; once it is mended it counts. Facts whose key is NULL or too long to be read
-    are left to runs without a budget. Raises ParameterError for a budget below 1. Reads only.
+    Facts whose key is NULL or too long to be read are left to runs without a budget. Raises ParameterError for a budget
+    below 1. Reads only.
     """
     if max_rows is not None and max_rows < 1:
         raise ParameterError("expected 1 or more", where=f"--max-rows {max_rows}", written=NOTHING_WRITTEN)
     started = time.monotonic()
     with session.counting_snapshot():
         session.refuse_damaged_indexes()
-        set_aside = session.count_set_aside().total if max_rows is None else 0
-        stop_reason: StopReason = "complete"
         if max_rows is None:
-            chunks = _chunks(session, *_cut(session, settings, set_aside), set_aside)
-            outside = _count_outside(session, chunks, set_aside)
+            scope = _everything(session, settings)
         else:
-            rules = settings.derivation.rules(created_at)
-            with Witness(session, settings, signer_of(settings), because=because) as witness:
-                keys = partial(_countable_keys, session, rules, witness)
-                chunks, stop_reason = _take_turns(session, keys, settings.pacing.chunk_rows, max_rows)
-            outside = 0
+            scope = _what_has_its_turn(session, settings, max_rows=max_rows, created_at=created_at, because=because)
     plan = Plan(
         run_id=run_id,
         created_at=created_at,
@@ -89,41 +71,40 @@ def make_plan(
         schema_fingerprint=session.fingerprint,
         binding_digest=session.binding.digest,
         max_rows=max_rows,
-        stop_reason=stop_reason,
-        unchanged_outside=outside,
-        set_aside=set_aside,
-        chunks=chunks,
+        stop_reason=scope.stop_reason,
+        unchanged_outside=scope.unchanged_outside,
+        set_aside=scope.set_aside,
+        chunks=scope.chunks,
         reattest=because or "",
     )
     return with_seconds(plan, time.monotonic() - started)
 
 
-Keys = Callable[[Key, Key], Iterator[Key]]
-"""The keys of `(after, through]` that count against a budget, in order. None: from the first, to the last."""
+@dataclass(frozen=True)
+class _Scope:
+    """What a plan covers: its chunks, and the facts that it counts besides."""
+
+    chunks: tuple[PlannedChunk, ...]
+    stop_reason: StopReason = "complete"
+    unchanged_outside: int = 0
+    set_aside: int = 0
 
 
-def _take_turns(
-    session: Session, keys: Keys, chunk_rows: int, max_rows: int
-) -> tuple[tuple[PlannedChunk, ...], StopReason]:
-    """As many keys as the budget allows.
+def _everything(session: Session, settings: Settings) -> _Scope:
+    set_aside = session.count_set_aside().total
+    chunks = _chunks(session, *_cut(session, settings, set_aside), set_aside)
+    outside = _count_outside(session, chunks, set_aside)
+    return _Scope(chunks, unchanged_outside=outside, set_aside=set_aside)
 
-    1. Begin behind the key at which the last run with a budget ended.
-    2. Take keys up to the last one.
-    3. Go round: take keys from the first one up to where this began.
-    """
-    end = session.last_budgeted_key()
-    stretches: list[tuple[Key, Key]] = [(None, None)] if end is None else [(end, None), (None, end)]
-    chunks, left = list[PlannedChunk](), min(max_rows, sys.maxsize)
-    for after, through in stretches:
-        found = keys(after, through)
-        cuts = Cuts(chunk_rows, most=MAX_CHUNKS // len(stretches))
-        first_key = cuts.take_streamed(islice(found, left))
-        left -= cuts.count
-        if cuts.count:
-            chunks += cuts.chunks(session.key_before(first_key), number=len(chunks) + 1)
-        if not left and next(found, None) is not None:
-            return tuple(chunks), "row_budget"
-    return tuple(chunks), "complete"
+
+def _what_has_its_turn(
+    session: Session, settings: Settings, *, max_rows: int, created_at: str, because: str | None
+) -> _Scope:
+    rules = settings.derivation.rules(created_at)
+    with Witness(session, settings, signer_of(settings), because=because) as witness:
+        keys = partial(countable_keys, session, rules, witness)
+        chunks, stop_reason = take_turns(session, keys, settings.pacing.chunk_rows, max_rows)
+    return _Scope(chunks, stop_reason)
 
 
 def _cut(session: Session, settings: Settings, set_aside: int) -> tuple[Cuts, Key]:
@@ -165,28 +146,6 @@ def _stored(key_at: KeyAt, first_key: Key, residual: int) -> Walk:
     return walk
 
 
-def _outcome(session: Session, fact: tuple[Any, ...], rules: Rules, witness: Witness) -> Record | Reject | Superseded:
-    """What would become of a residual fact; the database's own rules are asked where they refused it before."""
-    if isinstance(fact, UnreadableFact):
-        return fact.reject
-    outcome = derive(Fact._make(fact), rules)
-    if isinstance(outcome, Reject):
-        return outcome
-    if session.own_rules and session.was_rejected(outcome.fact_id, REFUSED_BY_DATABASE):
-        refused = session.foresee_refusals([outcome], signed=False)
-        if refused:
-            return refused[0]
-    return witness.hear(outcome.fact_id) if fact[-1] & ATTESTED else outcome
-
-
-def _countable_keys(session: Session, rules: Rules, witness: Witness, after: Key, through: Key) -> Iterator[Key]:
-    """Residual keys in key order, without those that would be rejected just as they were before."""
-    for fact in session.residual_facts(after=after, through=through):
-        outcome = _outcome(session, fact, rules, witness)
-        if not (isinstance(outcome, Reject) and session.was_rejected(outcome.fact_id, outcome.reason)):
-            yield fact[0]
-
-
 def _chunks(session: Session, cuts: Cuts, first_key: Key, set_aside: int) -> tuple[PlannedChunk, ...]:
     """The cuts as chunks; facts without a usable key go with the first, which then begins at the very start."""
     if not cuts.count:
@@ -206,7 +165,7 @@ def _count_outside(session: Session, chunks: tuple[PlannedChunk, ...], set_aside
     return before + session.count_beyond(chunks[-1].through)
 
 
-def plan_run(
+def plan_backfill(
     settings: Settings, paths: RunPaths, *, max_rows: int | None, created_at: str, because: str | None = None
 ) -> Plan:
     """Make the plan of a run and freeze it; a plan that the ledger already holds is written again instead.
@@ -214,17 +173,13 @@ def plan_run(
     Raises StateError if that plan, or one that another process froze meanwhile, is not for this command.
     """
     with open_store(settings).session(write=False) as session:
-        known = session.read_run(paths.ledger_run_id)
         if because is not None:
             refuse_without_notes(session.binding.log, kept="the reason of --because")
         if session.binding.follows_changes:
             refuse_without_notes(session.binding.log, kept="what derivation.on_change: reattest supersedes")
-        if known:
-            plan = plan_from_ledger(known.plan_id, known.plan, started_at=known.started_at, run_id=paths.run_id)
-        else:
-            plan = make_plan(
-                session, settings, run_id=paths.run_id, max_rows=max_rows, created_at=created_at, because=because
-            )
+        plan = plan_of_ledger(session, paths) or make_plan(
+            session, settings, run_id=paths.run_id, max_rows=max_rows, created_at=created_at, because=because
+        )
     plan = freeze(plan, paths)
     refuse_foreign_plan(plan, paths, settings)
     refuse_other_budget(plan, paths, max_rows)
