@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -28,10 +27,10 @@ from tasks.stores.sqlite.opening import connected, translated
 from tasks.stores.sqlite.refusing import configured_names, drift_error, refuse_unusable
 from tasks.stores.sqlite.rehearsal import rehearse
 from tasks.stores.sqlite.schema_file import LEDGER_TABLES, canonical_statements, ledger_columns
-from tasks.stores.sqlite.sql.spelling import quoted
+from tasks.stores.sqlite.sql.declarations import NAMES_TAKEN, add_column, known_of_older_rows
+from tasks.stores.sqlite.table_names import TableNames
 
 _VIEWS = ("v_am_fact_attestation_latest", "v_am_fact_explainability")
-_TOKEN = re.compile(r"'[^']*'|[A-Za-z_][A-Za-z0-9_]*")
 _CREATES = frozenset(
     {
         apsw.SQLITE_CREATE_TABLE, apsw.SQLITE_CREATE_INDEX, apsw.SQLITE_CREATE_VIEW, apsw.SQLITE_SELECT,
@@ -39,11 +38,6 @@ _CREATES = frozenset(
         apsw.SQLITE_ALTER_TABLE,
     }
 )  # fmt: skip
-_KNOWN_OF_OLDER_RUNS = {
-    ("run", "kind"): "UPDATE {table} SET kind = 'sign' WHERE run_id GLOB 'sign-pending:*'",
-    ("run", "state"): "UPDATE {table} SET state = 'done' WHERE finished_at IS NOT NULL",
-}
-"""What a column's default gets wrong of the rows that are there, and what they themselves say."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +106,8 @@ def _missing_objects(connection: apsw.Connection, settings: Settings) -> tuple[l
     drift: list[Drift] = sidecar_drift(settings, catalogue, ledger_columns())
     if drift:
         raise drift_error(drift)
-    names = _TableNames(settings)
-    taken = {str(row[0]).lower() for row in connection.execute("SELECT name FROM sqlite_schema").fetchall()}
+    names = TableNames(settings)
+    taken = {str(row[0]).lower() for row in connection.execute(NAMES_TAKEN).fetchall()}
     missing, skipped = [], []
     for kind, name, canonical_table, text in canonical_statements():
         if kind == "view" and name in _VIEWS:
@@ -148,8 +142,8 @@ def _lacking_columns(table: Table, canonical_table: str) -> Iterator[_Missing]:
     roles = [role for role, canonical in LEDGER_TABLES.items() if canonical == canonical_table]
     for role in roles:
         for column in lacking_columns(table, ledger_columns()[role]):
-            add = f"ALTER TABLE {quoted(table.name)} ADD COLUMN {column.declaration}"
-            then = _KNOWN_OF_OLDER_RUNS.get((role, column.name), "").format(table=quoted(table.name))
+            add = add_column(table.name, column.declaration)
+            then = known_of_older_rows(role, column.name, table.name)
             yield _Missing("column", f"{table.name}.{column.name}", add, table, then)
 
 
@@ -171,7 +165,7 @@ def _rehearse_with(catalogue: Catalogue, settings: Settings, missing: list[_Miss
     return rehearse(binding, together, live_guard(binding))
 
 
-def _index_problem(catalogue: Catalogue, names: _TableNames, canonical_table: str, sql: str) -> str | None:
+def _index_problem(catalogue: Catalogue, names: TableNames, canonical_table: str, sql: str) -> str | None:
     """Why an index is not created on a table that exists: "" if one on these columns is there, None if it should be."""
     table = catalogue.table(names.tables[canonical_table])
     assert table is not None  # the caller has just found it
@@ -183,48 +177,3 @@ def _index_problem(catalogue: Catalogue, names: _TableNames, canonical_table: st
     wanted = [column.lower() for column in columns]
     present = ([(c or "").lower() for c in index.columns[: len(columns)]] for index in table.indexes)
     return "" if wanted in present else None
-
-
-class _TableNames:
-    """Canonical names to those of the job file."""
-
-    def __init__(self, settings: Settings) -> None:
-        tables = settings.tables
-        models = {"am_fact_metadata": tables.metadata, "am_fact_attestation_log": tables.attestation_log}
-        ledger = tables.ledger.model_dump()
-        self.tables = {"am_fact_metadata": tables.metadata.name, "am_fact_attestation_log": tables.attestation_log.name}
-        self.tables |= {canonical: ledger[role] for role, canonical in LEDGER_TABLES.items()}
-        self._columns = {
-            canonical: {
-                str(field.default): getattr(model, role)
-                for role, field in type(model).model_fields.items()
-                if role != "name" and getattr(model, role) not in (None, field.default)
-            }
-            for canonical, model in models.items()
-        }
-
-    def of(self, name: str) -> str:
-        """The name here of a canonical table, or of an index, whose name begins with its table's."""
-        for canonical, here in self.tables.items():
-            if name == canonical or name.startswith(f"ix_{canonical}_"):
-                return name.replace(canonical, here)
-        return name
-
-    def rewrite(self, text: str, table: str) -> str:
-        """A canonical statement with the names of the job file. Literals stay as they are."""
-        columns = self._columns.get(table, {})
-
-        def replace(match: re.Match[str]) -> str:
-            token = match.group()
-            here = columns.get(token, self.of(token))
-            return token if token.startswith("'") or here == token else quoted(here)
-
-        return _TOKEN.sub(replace, text)
-
-    def why_no_view(self, catalogue: Catalogue) -> str | None:
-        """The views show canonical columns, so they need them under those names."""
-        renamed = [new for columns in self._columns.values() for new in columns.values()]
-        if renamed:
-            return f"the job file names columns of its own ({', '.join(renamed)})"
-        log = catalogue.table(self.tables["am_fact_attestation_log"])
-        return "the attestation log has no column signed_at" if log and log.column("signed_at") is None else None

@@ -10,6 +10,7 @@ import apsw
 
 from tasks.contract.findings import Drift
 from tasks.stores.sqlite.guard import Guard
+from tasks.stores.sqlite.sql.declarations import plan_of, program_of
 from tasks.stores.sqlite.sql.spelling import STAGING, Statement
 
 
@@ -74,9 +75,9 @@ def _compile(
 def _plan(connection: apsw.Connection, statement: Statement) -> tuple[str, ...]:
     bindings: Any = (None,) * statement.positional if statement.positional else _Anything()
     if not statement.sql.startswith(("SELECT", "INSERT", "UPDATE", "DELETE")):
-        connection.execute(f"EXPLAIN {statement.sql}").fetchall()
+        connection.execute(program_of(statement.sql)).fetchall()
         return ()
-    rows = connection.execute(f"EXPLAIN QUERY PLAN {statement.sql}", bindings).fetchall()
+    rows = connection.execute(plan_of(statement.sql), bindings).fetchall()
     return tuple(str(row[3]) for row in rows)
 
 

@@ -21,6 +21,7 @@ from tasks.stores.protocols.attestations import Provenance
 from tasks.stores.sqlite.attestations import decode_provenance
 from tasks.stores.sqlite.compiling import plan_problems
 from tasks.stores.sqlite.sql.attestations import AttestationSql
+from tasks.stores.sqlite.sql.declarations import plan_of
 
 _BEFORE_3_36 = re.compile(r"^(SCAN|SEARCH) TABLE .* AS (\w+)")
 _NO_SUCH = "no such "  # how SQLite begins what it says of a name that is not there, whichever library passes it on
@@ -60,7 +61,7 @@ def _ask(
 ) -> dict[str, Provenance]:
     sql, values = AttestationSql(binding).provenance.sql, {"fact_ids": json.dumps(fact_ids)}
     try:
-        plan = cursor.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
+        plan = cursor.execute(plan_of(sql), values).fetchall()
     except Exception as error:
         if str(error).startswith(_NO_SUCH):
             raise _NoSuchNameError(str(error)) from None

@@ -133,9 +133,8 @@ def _lock(descriptor: int, partial: Path) -> None:
 
 def _create_schema(connection: apsw.Connection) -> list[str]:
     """Begin, and create everything but the indexes of the facts; their statements are returned."""
-    for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -65536"):
-        connection.execute(f"PRAGMA {pragma}").fetchall()
-    connection.execute("BEGIN")
+    for statement in sql.BEGIN:
+        connection.execute(statement).fetchall()
     later = []
     for kind, _, table, statement in canonical_statements():
         if kind == "index" and table == "am_entity_facts":
@@ -148,8 +147,8 @@ def _create_schema(connection: apsw.Connection) -> list[str]:
 def _complete_database(connection: apsw.Connection, fact_indexes: list[str]) -> None:
     for statement in fact_indexes:
         connection.execute(statement)
-    connection.execute("COMMIT")
-    connection.execute("PRAGMA journal_mode = WAL").fetchall()
+    for statement in sql.COMPLETE:
+        connection.execute(statement).fetchall()
 
 
 def _publish(partial: Path, path: Path, descriptor: int) -> None:

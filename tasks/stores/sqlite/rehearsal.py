@@ -24,9 +24,9 @@ from tasks.stores.protocols.counts import Counts
 from tasks.stores.protocols.states import DONE
 from tasks.stores.sqlite.guard import Guard
 from tasks.stores.sqlite.sql.connection import setup_statements
+from tasks.stores.sqlite.sql.declarations import every_row
 from tasks.stores.sqlite.sql.run import build_statements
 from tasks.stores.sqlite.sql.sealed_log import build_log_statements
-from tasks.stores.sqlite.sql.spelling import quoted
 
 _NOW = "2026-05-12T01:23:45.000Z"
 _SIGNED = b"\x01" + bytes(7) + bytes(range(64)) + bytes(8)
@@ -178,8 +178,7 @@ def _differences(
     copy: apsw.Connection, table: str, columns: tuple[str, ...], expected: list[tuple[Any, ...]]
 ) -> Iterator[Drift]:
     """Every value must come back as it went in, of the same type. The first column is the fact."""
-    query = f"SELECT {', '.join(map(quoted, columns))} FROM {quoted(table)}"
-    found: list[Any] = sorted(copy.execute(query).fetchall(), key=repr)
+    found: list[Any] = sorted(copy.execute(every_row(table, columns)).fetchall(), key=repr)
     expected = sorted(expected, key=repr)
     facts, came_back = [row[0] for row in expected], [row[0] for row in found]
     if facts != came_back:

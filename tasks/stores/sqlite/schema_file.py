@@ -10,6 +10,7 @@ import apsw
 
 from tasks.contract.own_tables import LedgerColumn
 from tasks.core.errors import NOTHING_WRITTEN, DatabaseError
+from tasks.stores.sqlite.sql.declarations import COLUMNS_OF_TABLE
 
 SCHEMA_FILE = Path(__file__).with_name("schema.sql")
 LEDGER_TABLES = {
@@ -20,8 +21,6 @@ LEDGER_TABLES = {
     "tile": "am_attestation_tile",
     "checkpoint": "am_attestation_checkpoint",
 }
-# Columns of a table, and whether an older one can be given them: https://sqlite.org/lang_altertable.html#altertabaddcol
-_COLUMNS = """SELECT name, NOT pk AND (NOT "notnull" OR dflt_value IS NOT NULL) FROM pragma_table_info(?)"""
 _CREATES = re.compile(r"\s*CREATE\s+(?:UNIQUE\s+)?(TABLE|INDEX|VIEW)\s+(\w+)(?:\s+ON\s+(\w+))?", re.IGNORECASE)
 
 
@@ -63,7 +62,7 @@ def ledger_columns() -> dict[str, tuple[LedgerColumn, ...]]:
         return {
             role: tuple(
                 LedgerColumn(str(column), _declaration(declarations[name], str(column)) if can_be_added else None)
-                for column, can_be_added in connection.execute(_COLUMNS, (name,)).fetchall()
+                for column, can_be_added in connection.execute(COLUMNS_OF_TABLE, (name,)).fetchall()
             )
             for role, name in LEDGER_TABLES.items()
         }

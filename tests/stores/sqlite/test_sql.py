@@ -21,6 +21,8 @@ from tasks.stores.sqlite.sql.run import build_statements
 from tasks.stores.sqlite.sql.sealed_log import build_log_statements
 from tasks.stores.sqlite.sql.spelling import Statement, quoted
 
+MODULES = sorted(Path(next(iter(sqlite.__path__))).glob("*.py"))
+
 
 def bound(store: Any, settings: Any, **sections: Any) -> tuple[Statement, ...]:
     with open_session(settings(store, **sections), write=False) as session:
@@ -49,6 +51,21 @@ def test_what_only_a_live_run_executes_is_marked(store: Any, settings: Any) -> N
         assert statement.writes == writes, statement.name
 
 
+STATEMENT = re.compile(
+    r"\s*(?:SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|PRAGMA|EXPLAIN|WITH|ATTACH) |(?:BEGIN|COMMIT|ROLLBACK)\b"
+)
+
+
+def test_no_module_outside_of_sql_writes_a_statement_of_its_own() -> None:
+    found = [
+        f"{module.name}: {node.value}"
+        for module in MODULES
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and STATEMENT.match(node.value)
+    ]
+    assert found == []
+
+
 ENDINGS = re.compile("(_first|_raw|_after|_through|_start|_between)+$")
 """What a method appends to the name of a statement: for a range that begins with the first row, for odd texts, …"""
 
@@ -63,8 +80,7 @@ def test_every_statement_is_named_by_a_method_that_executes_it(store: Any, setti
             *build_statements(binding), *attestation_statements(reader), *resigning_statements(binding),
             *build_log_statements(log.binding), *CATALOGUE_STATEMENTS,
         )  # fmt: skip
-    modules = set(Path(next(iter(sqlite.__path__))).glob("*.py"))
-    trees = [ast.parse(module.read_text(encoding="utf-8")) for module in modules if module.stem != "guard"]
+    trees = [ast.parse(module.read_text(encoding="utf-8")) for module in MODULES if module.stem != "guard"]
     literals = {node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     unnamed = [s.name for s in statements if not {s.name, ENDINGS.sub("", s.name)} & literals]
     assert unnamed == []

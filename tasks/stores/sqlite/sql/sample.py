@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+BEGIN: Final = ("PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF", "PRAGMA cache_size = -65536", "BEGIN")
+COMPLETE: Final = ("COMMIT", "PRAGMA journal_mode = WAL")
 INSERT_SOURCE: Final = "INSERT INTO am_source VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_FACT: Final = "INSERT INTO am_entity_facts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_METADATA: Final = """
