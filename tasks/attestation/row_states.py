@@ -38,7 +38,7 @@ STATES: Final[tuple[State, ...]] = (
 _MOST_ENCODERS = 1000  # attesters whose encoder is kept
 
 
-class AttestedRow(NamedTuple):
+class MetadataRow(NamedTuple):
     """One metadata row with the latest log row of its fact, as the database holds them.
 
     Text that is not UTF-8 comes as NotUtf8. `attestation_id` and `signature_hex` are None without a log row.
@@ -57,7 +57,7 @@ class AttestedRow(NamedTuple):
     ever_signed: Any
 
 
-class Finding(NamedTuple):
+class RowFinding(NamedTuple):
     """A row that is not valid, and why."""
 
     fact_id: Key
@@ -101,8 +101,8 @@ class Judge:
         }
         self._encoders = _Encoders()
 
-    def findings(self, rows: Rows) -> list[Finding]:
-        """Those of `rows`, in the order of AttestedRow, that are not valid: what `judge` says of each one.
+    def findings(self, rows: Rows) -> list[RowFinding]:
+        """Those of `rows`, in the order of MetadataRow, that are not valid: what `judge` says of each one.
 
         1. Prepare the rows without any oddity. 2. Verify those, and hand every other row to `judge`.
 
@@ -115,7 +115,7 @@ class Judge:
                 verify, payload, signature = signed
                 if verify(payload, signature):
                     continue
-            finding = self.judge(AttestedRow._make(row))
+            finding = self.judge(MetadataRow._make(row))
             if finding is not None:
                 found.append(finding)
         return found
@@ -144,31 +144,31 @@ class Judge:
             else:
                 yield None
 
-    def judge(self, row: AttestedRow) -> Finding | None:
+    def judge(self, row: MetadataRow) -> RowFinding | None:
         """What is to be said of one row by the rules as they stand above; None if it is valid. Never raises."""
         column = parse(row.ed25519_sig)
         if isinstance(column, str):
-            return Finding(row.fact_id, "malformed", f"ed25519_sig: {column}")
+            return RowFinding(row.fact_id, "malformed", f"ed25519_sig: {column}")
         objection = _malformed_field(row)
         if objection is not None:
-            return Finding(row.fact_id, "malformed", objection)
+            return RowFinding(row.fact_id, "malformed", objection)
         signature, key_id = column
         state, detail = self._placeholder(row) if key_id is None else self._signed(row, signature, key_id)
-        return None if state == "valid" else Finding(row.fact_id, state, detail)
+        return None if state == "valid" else RowFinding(row.fact_id, state, detail)
 
-    def payload(self, row: AttestedRow) -> bytes:
+    def payload(self, row: MetadataRow) -> bytes:
         """What the signature of a row that is not malformed is over."""
         record = (row.fact_id, row.source_doc, row.extracted_at, row.confidence_lower, row.confidence_upper)
         return self._encoders[row.verified_by](record)
 
-    def _placeholder(self, row: AttestedRow) -> tuple[State, str]:
+    def _placeholder(self, row: MetadataRow) -> tuple[State, str]:
         if row.ever_signed:
             return "downgraded", "a placeholder now, although the log holds a signature for this fact"
         if row.signature_hex != PLACEHOLDER_HEX:
             return "unlogged", f"a placeholder, but {_other_log_row(row)}"
         return "unsigned", "a placeholder: 64 zero bytes"
 
-    def _signed(self, row: AttestedRow, signature: bytes, key_id: bytes) -> tuple[State, str]:
+    def _signed(self, row: MetadataRow, signature: bytes, key_id: bytes) -> tuple[State, str]:
         key = self._keys.get(key_id)
         if key is None:
             return "unknown_key", self._unknown(key_id.hex())
@@ -186,7 +186,7 @@ class Judge:
             return f"key id {key_id} is registered for {key.use}, not for rows"
         return f"key id {key_id} is not in {self._registry.source}"
 
-    def _unlogged(self, row: AttestedRow, signature_hex: str) -> str:
+    def _unlogged(self, row: MetadataRow, signature_hex: str) -> str:
         earlier = self._logged_before(row.fact_id, signature_hex)
         if earlier is not None:
             return f"replayed: log row {earlier} holds this signature, but {row.attestation_id} is the latest"
@@ -220,7 +220,7 @@ def _trusted(key: RegisteredKey, first_id_of_leaf: Callable[[int], int | None]) 
     )  # fmt: skip
 
 
-def _other_log_row(row: AttestedRow) -> str:
+def _other_log_row(row: MetadataRow) -> str:
     if row.attestation_id is None:
         return "the log holds no row for this fact"
     return f"the latest log row, {row.attestation_id}, holds something else"
@@ -236,7 +236,7 @@ _FIELDS: Mapping[str, tuple[type, ...]] = {
 }
 
 
-def _malformed_field(row: AttestedRow) -> str | None:
+def _malformed_field(row: MetadataRow) -> str | None:
     """Why no signature over this row can be looked at, or None."""
     for name, types in _FIELDS.items():
         value = getattr(row, name)

@@ -23,7 +23,7 @@ from typing import Any, Final, NoReturn, Protocol
 from tasks.attestation.log.leaves import NO_DIGEST
 from tasks.attestation.log.notes import VerifierKey
 from tasks.attestation.public_keys import KeyRegistry, entry_for
-from tasks.attestation.row_states import AttestedRow, Judge
+from tasks.attestation.row_states import Judge, MetadataRow
 from tasks.attestation.signer import Signer
 from tasks.attestation.supersession import LONGEST_REASON, Supersession, is_reason
 from tasks.core.errors import NOTHING_WRITTEN, DriftError, ParameterError, SealError
@@ -91,14 +91,14 @@ class Witness:
             return _refuse(fact_id, "its attestation was there a moment ago, and is gone")
         row = self._session.attested_metadata(fact_id)
         missing = f"it has no metadata row, expected the one that attestation {latest} attests"
-        objection = missing if row is None else self._objection(AttestedRow._make(row))
+        objection = missing if row is None else self._objection(MetadataRow._make(row))
         if objection is None:
             return Superseded(latest, row, Supersession("update", latest).notes())
         if self._because is None:
             return _refuse(fact_id, objection)
         return Superseded(latest, row, Supersession("reattestation", latest, self._because).notes())
 
-    def _objection(self, row: AttestedRow) -> str | None:
+    def _objection(self, row: MetadataRow) -> str | None:
         """Seen against expected, or None if the row is what its latest attestation attests."""
         finding = self._judge.judge(row)
         if finding is None:
@@ -107,7 +107,7 @@ class Witness:
             return f"{finding.state}: {finding.detail}; {_signatures(row)}"
         return self._placeholder(row)
 
-    def _placeholder(self, row: AttestedRow) -> str | None:
+    def _placeholder(self, row: MetadataRow) -> str | None:
         try:
             sealed = self._sealed_digest(row.attestation_id)
         except SealError as error:
@@ -184,7 +184,7 @@ def hear_all(witness: Witness, derivation: Derivation) -> dict[str, Superseded]:
     return superseded
 
 
-def _signatures(row: AttestedRow) -> str:
+def _signatures(row: MetadataRow) -> str:
     blob = row.ed25519_sig
     seen = f"{blob.hex()[:_SHOWN]}…" if isinstance(blob, bytes) else repr(blob)
     return f"ed25519_sig {seen}, attestation {row.attestation_id} holds {str(row.signature_hex)[:_SHOWN]}…"

@@ -29,7 +29,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from tasks.attestation.log.leaves import NO_DIGEST
-from tasks.attestation.row_states import AttestedRow, Judge
+from tasks.attestation.row_states import Judge, MetadataRow
 from tasks.core.errors import RowRefusedError, SealError
 from tasks.core.fact_keys import describe
 from tasks.core.values import REFUSED_BY_DATABASE, Fact, Reject
@@ -81,7 +81,7 @@ class Bar:
 
     def payload(self, row: PendingRow) -> bytes | Reject:
         """The payload to sign, or why the row is refused."""
-        attested = AttestedRow(*row[:9], row.ever_signed)
+        attested = MetadataRow(*row[:9], row.ever_signed)
         finding = self.judge.judge(attested)
         if finding is not None and finding.state not in ("unsigned", "revoked"):
             return _refuse(row, finding.state, finding.detail)

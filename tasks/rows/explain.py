@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tasks.attestation.public_keys import KeyRegistry
-from tasks.attestation.row_states import AttestedRow, Finding, Judge
+from tasks.attestation.row_states import Judge, MetadataRow, RowFinding
 from tasks.attestation.signature_column import is_signature_present
 from tasks.core.fact_keys import describe
 from tasks.core.values import NotUtf8
-from tasks.stores.protocols.attestations import AttestationReader, LogRow, Provenance
+from tasks.stores.protocols.attestations import Attestation, AttestationReader, Provenance
 
 CONTEXT: Final = "https://schema.org/"
 TYPE: Final = "Dataset"
@@ -56,9 +56,9 @@ class Explanation:
     """All that is known of one fact. `finding` is None if its row is valid."""
 
     fact_id: str
-    row: AttestedRow
-    finding: Finding | None
-    chain: list[LogRow]
+    row: MetadataRow
+    finding: RowFinding | None
+    chain: list[Attestation]
 
 
 def explain(reader: AttestationReader, registry: KeyRegistry, fact_id: str) -> Explanation | None:
@@ -67,7 +67,7 @@ def explain(reader: AttestationReader, registry: KeyRegistry, fact_id: str) -> E
         found = reader.read_row(fact_id)
         if found is None:
             return None
-        row = AttestedRow._make(found)
+        row = MetadataRow._make(found)
         judge = Judge(registry, first_id_of_leaf=reader.first_id_of_leaf, logged_before=reader.logged_before)
         return Explanation(fact_id, row, judge.judge(row), reader.chain(fact_id))
 
@@ -91,7 +91,7 @@ def _times(count: int) -> str:
     return {0: "never", 1: "once"}.get(count, f"{count} times")
 
 
-def _log_line(row: LogRow) -> str:
+def _log_line(row: Attestation) -> str:
     hex_digits = row.signature_hex
     zeros = isinstance(hex_digits, str) and not hex_digits.strip("0")
     signature = "a placeholder" if zeros else f"signature {_shown(hex_digits, 16)}"

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tasks.attestation.public_keys import KeyRegistry
-from tasks.attestation.row_states import STATES, Finding, Judge
+from tasks.attestation.row_states import STATES, Judge, RowFinding
 from tasks.core import durable
 from tasks.core.clock import now_text
 from tasks.core.collector import no_collector
@@ -44,7 +44,7 @@ LISTED = 20
 _SHARES = 4  # what is left would be so many chunks for each worker
 _LEAST_SHARES = 256  # no chunk is less than such a share of all: opening the database for it takes its time too
 _MOST_BATCH_ROWS = 1_000  # about 1 MB, and half a MB of payloads: still in the processor's cache at the last signature
-_NO_KEY = Finding(None, "malformed", "fact_id: NULL, expected text")
+_NO_KEY = RowFinding(None, "malformed", "fact_id: NULL, expected text")
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ class Verification:
     def leave_marker(self, verified: Verified) -> None:
         """The findings come first: whoever wants a verdict kept writes it once they are on the disk."""
 
-    def _tell(self, finding: Finding) -> None:
+    def _tell(self, finding: RowFinding) -> None:
         content = {"fact_id": to_json(finding.fact_id), "state": finding.state, "detail": finding.detail}
         self.counts[finding.state] += 1
         if self.counts[finding.state] <= LISTED:

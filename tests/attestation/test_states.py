@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tasks.attestation.log.notes import VerifierKey
 from tasks.attestation.payload import encode
 from tasks.attestation.public_keys import KeyRegistry, RegisteredKey, entry_for
-from tasks.attestation.row_states import STATES, AttestedRow, Judge
+from tasks.attestation.row_states import STATES, Judge, MetadataRow
 from tasks.attestation.signature_column import PLACEHOLDER, PLACEHOLDER_HEX, VERSION, is_signature_present
 from tasks.attestation.signer import Signer
 from tasks.core.values import NotUtf8, Record
@@ -36,20 +36,20 @@ def judge(registry: KeyRegistry = REGISTRY, logged_before: int | None = None) ->
     return Judge(registry, first_id_of_leaf=lambda leaf: leaf, logged_before=lambda *_: logged_before)
 
 
-def row(signer: Signer | None = SIGNER, **changes: Any) -> AttestedRow:
+def row(signer: Signer | None = SIGNER, **changes: Any) -> MetadataRow:
     """A row as a run writes it, then changed."""
     record = Record("事実-7", "https://例え.jp/出典", "2026-05-12T01:23:45.000Z", 0.45, 0.55)
     payload = encode(record, "etl")
     blob = PLACEHOLDER if signer is None else signer.blob(payload)
     logged = PLACEHOLDER_HEX if signer is None else blob[8:72].hex()
-    sound = AttestedRow(
+    sound = MetadataRow(
         record.fact_id, record.source_doc, record.extracted_at, "etl", record.confidence_lower,
         record.confidence_upper, blob, 5, logged, 0 if signer is None else None,
     )  # fmt: skip
     return sound._replace(**changes)
 
 
-def state_of(one: AttestedRow, **options: Any) -> tuple[str, str]:
+def state_of(one: MetadataRow, **options: Any) -> tuple[str, str]:
     """What both ways say: judge alone, and the shortcut over many."""
     alone = judge(**options).judge(one)
     assert judge(**options).findings([tuple(one)]) == ([] if alone is None else [alone])
@@ -195,7 +195,7 @@ def test_a_signature_that_does_not_verify_is_invalid_before_it_is_revoked() -> N
 def test_a_row_that_nobody_verified_by_name_can_be_valid() -> None:
     record = Record("1", None, "2026-05-12T01:23:45.000Z", None, None)
     blob = SIGNER.blob(encode(record, None))
-    one = AttestedRow(*record[:3], None, None, None, blob, 1, blob[8:72].hex(), None)
+    one = MetadataRow(*record[:3], None, None, None, blob, 1, blob[8:72].hex(), None)
     assert state_of(one)[0] == "valid"
 
 
@@ -211,9 +211,9 @@ def test_any_row_is_valid_as_signed_and_not_after_any_change(
     fact_id: str, source: str | None, at: str, by: str | None, lower: Any, upper: Any, data: st.DataObject
 ) -> None:
     blob = SIGNER.blob(encode(Record(fact_id, source, at, lower, upper), by))
-    one = AttestedRow(fact_id, source, at, by, lower, upper, blob, 5, blob[8:72].hex(), None)
+    one = MetadataRow(fact_id, source, at, by, lower, upper, blob, 5, blob[8:72].hex(), None)
     assert state_of(one)[0] == "valid"
-    name = data.draw(st.sampled_from([*AttestedRow._fields[:7], "signature_hex"]))
+    name = data.draw(st.sampled_from([*MetadataRow._fields[:7], "signature_hex"]))
     value = data.draw(odd)
     changed = one._replace(**{name: value})
     same = type(value) is type(getattr(one, name)) and repr(value) == repr(getattr(one, name))
@@ -257,5 +257,5 @@ def test_a_signature_over_values_of_other_types_does_not_make_them_sound() -> No
     record = Record("1", None, "2026-05-12T01:23:45.000Z", 0, 1)
     for lower, upper in ((0, 1), (0.0, 1), (0, 1.0)):
         signed = SIGNER.blob(encode(record._replace(confidence_lower=lower, confidence_upper=upper), "etl"))
-        one = AttestedRow(*record[:3], "etl", lower, upper, signed, 1, signed[8:72].hex(), None)
+        one = MetadataRow(*record[:3], "etl", lower, upper, signed, 1, signed[8:72].hex(), None)
         assert state_of(one)[0] == "malformed"

@@ -16,15 +16,17 @@ from tasks.core.fact_keys import Key
 
 @dataclass(frozen=True)
 class RowsRead:
-    """Metadata rows of a key range, as one snapshot shows them: tuples in the order of states.AttestedRow."""
+    """Metadata rows of a key range, as one snapshot shows them: tuples in the order of row_states.MetadataRow."""
 
     rows: Sequence[tuple[Any, ...]]
     last: Key
     exhausted: bool
 
 
-class LogRow(NamedTuple):
-    """One row of the attestation log. Text that is not UTF-8 comes as NotUtf8; absent columns are None."""
+class Attestation(NamedTuple):
+    """One row of the log, as an explanation tells of it. Text that is not UTF-8 comes as NotUtf8; absent columns are
+    None.
+    """
 
     attestation_id: Any
     signed_at: Any
@@ -89,7 +91,7 @@ class AttestationReader(Protocol):
         not make one log: then no leaf is known.
         """
 
-    def chain(self, fact_id: str) -> list[LogRow]:
+    def chain(self, fact_id: str) -> list[Attestation]:
         """All log rows of one fact, the oldest first."""
 
     def provenance(self, fact_ids: Sequence[str]) -> dict[str, Provenance]:

@@ -18,7 +18,7 @@ Attested: TypeAlias = "tuple[Record, bytes, bytes | None]"
 
 class Superseded(NamedTuple):
     """The attestation whose place a write takes: its id, the metadata row as it was found, None if there was none, in
-    the order of states.AttestedRow, and what the new row of the log says of it.
+    the order of row_states.MetadataRow, and what the new row of the log says of it.
     """
 
     attestation_id: int
@@ -106,7 +106,7 @@ class BatchWrites(Protocol):
         """The id of the latest row of the log about a fact, None if there is none."""
 
     def attested_metadata(self, fact_id: str) -> tuple[Any, ...] | None:
-        """The metadata row of a fact with its latest log row, in the order of states.AttestedRow.
+        """The metadata row of a fact with its latest log row, in the order of row_states.MetadataRow.
 
         Without a log row there are None in its place, without a metadata row it is None as a whole.
         """

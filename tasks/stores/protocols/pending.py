@@ -14,7 +14,7 @@ from tasks.stores.protocols.session import Session
 class PendingRow(NamedTuple):
     """A metadata row that holds a placeholder, or what a revoked key signed.
 
-    An AttestedRow, with when it was last updated and what its latest log row says of attester and time.
+    A MetadataRow, with when it was last updated and what its latest log row says of attester and time.
     """
 
     fact_id: Any

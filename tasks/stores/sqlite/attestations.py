@@ -15,7 +15,7 @@ from tasks.contract.resolving import resolve_attestations
 from tasks.core.errors import SealError
 from tasks.core.fact_keys import Key, decoded, decoded_pairs
 from tasks.job.settings import Settings
-from tasks.stores.protocols.attestations import LogRow, Provenance, RowsRead
+from tasks.stores.protocols.attestations import Attestation, Provenance, RowsRead
 from tasks.stores.protocols.sealed_log import FIRST_ID, TileHead, break_in, unpacked_ids
 from tasks.stores.sqlite.catalogue import read_catalogue
 from tasks.stores.sqlite.compiling import LargeTables, compile_statements
@@ -155,8 +155,8 @@ class SqliteAttestations:
 
     # -- explaining ----------------------------------------------------------------------------------
 
-    def chain(self, fact_id: str) -> list[LogRow]:
-        return [LogRow._make(decoded_pairs(row)) for row in self._run("chain", fact_id=fact_id)]
+    def chain(self, fact_id: str) -> list[Attestation]:
+        return [Attestation._make(decoded_pairs(row)) for row in self._run("chain", fact_id=fact_id)]
 
     def provenance(self, fact_ids: Sequence[str]) -> dict[str, Provenance]:
         return decode_provenance(self._run("provenance", fact_ids=json.dumps(fact_ids)))

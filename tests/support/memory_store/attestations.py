@@ -13,7 +13,7 @@ from support.memory_store.shape import attestation_binding_of
 
 from tasks.core.errors import SealError
 from tasks.core.fact_keys import Key
-from tasks.stores.protocols.attestations import LogRow, Provenance, RowsRead
+from tasks.stores.protocols.attestations import Attestation, Provenance, RowsRead
 from tasks.stores.protocols.sealed_log import FIRST_ID, break_in
 
 
@@ -65,8 +65,11 @@ class MemoryAttestations(Connection):
         behind = [attestation_id for attestation_id in self._state.log if attestation_id > last_sealed]
         return behind[leaf - size] if leaf - size < len(behind) else None
 
-    def chain(self, fact_id: str) -> list[LogRow]:
-        return [LogRow(*(getattr(entry, name) for name in LogRow._fields)) for entry in self._state.logged(fact_id)]
+    def chain(self, fact_id: str) -> list[Attestation]:
+        return [
+            Attestation(*(getattr(entry, name) for name in Attestation._fields))
+            for entry in self._state.logged(fact_id)
+        ]
 
     def provenance(self, fact_ids: Sequence[str]) -> dict[str, Provenance]:
         found = {}

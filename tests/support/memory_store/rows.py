@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from support.memory_store.state import State
 
-from tasks.attestation.row_states import AttestedRow
+from tasks.attestation.row_states import MetadataRow
 from tasks.attestation.signature_column import PLACEHOLDER, PLACEHOLDER_HEX
 from tasks.core.fact_keys import Key, is_before, key_order
 
 
-def attested_row(state: State, fact_id: str) -> AttestedRow | None:
+def attested_row(state: State, fact_id: str) -> MetadataRow | None:
     """The metadata row of a fact with its latest log row, where there is one."""
     row = state.metadata.get(fact_id)
     if row is None:
@@ -19,7 +19,7 @@ def attested_row(state: State, fact_id: str) -> AttestedRow | None:
     ever_signed = None
     if row.ed25519_sig == PLACEHOLDER:
         ever_signed = int(any(entry.signature_hex != PLACEHOLDER_HEX for entry in logged))
-    return AttestedRow._make((*row[:7], attestation_id, signature_hex, ever_signed))
+    return MetadataRow._make((*row[:7], attestation_id, signature_hex, ever_signed))
 
 
 def fact_ids(state: State, after: Key = None, through: Key = None) -> list[str]:

@@ -29,7 +29,7 @@ class StoredFact(NamedTuple):
 
 
 class MetadataRow(NamedTuple):
-    """What is attested of a fact. The first seven are those of an AttestedRow."""
+    """What is attested of a fact. The first seven are those of a MetadataRow."""
 
     fact_id: str
     source_doc: Any

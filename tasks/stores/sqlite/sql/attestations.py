@@ -46,7 +46,7 @@ class AttestationSql:
 
     @property
     def attested(self) -> list[str]:
-        """The columns of an AttestedRow but the last."""
+        """The columns of a MetadataRow but the last."""
         log = self.b.log
         return [*self.fields, self.of_log(log.attestation_id), self.of_log(log.signature_hex)]
 
