@@ -35,6 +35,7 @@ from tasks.runs.frozen_plans import (
 )
 from tasks.runs.plans import Plan, PlannedChunk, StopReason, with_seconds
 from tasks.stores.open import open_store
+from tasks.stores.protocols.facts import Facts
 from tasks.stores.protocols.session import Session
 
 logger = logging.getLogger("luigi-interface")
@@ -107,7 +108,7 @@ def _what_has_its_turn(
     return _Scope(chunks, stop_reason)
 
 
-def _cut(session: Session, settings: Settings, set_aside: int) -> tuple[Cuts, Key]:
+def _cut(session: Facts, settings: Settings, set_aside: int) -> tuple[Cuts, Key]:
     """Cut all residual keys, most of them unseen. Also: the first of them."""
     cuts = Cuts(settings.pacing.chunk_rows)
     try:
@@ -146,7 +147,7 @@ def _stored(key_at: KeyAt, first_key: Key, residual: int) -> Walk:
     return walk
 
 
-def _chunks(session: Session, cuts: Cuts, first_key: Key, set_aside: int) -> tuple[PlannedChunk, ...]:
+def _chunks(session: Facts, cuts: Cuts, first_key: Key, set_aside: int) -> tuple[PlannedChunk, ...]:
     """The cuts as chunks; facts without a usable key go with the first, which then begins at the very start."""
     if not cuts.count:
         return (PlannedChunk(1, None, None, set_aside),) if set_aside else ()
@@ -155,7 +156,7 @@ def _chunks(session: Session, cuts: Cuts, first_key: Key, set_aside: int) -> tup
     return (PlannedChunk(1, after, first.through, first.residual + set_aside), *rest)
 
 
-def _count_outside(session: Session, chunks: tuple[PlannedChunk, ...], set_aside: int) -> int:
+def _count_outside(session: Facts, chunks: tuple[PlannedChunk, ...], set_aside: int) -> int:
     """Facts before the first chunk and after the last one."""
     if not chunks:
         return session.count_facts()

@@ -11,15 +11,14 @@ from typing import Final
 from tasks.core.errors import RejectsError
 from tasks.core.fact_keys import describe
 from tasks.runs.plans import Plan, PlannedChunk
-from tasks.stores.protocols.ledger import LedgerRow
-from tasks.stores.protocols.session import Session
+from tasks.stores.protocols.ledger import Ledger, LedgerRow
 
 ENOUGH_TO_JUDGE: Final = 1000
 """So many facts must be settled before a share says anything."""
 
 
 def refuse_more_rejects(
-    session: Session, plan: Plan, chunk: PlannedChunk, row: LedgerRow, *, max_rejects: float
+    session: Ledger, plan: Plan, chunk: PlannedChunk, row: LedgerRow, *, max_rejects: float
 ) -> None:
     """Raise RejectsError if the run, over all its chunks, has rejected more than this share of what it settled.
 

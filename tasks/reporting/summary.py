@@ -30,7 +30,7 @@ from tasks.runs.plans import Plan, clock_words
 from tasks.runs.store_warnings import outcome_warnings, store_warnings
 from tasks.sealed_log.seal import read_seal
 from tasks.stores.protocols.counts import NOTED, OUTCOMES
-from tasks.stores.protocols.ledger import RunRow, rows_by_key
+from tasks.stores.protocols.ledger import Ledger, RunRow, rows_by_key
 from tasks.stores.protocols.session import Session
 
 _LISTED = 20
@@ -155,7 +155,7 @@ def _of_clock(plan: Plan, chunks: list[dict[str, Any]]) -> list[str]:
     return [words] if words else []
 
 
-def _live_chunks(session: Session, paths: RunPaths, plan: Plan) -> list[dict[str, Any]]:
+def _live_chunks(session: Ledger, paths: RunPaths, plan: Plan) -> list[dict[str, Any]]:
     """The finished rows of the ledger as markers; a marker that is missing is written again."""
     run = session.read_run(plan.run_id)
     ledger = {row.chunk: row for row in session.read_chunks(plan.run_id) if row.plan_id == plan.plan_id}
@@ -195,7 +195,7 @@ def _rehearsed_chunks(paths: RunPaths, plan: Plan) -> list[dict[str, Any]]:
     return found
 
 
-def _rejects(session: Session, paths: RunPaths, plan: Plan, chunks: list[dict[str, Any]]) -> dict[str, int]:
+def _rejects(session: Ledger, paths: RunPaths, plan: Plan, chunks: list[dict[str, Any]]) -> dict[str, int]:
     if not paths.dry_run:
         return session.reject_reasons(plan.run_id)
     reasons = Counter[str]()
@@ -211,7 +211,7 @@ def _dry_run(paths: RunPaths, plan: Plan, came_to: Outcome) -> dict[str, Any] | 
     return compare(durable.read_json(paths.of_mode(dry_run=True).report, root=paths.state_dir), plan.plan_id, came_to)
 
 
-def _signers(session: Session, paths: RunPaths, plan: Plan) -> frozenset[str | None]:
+def _signers(session: Ledger, paths: RunPaths, plan: Plan) -> frozenset[str | None]:
     """The keys of the batches that wrote something: a run may go on with another."""
     batches = [] if paths.dry_run else session.read_batches(plan.run_id)
     return frozenset(batch.key_id for batch in batches if batch.counts.inserted or batch.counts.updated)

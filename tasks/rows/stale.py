@@ -16,7 +16,7 @@ from typing import Any, Final
 from tasks.core.values import Fact
 from tasks.derivation.rules import Rules
 from tasks.derivation.stale import StaleFact, compare
-from tasks.stores.protocols.session import Session
+from tasks.stores.protocols.health import StoreHealth
 
 LISTED: Final = 20
 
@@ -32,14 +32,14 @@ class Stale:
         return {"count": self.count, "sample": [asdict(fact) for fact in self.sample]}
 
 
-def count_stale(session: Session, rules: Rules) -> Stale:
+def count_stale(session: StoreHealth, rules: Rules) -> Stale:
     """Count them all, as one snapshot shows them. Reads only; memory is bounded."""
     found = stale_facts(session, rules)
     sample = tuple(islice(found, LISTED))
     return Stale(len(sample) + sum(1 for _ in found), sample)
 
 
-def stale_facts(session: Session, rules: Rules) -> Iterator[StaleFact]:
+def stale_facts(session: StoreHealth, rules: Rules) -> Iterator[StaleFact]:
     """All of them, in no certain order. Streams. Facts without the source that they could have are not among them:
     a run settles those."""
     for *values, source_doc, extracted_at in session.stale_candidates():

@@ -8,13 +8,12 @@ from tasks.core import durable
 from tasks.core.errors import NOTHING_WRITTEN, StateError
 from tasks.runs.chunk_run import ChunkRun
 from tasks.runs.plans import clock_words, refuse_other_time
-from tasks.stores.protocols.ledger import RunKind, RunRow
-from tasks.stores.protocols.session import Session
+from tasks.stores.protocols.ledger import Ledger, RunKind, RunRow
 
 logger = logging.getLogger("luigi-interface")
 
 
-def enter_run(session: Session, run: ChunkRun, kind: RunKind) -> None:
+def enter_run(session: Ledger, run: ChunkRun, kind: RunKind) -> None:
     """The ledger's run row must be this plan's; without one, enter it.
 
     A run that signs goes on with whatever key is good now, and one that does not sign never begins to, nor the other
@@ -67,7 +66,7 @@ def _refuse_finished_elsewhere(run: ChunkRun) -> None:
             )
 
 
-def _refuse_other_time(session: Session, run: ChunkRun, found: RunRow | None) -> None:
+def _refuse_other_time(session: Ledger, run: ChunkRun, found: RunRow | None) -> None:
     """The plan's time goes with the run's own row, and with today where there is still something to write."""
     if found is not None:
         refuse_other_time(run.plan, started_at=found.started_at)

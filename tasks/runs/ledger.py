@@ -24,7 +24,7 @@ from tasks.job.settings import Settings
 from tasks.runs.plans import Plan, PlannedChunk
 from tasks.stores.open import open_store
 from tasks.stores.protocols.counts import COUNTS_OF_BATCHES
-from tasks.stores.protocols.ledger import LedgerBatch, LedgerRow
+from tasks.stores.protocols.ledger import ChunkLedger, Ledger, LedgerBatch, LedgerRow, RunLedger
 from tasks.stores.protocols.session import Session
 
 
@@ -55,7 +55,7 @@ def _look(asked: _Question) -> frozenset[int]:
     return frozenset(row.chunk for row in rows if row.plan_id == asked.plan_id and row.is_done)
 
 
-def refuse_lost_ledger(session: Session, paths: RunPaths, plan: Plan) -> None:
+def refuse_lost_ledger(session: RunLedger, paths: RunPaths, plan: Plan) -> None:
     """Raise StateError if the ledger does not know a run that has markers."""
     if session.read_run(paths.ledger_run_id) is None:
         raise StateError(
@@ -77,7 +77,7 @@ def refuse_other_range(planned: PlannedChunk, row: LedgerRow) -> None:
 
 
 def refuse_unborne(
-    session: Session, plan: Plan, rows: Mapping[int, LedgerRow], *, run_id: str, attester: str | None
+    session: Ledger, plan: Plan, rows: Mapping[int, LedgerRow], *, run_id: str, attester: str | None
 ) -> None:
     """Raise StateError unless the batches and the rejects bear out the chunks, and the log the batches.
 
@@ -96,7 +96,7 @@ def refuse_unborne(
     _refuse_other_log(session, plan, batches, attester)
 
 
-def _refuse_other_log(session: Session, plan: Plan, batches: Sequence[LedgerBatch], attester: str | None) -> None:
+def _refuse_other_log(session: ChunkLedger, plan: Plan, batches: Sequence[LedgerBatch], attester: str | None) -> None:
     seen = 0
     for batch in sorted(batches, key=lambda batch: batch.first_attestation_id or 0):
         planned = plan.chunk(batch.chunk)

@@ -131,3 +131,7 @@ class FactBatches(Protocol):
 
         They wait for the `write_batch` that comes next on this session and counts them in `plain`.
         """
+
+
+class Facts(Snapshots, FactWalk, FactCounts, FactBatches, Protocol):
+    """All that is read of the facts themselves."""

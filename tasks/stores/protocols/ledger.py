@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 from tasks.core.documents import Digest, Moment, Seconds
 from tasks.core.fact_keys import Key
 from tasks.stores.protocols.counts import Counts
+from tasks.stores.protocols.rejects import Rejects
 from tasks.stores.protocols.states import DONE, ChunkState
 
 RunKind = Literal["backfill", "sign"]
@@ -128,3 +129,7 @@ class ChunkLedger(Protocol):
 
     def count_log_rows(self, *, attester: str | None, first: int, last: int) -> int:
         """How many rows with these ids the log has by this attester, or by anybody."""
+
+
+class Ledger(RunLedger, ChunkLedger, Rejects, Protocol):
+    """All that a store keeps of the job itself: its runs, their chunks and batches, and what they rejected."""

@@ -79,6 +79,8 @@ class PendingSession(Session, Protocol):
     def write_signatures(self, step: LedgerStep, signatures: Sequence[SignatureWrite]) -> bool:
         """Commit one batch durably, all of it or nothing: signatures, log rows, refusals, ledger.
 
+        The ids of its log rows ascend, and no other row of the log lies between the first and the last.
+
         False, with nothing written, if a row, its log or the ledger moved on since the batch was read. Raises
         RowRefusedError, with nothing written, if the database does not take a row.
         """

@@ -5,17 +5,13 @@ from __future__ import annotations
 from typing import Protocol
 
 from tasks.stores.protocols.batches import BatchWrites
-from tasks.stores.protocols.facts import FactBatches, FactCounts, FactWalk, Snapshots
+from tasks.stores.protocols.facts import Facts
 from tasks.stores.protocols.health import StoreHealth
-from tasks.stores.protocols.ledger import ChunkLedger, RunLedger
-from tasks.stores.protocols.rejects import Rejects
+from tasks.stores.protocols.ledger import Ledger
 from tasks.stores.protocols.schema import GatedSchema
 
 
-class Session(
-    GatedSchema, Snapshots, FactWalk, FactCounts, FactBatches, BatchWrites, RunLedger, ChunkLedger, Rejects,
-    StoreHealth, Protocol,
-):  # fmt: skip
+class Session(GatedSchema, Facts, BatchWrites, Ledger, StoreHealth, Protocol):
     """One verified connection to one store.
 
     It is opened in a `run()`, closed in the same block, and never crosses a fork. Every method may raise DatabaseError,

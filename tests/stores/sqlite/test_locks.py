@@ -254,5 +254,5 @@ def test_one_place_opens_databases_and_one_library() -> None:
                 opening |= set() if first == "':memory:'" else {(source.name, first)}
             if isinstance(node, (ast.Import, ast.ImportFrom)) and "sqlite3" in ast.unparse(node).split():
                 importing.add(source.name)
-    assert opening == {("opening.py", "name"), ("file.py", "str(partial)")}
+    assert opening == {("opening.py", "name"), ("new_file.py", "str(partial)")}
     assert importing == set()
