@@ -7,8 +7,8 @@ job file says so, by a fingerprint of every chunk; for people, only then do they
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from pydantic import TypeAdapter
@@ -52,15 +52,50 @@ _PREDICTIONS = TypeAdapter(_Prediction)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a live run came to: `signers` are the keys that signed its rows, None for a placeholder."""
+    """What a run came to: `chunks` has the facts of each outcome, and the fingerprint of what was attested, by number;
+    `signers` are the keys that signed its rows, None for a placeholder.
+    """
 
     rows: dict[str, int]
     rejects: dict[str, int]
-    chunks: Sequence[dict[str, Any]]
+    chunks: Mapping[int, tuple[dict[str, int], str | None]]
     signers: frozenset[str | None]
 
 
-def compare(content: dict[str, Any] | None, plan_id: str, came_to: Outcome) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class Foreseen:
+    """What a dry run says of itself: it foretells, and there is nothing yet to hold it against."""
+
+    rows: dict[str, int]
+    rejects: dict[str, int]
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "matches": None}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a dry run foretold, and in what it differs from what came; `key_id` is the key that it foretold."""
+
+    rows: dict[str, int]
+    rejects: dict[str, int]
+    key_id: str | None
+    compared: list[str]
+    not_compared: list[str]
+    differences: list[str]
+
+    @property
+    def matches(self) -> bool:
+        return not self.differences
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "rows": self.rows, "rejects": self.rejects, "signatures": {"key_id": self.key_id}, "matches": self.matches,
+            "compared": self.compared, "not_compared": self.not_compared, "differences": self.differences,
+        }  # fmt: skip
+
+
+def compare(content: dict[str, Any] | None, plan_id: str, came_to: Outcome) -> Comparison | None:
     """The prediction in a dry run's report.json beside what came; None if there is none of this plan."""
     try:
         predicted = typed(_PREDICTIONS, content or {})
@@ -68,18 +103,17 @@ def compare(content: dict[str, Any] | None, plan_id: str, came_to: Outcome) -> d
         return None
     if predicted.plan_id != plan_id:
         return None
-    contents = [*(chunk.content for chunk in predicted.chunks), *(chunk["content"] for chunk in came_to.chunks)]
+    contents = [*(chunk.content for chunk in predicted.chunks), *(content for _, content in came_to.chunks.values())]
     by_content = None not in contents and len(contents) > 0
     differences = [*_differences(predicted, came_to, by_content=by_content)]
-    return {
-        "rows": predicted.rows,
-        "rejects": predicted.rejects,
-        "signatures": {"key_id": predicted.signatures.key_id},
-        "matches": not differences,
-        "compared": [*COMPARED, CONTENT] if by_content else list(COMPARED),
-        "not_compared": [] if by_content else [NOT_COMPARED],
-        "differences": differences[:_LISTED],
-    }
+    return Comparison(
+        rows=predicted.rows,
+        rejects=predicted.rejects,
+        key_id=predicted.signatures.key_id,
+        compared=[*COMPARED, CONTENT] if by_content else list(COMPARED),
+        not_compared=[] if by_content else [NOT_COMPARED],
+        differences=differences[:_LISTED],
+    )
 
 
 def _differences(predicted: _Prediction, came_to: Outcome, *, by_content: bool) -> Iterable[str]:
@@ -94,11 +128,9 @@ def _differences(predicted: _Prediction, came_to: Outcome, *, by_content: bool) 
 
 
 def _of_chunks(predicted: _Prediction, came_to: Outcome, *, by_content: bool) -> Iterable[str]:
-    expected, seen = {c.chunk: c.rows for c in predicted.chunks}, {c["chunk"]: c["rows"] for c in came_to.chunks}
-    foreseen, attested = (
-        {c.chunk: c.content for c in predicted.chunks},
-        {c["chunk"]: c["content"] for c in came_to.chunks},
-    )
+    expected, seen = {c.chunk: c.rows for c in predicted.chunks}, {n: rows for n, (rows, _) in came_to.chunks.items()}
+    foreseen = {c.chunk: c.content for c in predicted.chunks}
+    attested = {n: content for n, (_, content) in came_to.chunks.items()}
     for number in sorted(expected.keys() | seen.keys()):
         if expected.get(number) != seen.get(number):
             yield f"chunk {number}: {_counts(seen.get(number))}, the dry run had {_counts(expected.get(number))}"
@@ -114,10 +146,10 @@ def _counts(rows: dict[str, int] | None) -> str:
     return ", ".join(f"{name} {count}" for name, count in (rows or {}).items() if count) or "nothing"
 
 
-def words(dry: dict[str, Any]) -> str:
+def words(dry: Comparison) -> str:
     """For people: what was compared, and no more than that."""
-    compared, left = "; ".join(dry["compared"]), "; ".join(dry["not_compared"])
+    compared, left = "; ".join(dry.compared), "; ".join(dry.not_compared)
     without = f" Not compared: {left}." if left else ""
-    if dry["matches"]:
+    if dry.matches:
         return f"{'the same' if left else 'matches'} in {compared}.{without}"
-    return f"DIFFERS: {'; '.join(dry['differences'])}. Compared: {compared}.{without}"
+    return f"DIFFERS: {'; '.join(dry.differences)}. Compared: {compared}.{without}"

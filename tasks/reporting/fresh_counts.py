@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 from tasks.backfill.leftovers import Leftovers, leftovers, refuse_unsettled
 from tasks.core.errors import RowRefusedError
 from tasks.job.settings import Settings
-from tasks.rows.stale import count_stale
+from tasks.rows.stale import Stale, count_stale
 from tasks.runs.plans import Plan
 from tasks.stores.open import open_store
 from tasks.stores.protocols.session import Session
@@ -25,7 +24,7 @@ class FreshCounts:
     remaining: int
     left: Leftovers | None
     top_sources: list[tuple[str, int]]
-    stale: dict[str, Any] | None
+    stale: Stale | None
 
 
 def count_afresh(session: Session, settings: Settings, plan: Plan, rows: dict[str, int], *, live: bool) -> FreshCounts:
@@ -53,13 +52,13 @@ def find_leftovers(
     return left
 
 
-def _stale(settings: Settings) -> dict[str, Any] | None:
+def _stale(settings: Settings) -> Stale | None:
     """None where the job file does not want them counted, or where one of the facts cannot be read to compare it."""
     if not settings.reporting.count_stale:
         return None
     try:
         with open_store(settings).session(write=False) as session:
-            return count_stale(session, settings.derivation.rules("")).as_json()
+            return count_stale(session, settings.derivation.rules(""))
     except RowRefusedError as error:
         logger.warning("stale facts were not counted, because a fact cannot be read: %s", error.words)
         return None

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from tasks.core.terminal import printable
+from tasks.reporting.comparison import Comparison
 from tasks.reporting.comparison import words as comparison_words
-from tasks.reporting.summary import Report
+from tasks.reporting.report import Report
 from tasks.reporting.turns import turn_words
 from tasks.sealed_log.seal import seal_words
 from tasks.stores.protocols.counts import NOTED, OUTCOMES
@@ -41,9 +42,9 @@ def to_terminal(report: Report, path: str) -> str:
     lines[1:1] = [f"  WARNING: {printable(warning)}" for warning in report.warnings]
     if report.rejects:
         lines.append("  rejected: " + ", ".join(f"{reason} {n:,}" for reason, n in report.rejects.items()))
-    if report.dry_run and report.dry_run["matches"] is not None:
+    if isinstance(report.dry_run, Comparison):
         lines.append(f"  dry run of this plan: {comparison_words(report.dry_run)}")
-    if report.stale is None or report.stale["count"]:
+    if report.stale is None or report.stale.count:
         lines.append(f"  {_stale_words(report)}")
     if report.turns is not None:
         lines.append(f"  {printable(turn_words(report.turns))}")
@@ -55,7 +56,7 @@ def _stale_words(report: Report) -> str:
     if report.stale is None:
         return "stale: not counted (reporting.count_stale)"
     return (
-        f"stale: {report.stale['count']:,} attested facts are no longer what was attested: edited, or another fact "
+        f"stale: {report.stale.count:,} attested facts are no longer what was attested: edited, or another fact "
         f"under a used id"
     )
 
@@ -66,11 +67,11 @@ def _reattested(report: Report) -> str:
 
 
 def _signature_words(report: Report) -> str:
-    signed, placeholder, key_id = (report.signatures[name] for name in ("signed", "placeholder", "key_id"))
+    signed, placeholder, key_id = (getattr(report.signatures, name) for name in ("signed", "placeholder", "key_id"))
     verb = "would be signed" if report.mode == "dry-run" else "signed"
     if key_id is None:
         return f"signatures: NO KEY, {placeholder:,} placeholders, which are not signatures"
-    return f"signatures: {signed:,} {verb} with {key_words(key_id, report.signatures['key_ids'])}"
+    return f"signatures: {signed:,} {verb} with {key_words(key_id, report.signatures.key_ids)}"
 
 
 def key_words(key_id: str | None, keys: Mapping[str, int]) -> str:
@@ -116,16 +117,16 @@ def _dry_run(report: Report) -> str:
     dry = report.dry_run
     if report.mode == "dry-run":
         return ""
-    if dry is None:
+    if not isinstance(dry, Comparison):
         return "## Predicted against actual\n\nNo dry run of this plan was made."
-    rows = [(name, dry["rows"].get(name), report.rows[name]) for name in OUTCOMES]
+    rows = [(name, dry.rows.get(name), report.rows[name]) for name in OUTCOMES]
     words = cell(comparison_words(dry))
-    verdict = words if dry["matches"] else f"**They differ.**\n\n{words}"
+    verdict = words if dry.matches else f"**They differ.**\n\n{words}"
     return f"## Predicted against actual\n\n{markdown_table(('outcome', 'dry run', 'live run'), rows)}\n\n{verdict}"
 
 
 def _closing(report: Report) -> str:
-    rows = [(name.replace("_", " "), value) for name, value in report.closing.items()]
+    rows = [(name.replace("_", " "), value) for name, value in report.closing.as_json().items()]
     table = markdown_table(("check", "value"), rows)
     return f"## Closing proof\n\n{report.remaining:,} facts are residual now, counted afresh.\n\n{table}"
 
@@ -143,9 +144,9 @@ def _rejects(report: Report) -> str:
 def _stale(report: Report) -> str:
     if report.stale is None:
         return f"## Stale\n\n{cell(_stale_words(report))}"
-    if not report.stale["count"]:
+    if not report.stale.count:
         return ""
-    rows = [(fact["fact_id"], fact["column"], fact["attested"], fact["now"]) for fact in report.stale["sample"]]
+    rows = [(fact.fact_id, fact.column, fact.attested, fact.now) for fact in report.stale.sample]
     table = markdown_table(("fact", "column", "attested", "now"), rows)
     return f"## Stale\n\n{cell(_stale_words(report))}\n\n{table}"
 
@@ -159,7 +160,7 @@ def _notes(report: Report) -> str:
 
 
 def _sources(report: Report) -> str:
-    rows = [(source["source_doc"], f"{source['facts']:,}") for source in report.top_sources]
+    rows = [(source.source_doc, f"{source.facts:,}") for source in report.top_sources]
     when = ", before the run" if report.mode == "dry-run" else ""
     return f"## Sources with most facts{when}\n\n{markdown_table(('source', 'facts'), rows)}" if rows else ""
 
@@ -180,7 +181,7 @@ def _chunks(report: Report) -> str:
     head = ("chunk", "after", "through", *OUTCOMES, "seconds", "attempts")
     rows = [
         (c["chunk"], c["after"], c["through"], *(f"{c['rows'][n]:,}" for n in OUTCOMES), c["seconds"], c["attempts"])
-        for c in report.chunks
+        for c in (chunk.as_json() for chunk in report.chunks)
     ]
     return f"## Chunks\n\n{markdown_table(head, rows)}" if rows else "## Chunks\n\nNone: nothing was residual."
 

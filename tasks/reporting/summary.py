@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
@@ -21,61 +21,20 @@ from tasks.core.errors import NOTHING_WRITTEN, RUN_AGAIN, StateError
 from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings
 from tasks.job.signers import log_signer_of
-from tasks.reporting.comparison import Outcome, compare
+from tasks.reporting.comparison import Comparison, Foreseen, Outcome, compare
 from tasks.reporting.fresh_counts import count_afresh
+from tasks.reporting.report import Closing, Report, SettledChunk, SourceCount
 from tasks.reporting.turns import turns
 from tasks.runs.ledger import refuse_unborne
-from tasks.runs.markers import foreseen_keys, marker_of_row, read_marker, signatures_by, write_marker
+from tasks.runs.markers import Signatures, foreseen_keys, marker_of_row, read_marker, signatures_by, write_marker
 from tasks.runs.plans import Plan, clock_words
 from tasks.runs.store_warnings import outcome_warnings, store_warnings
 from tasks.sealed_log.seal import read_seal
-from tasks.stores.protocols.counts import NOTED, OUTCOMES
+from tasks.stores.protocols.counts import NOTED, OUTCOMES, Counts
 from tasks.stores.protocols.ledger import Ledger, RunRow, rows_by_key
 from tasks.stores.protocols.session import Session
 
 _LISTED = 20
-
-
-@dataclass(frozen=True)
-class Report:
-    """The content of report.json, in its order. Rows are facts; seconds are wall time."""
-
-    run_id: str
-    mode: str
-    plan_id: str
-    schema_fingerprint: str
-    database: str
-    attester: str
-    started_at: str
-    finished_at: str
-    stop_reason: str
-    max_rows: int | None
-    reattest: str | None
-    warnings: list[str]
-    rows: dict[str, int]
-    rows_outside_chunks: int
-    dry_run: dict[str, Any] | None
-    signatures: dict[str, Any]
-    sealed: dict[str, Any]
-    remaining: int
-    turns: dict[str, Any] | None
-    stale: dict[str, Any] | None
-    rejects: dict[str, int]
-    reject_sample: list[dict[str, Any]]
-    noted: dict[str, int]
-    absences: list[str]
-    top_sources: list[dict[str, Any]]
-    sample: list[dict[str, Any]]
-    rows_per_second: float
-    planning_seconds: float
-    closing: dict[str, Any]
-    chunks: list[dict[str, Any]]
-
-    def as_json(self) -> dict[str, Any]:
-        """What is `noted` stands among the others, each count under its name."""
-        content = asdict(self)
-        parts = (value if name == "noted" else {name: value} for name, value in content.items())
-        return {name: value for part in parts for name, value in part.items()}
 
 
 def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan, *, key_id: str | None) -> Report:
@@ -83,63 +42,61 @@ def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan,
 
     Raises StateError if a chunk is not done, or if markers and ledger do not belong together.
     """
-    chunks = _rehearsed_chunks(paths, plan) if paths.dry_run else _live_chunks(session, paths, plan)
-    totals = Counter[str]()
-    for chunk in chunks:
-        totals.update(chunk["rows"])
-    rows = {name: totals[name] for name in OUTCOMES}
-    rows["eligible"] += plan.unchanged_outside
-    rows["unchanged"] += plan.unchanged_outside
-    rejects = _rejects(session, paths, plan, chunks)
-    counted = count_afresh(session, settings, plan, rows, live=not paths.dry_run)
-    run = session.read_run(plan.run_id) if not paths.dry_run else None
-    signatures = _signatures(session, plan, chunks, run, key_id)
+    live = not paths.dry_run
+    chunks = _live_chunks(session, paths, plan) if live else _rehearsed_chunks(paths, plan)
+    rows, rejects = _rows(plan, chunks), _rejects(session, paths, plan, chunks)
+    counted = count_afresh(session, settings, plan, rows, live=live)
+    signatures = _signatures(session, plan, chunks, session.read_run(plan.run_id) if live else None, key_id)
+    outcome = Outcome(rows, rejects, _by_chunk(chunks), _signers(session, paths, plan))
     now = now_text()
     return Report(
-        run_id=plan.run_id,
-        mode=paths.mode,
-        plan_id=plan.plan_id,
-        schema_fingerprint=session.fingerprint,
-        database=str(settings.place),
-        attester=settings.derivation.attester,
-        started_at=min((c["started_at"] for c in chunks), default=now),
-        finished_at=now,
-        stop_reason=plan.stop_reason,
-        max_rows=plan.max_rows,
-        reattest=plan.reattest or None,
+        run_id=plan.run_id, mode=paths.mode, plan_id=plan.plan_id, schema_fingerprint=session.fingerprint,
+        database=str(settings.place), attester=settings.derivation.attester,
+        started_at=min((chunk.marker.started_at for chunk in chunks), default=now), finished_at=now,
+        stop_reason=plan.stop_reason, max_rows=plan.max_rows, reattest=plan.reattest or None,
         warnings=[
             *_of_clock(plan, chunks),
-            *_warnings(session, settings, rows, rejects, signs=signatures["key_id"] is not None),
+            *_warnings(session, settings, rows, rejects, signs=signatures.key_id is not None),
         ],
-        rows=rows,
-        rows_outside_chunks=plan.unchanged_outside,
-        dry_run=_dry_run(paths, plan, Outcome(rows, rejects, chunks, _signers(session, paths, plan))),
-        signatures=signatures,
-        sealed=read_seal(settings, paths),
-        remaining=counted.remaining,
-        turns=None if paths.dry_run else turns(session, plan, rows, remaining=counted.remaining, now=now),
-        stale=counted.stale,
-        rejects=rejects,
-        reject_sample=[] if paths.dry_run else session.reject_sample(plan.run_id),
-        noted={name: sum(c[name] for c in chunks) for name in NOTED},
+        rows=rows, rows_outside_chunks=plan.unchanged_outside, dry_run=_dry_run(paths, plan, outcome),
+        signatures=signatures, sealed=read_seal(settings, paths), remaining=counted.remaining,
+        turns=turns(session, plan, rows, remaining=counted.remaining, now=now) if live else None,
+        stale=counted.stale, rejects=rejects, reject_sample=session.reject_sample(plan.run_id) if live else [],
+        noted={name: sum(chunk.marker.counts.noted()[name] for chunk in chunks) for name in NOTED},
         absences=[*session.binding.absences, *session.own_rules],
-        top_sources=[{"source_doc": doc, "facts": count} for doc, count in counted.top_sources],
-        sample=[row for c in chunks for row in c.get("sample", [])][:_LISTED],
-        rows_per_second=_rate(chunks),
-        planning_seconds=plan.planning_seconds,
-        closing=_closing(plan, rows, chunks, signatures, counted.remaining, counted.left),
-        chunks=[_of_report(chunk) for chunk in chunks],
-    )
+        top_sources=[SourceCount(source_doc, facts) for source_doc, facts in counted.top_sources],
+        sample=_sample(chunks), rows_per_second=_rate(chunks), planning_seconds=plan.planning_seconds,
+        closing=_closing(plan, rows, chunks, signatures, counted.remaining, counted.left), chunks=chunks,
+    )  # fmt: skip
+
+
+def _rows(plan: Plan, chunks: Sequence[SettledChunk]) -> dict[str, int]:
+    """The outcomes of all eligible facts: those of the chunks, and those that the plan found in none of them."""
+    totals = sum((chunk.marker.counts for chunk in chunks), Counts()).rows()
+    outside = {"eligible": plan.unchanged_outside, "unchanged": plan.unchanged_outside}
+    return {name: count + outside.get(name, 0) for name, count in totals.items()}
+
+
+def _by_chunk(chunks: Sequence[SettledChunk]) -> dict[int, tuple[dict[str, int], str | None]]:
+    return {chunk.marker.chunk: (chunk.marker.counts.rows(), chunk.content) for chunk in chunks}
+
+
+def _sample(chunks: Sequence[SettledChunk]) -> list[dict[str, Any]]:
+    """Some rows of a rehearsal; a live run has them in the database."""
+    rehearsed = (chunk.marker.rehearsed for chunk in chunks)
+    return [row for one in rehearsed if one for row in one.sample][:_LISTED]
 
 
 def _signatures(
-    session: Session, plan: Plan, chunks: list[dict[str, Any]], run: RunRow | None, key_id: str | None
-) -> dict[str, Any]:
+    session: Session, plan: Plan, chunks: Sequence[SettledChunk], run: RunRow | None, key_id: str | None
+) -> Signatures:
     """Live, the ledger's batches say which key signed what; a rehearsal has the configured one."""
-    signed, placeholder = (sum(c["signatures"][name] for c in chunks) for name in ("signed", "placeholder"))
+    signed, placeholder = (
+        sum(getattr(chunk.marker.signatures, name) for chunk in chunks) for name in ("signed", "placeholder")
+    )
     keys = rows_by_key(session.read_batches(plan.run_id)) if run else foreseen_keys(key_id, signed)
     configured = run.key_id if run else key_id
-    return signatures_by(keys, signed=signed, placeholder=placeholder, key_id=configured).as_json()
+    return signatures_by(keys, signed=signed, placeholder=placeholder, key_id=configured)
 
 
 def _warnings(
@@ -150,12 +107,12 @@ def _warnings(
     return [*outcome_warnings(session, rows, rejects), *of_store]
 
 
-def _of_clock(plan: Plan, chunks: list[dict[str, Any]]) -> list[str]:
-    words = clock_words(plan, began_at=min((chunk["started_at"] for chunk in chunks), default=plan.created_at))
+def _of_clock(plan: Plan, chunks: Sequence[SettledChunk]) -> list[str]:
+    words = clock_words(plan, began_at=min((chunk.marker.started_at for chunk in chunks), default=plan.created_at))
     return [words] if words else []
 
 
-def _live_chunks(session: Ledger, paths: RunPaths, plan: Plan) -> list[dict[str, Any]]:
+def _live_chunks(session: Ledger, paths: RunPaths, plan: Plan) -> list[SettledChunk]:
     """The finished rows of the ledger as markers; a marker that is missing is written again."""
     run = session.read_run(plan.run_id)
     ledger = {row.chunk: row for row in session.read_chunks(plan.run_id) if row.plan_id == plan.plan_id}
@@ -177,13 +134,13 @@ def _live_chunks(session: Ledger, paths: RunPaths, plan: Plan) -> list[dict[str,
         if read_marker(plan, paths, planned.chunk) is None:
             write_marker(marker, paths)
         content = total_of(batch.content for batch in batches.get(planned.chunk, ()))
-        found.append({**marker.as_json(), "content": content.to_bytes().hex() if content else None})
+        found.append(SettledChunk(marker, content.to_bytes().hex() if content else None))
     if run is not None:
         refuse_unborne(session, plan, ledger, run_id=plan.run_id, attester=run.attester)
     return found
 
 
-def _rehearsed_chunks(paths: RunPaths, plan: Plan) -> list[dict[str, Any]]:
+def _rehearsed_chunks(paths: RunPaths, plan: Plan) -> list[SettledChunk]:
     found = []
     for planned in plan.chunks:
         marker = read_marker(plan, paths, planned.chunk)
@@ -191,23 +148,23 @@ def _rehearsed_chunks(paths: RunPaths, plan: Plan) -> list[dict[str, Any]]:
             raise StateError(
                 "its marker is missing or torn", where=str(planned), again=RUN_AGAIN, written=NOTHING_WRITTEN
             )
-        found.append(marker.as_json())
+        found.append(SettledChunk(marker, marker.rehearsed.content if marker.rehearsed else None))
     return found
 
 
-def _rejects(session: Ledger, paths: RunPaths, plan: Plan, chunks: list[dict[str, Any]]) -> dict[str, int]:
+def _rejects(session: Ledger, paths: RunPaths, plan: Plan, chunks: Sequence[SettledChunk]) -> dict[str, int]:
     if not paths.dry_run:
         return session.reject_reasons(plan.run_id)
     reasons = Counter[str]()
     for chunk in chunks:
-        reasons.update(chunk["rejects"])
+        reasons.update(chunk.marker.rehearsed.rejects if chunk.marker.rehearsed else {})
     return dict(sorted(reasons.items()))
 
 
-def _dry_run(paths: RunPaths, plan: Plan, came_to: Outcome) -> dict[str, Any] | None:
+def _dry_run(paths: RunPaths, plan: Plan, came_to: Outcome) -> Comparison | Foreseen | None:
     """What the dry run of this very plan predicted, and whether it came true (None: this is that dry run)."""
     if paths.dry_run:
-        return {"rows": dict(came_to.rows), "rejects": dict(came_to.rejects), "matches": None}
+        return Foreseen(came_to.rows, came_to.rejects)
     return compare(durable.read_json(paths.of_mode(dry_run=True).report, root=paths.state_dir), plan.plan_id, came_to)
 
 
@@ -217,41 +174,36 @@ def _signers(session: Ledger, paths: RunPaths, plan: Plan) -> frozenset[str | No
     return frozenset(batch.key_id for batch in batches if batch.counts.inserted or batch.counts.updated)
 
 
-def _rate(chunks: list[dict[str, Any]]) -> float:
+def _rate(chunks: Sequence[SettledChunk]) -> float:
     """Facts settled per second of work, summed over workers."""
-    settled = sum(c["rows"]["inserted"] + c["rows"]["updated"] + c["rows"]["rejected"] for c in chunks)
-    seconds = sum(c["seconds"] for c in chunks)
+    counts = sum((chunk.marker.counts for chunk in chunks), Counts())
+    settled = counts.inserted + counts.updated + counts.rejected
+    seconds = sum(chunk.marker.seconds for chunk in chunks)
     return round(settled / seconds, 1) if seconds else 0.0
 
 
 def _closing(
     plan: Plan,
     rows: dict[str, int],
-    chunks: list[dict[str, Any]],
-    signatures: dict[str, Any],
+    chunks: Sequence[SettledChunk],
+    signatures: Signatures,
     remaining: int,
     left: Leftovers | None,
-) -> dict[str, Any]:
-    """The proof that nothing is lost: sums that must hold, and what the fresh count says.
-
-    After a live run the facts that are left are told apart one by one; a rehearsal has only numbers to go by.
-    """
+) -> Closing:
+    """After a live run the facts that are left are told apart one by one; a rehearsal has only numbers to go by."""
     written = rows["inserted"] + rows["updated"]
     explained = left.rejected if left else min(remaining, rows["rejected"] + written)
-    return {
-        "eligible_is_the_sum": rows["eligible"] == sum(rows[name] for name in OUTCOMES[1:]),
-        "every_chunk_adds_up": all(
-            c["rows"]["eligible"] == sum(c["rows"][name] for name in OUTCOMES[1:]) for c in chunks
-        ),
-        "chunks_done": len(chunks),
-        "chunks_planned": len(plan.chunks),
-        "every_write_is_signed_or_placeholder": written == signatures["signed"] + signatures["placeholder"],
-        "residual_when_planned": plan.residual,
-        "remaining_after_this_run": explained,
-        "remaining_beyond_this_run": remaining - explained,
-    }
+    return Closing(
+        eligible_is_the_sum=_adds_up(rows),
+        every_chunk_adds_up=all(_adds_up(chunk.marker.counts.rows()) for chunk in chunks),
+        chunks_done=len(chunks),
+        chunks_planned=len(plan.chunks),
+        every_write_is_signed_or_placeholder=written == signatures.signed + signatures.placeholder,
+        residual_when_planned=plan.residual,
+        remaining_after_this_run=explained,
+        remaining_beyond_this_run=remaining - explained,
+    )
 
 
-def _of_report(chunk: dict[str, Any]) -> dict[str, Any]:
-    names = ("chunk", "after", "through", "rows", "signatures", "content", "seconds", "attempts")
-    return {name: chunk.get(name) for name in names}
+def _adds_up(rows: dict[str, int]) -> bool:
+    return rows["eligible"] == sum(rows[name] for name in OUTCOMES[1:])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.reporting.summary import Report
+from tasks.reporting.report import Report
 from tasks.runs.markers import Marker, Rehearsed
 from tasks.stores.protocols.counts import COUNTS, COUNTS_OF_BATCHES, NOTED, OUTCOMES, Counts
 
