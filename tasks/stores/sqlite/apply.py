@@ -21,9 +21,10 @@ from tasks.contract.resolving import sidecar_binding, sidecar_drift
 from tasks.job.settings import Settings
 from tasks.stores.protocols.store import Applied
 from tasks.stores.sqlite.catalogue import read_catalogue
+from tasks.stores.sqlite.failures import translated
 from tasks.stores.sqlite.gate import live_guard
 from tasks.stores.sqlite.guard import Guard
-from tasks.stores.sqlite.opening import connected, translated
+from tasks.stores.sqlite.opening import connected
 from tasks.stores.sqlite.refusing import configured_names, drift_error, refuse_unusable
 from tasks.stores.sqlite.rehearsal import rehearse
 from tasks.stores.sqlite.schema_file import LEDGER_TABLES, canonical_statements, ledger_columns

@@ -19,10 +19,11 @@ from tasks.stores.protocols.attestations import Attestation, Provenance, RowsRea
 from tasks.stores.protocols.sealed_log import FIRST_ID, TileHead, break_in, unpacked_ids
 from tasks.stores.sqlite.catalogue import read_catalogue
 from tasks.stores.sqlite.compiling import LargeTables, compile_statements
+from tasks.stores.sqlite.failures import translated
 from tasks.stores.sqlite.guard import Guard
 from tasks.stores.sqlite.key_parameters import bound, decode_row
 from tasks.stores.sqlite.log_tiles import tile_head
-from tasks.stores.sqlite.opening import connected, translated
+from tasks.stores.sqlite.opening import connected
 from tasks.stores.sqlite.refusing import configured_names, drift_error, refuse_unusable
 from tasks.stores.sqlite.sql.attestations import attestation_statements
 from tasks.stores.sqlite.sql.spelling import Statement

@@ -15,8 +15,8 @@ from tasks.contract.catalogue import Catalogue
 from tasks.core.fact_keys import Key
 from tasks.core.values import Record, Reject
 from tasks.derivation.rules import refused_fact
+from tasks.stores.sqlite.failures import ROW_ERRORS
 from tasks.stores.sqlite.guard import Guard
-from tasks.stores.sqlite.opening import ROW_ERRORS
 from tasks.stores.sqlite.rehearsal import declared_copy
 from tasks.stores.sqlite.sql.run import build_statements
 

@@ -13,9 +13,10 @@ from tasks.job.settings import Settings
 from tasks.stores.protocols.batches import LedgerStep
 from tasks.stores.protocols.pending import PendingRead, PendingRow, SignatureWrite
 from tasks.stores.sqlite.batch_writing import LockTimes, StaleReadError, of_no_fact
+from tasks.stores.sqlite.failures import translated
 from tasks.stores.sqlite.gate import Gated, pass_gate
 from tasks.stores.sqlite.key_parameters import bound, decode_row
-from tasks.stores.sqlite.opening import StoreConnection, connected, translated
+from tasks.stores.sqlite.opening import StoreConnection, connected
 from tasks.stores.sqlite.session import SqliteSession
 from tasks.stores.sqlite.sql.resigning import resigning_statements
 

@@ -11,7 +11,8 @@ import apsw
 
 from tasks.core.errors import RowRefusedError, SchemaChangedError
 from tasks.job.settings import Settings
-from tasks.stores.sqlite.opening import StoreConnection, translated
+from tasks.stores.sqlite.failures import translated
+from tasks.stores.sqlite.opening import StoreConnection
 
 _MOST_BATCH_TEXT = 8 * 2**20  # characters, of which there will be copies; 25,000 ordinary facts take half of it
 

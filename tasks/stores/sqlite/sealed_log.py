@@ -14,11 +14,12 @@ from tasks.core.errors import SchemaChangedError
 from tasks.job.settings import Settings
 from tasks.stores.protocols.sealed_log import Purpose
 from tasks.stores.sqlite.compiling import CompiledStatement
+from tasks.stores.sqlite.failures import translated
 from tasks.stores.sqlite.guard import Guard
 from tasks.stores.sqlite.log_evidence import LogEvidence
 from tasks.stores.sqlite.log_rows import LogRows
 from tasks.stores.sqlite.log_tiles import LogTiles
-from tasks.stores.sqlite.opening import StoreConnection, connected, translated
+from tasks.stores.sqlite.opening import StoreConnection, connected
 from tasks.stores.sqlite.sidecar_gate import GatedSidecar, pass_sidecar_gate
 from tasks.stores.sqlite.sql.sealed_log import build_log_statements
 

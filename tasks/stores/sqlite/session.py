@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from tasks.core.values import Record, Reject
 from tasks.job.settings import Settings
 from tasks.stores.sqlite.batch_writing import BatchWriting
+from tasks.stores.sqlite.failures import translated
 from tasks.stores.sqlite.gate import live_guard, pass_gate
 from tasks.stores.sqlite.ledger import Ledger
-from tasks.stores.sqlite.opening import connected, translated
+from tasks.stores.sqlite.opening import connected
 from tasks.stores.sqlite.refusals import RowRehearsal
 from tasks.stores.sqlite.rejects import Rejects
 

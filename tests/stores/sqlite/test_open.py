@@ -21,8 +21,9 @@ from tasks.core.errors import DatabaseError
 from tasks.job.settings import Settings
 from tasks.runs.gate import verify_schema
 from tasks.stores.sqlite import opening
+from tasks.stores.sqlite.failures import translated
 from tasks.stores.sqlite.file import DatabaseFile, Reader, refuse_foreign_sidecars
-from tasks.stores.sqlite.opening import open_connection, translated
+from tasks.stores.sqlite.opening import open_connection
 from tasks.stores.sqlite.session import open_session
 
 _DIE_IN_A_TRANSACTION = """
