@@ -9,16 +9,15 @@ from typing import Any, Final
 from tasks.core.terminal import printable
 from tasks.reporting.comparison import Comparison
 from tasks.reporting.comparison import words as comparison_words
-from tasks.reporting.report import Report
+from tasks.reporting.report import RunReport
 from tasks.reporting.turns import turn_words
-from tasks.sealed_log.seal import seal_words
 from tasks.stores.protocols.counts import NOTED, OUTCOMES
 
 # What at the beginning of a line makes it a heading, an item of a list or the underline of a heading.
 _BLOCK: Final = re.compile(r"^([0-9]*)(#{1,6}(?= |$)|[-+](?= |$)|[.)](?= |$)|[-=]+$)")
 
 
-def to_markdown(report: Report) -> str:
+def to_markdown(report: RunReport) -> str:
     """The whole report as Markdown. Values from the database are escaped: none can break a table or become HTML."""
     sections = [
         _head(report), _warnings(report), _rows(report), _sealed(report), _dry_run(report), _closing(report),
@@ -27,7 +26,7 @@ def to_markdown(report: Report) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def to_terminal(report: Report, path: str) -> str:
+def to_terminal(report: RunReport, path: str) -> str:
     """A few lines for the end of a run; the last one says where the report lies."""
     what = "dry run, nothing was written" if report.mode == "dry-run" else "live run"
     counts = ", ".join(f"{name} {report.rows[name]:,}" for name in OUTCOMES)
@@ -35,7 +34,7 @@ def to_terminal(report: Report, path: str) -> str:
         f"run {report.run_id} ({what}): {report.stop_reason}",
         f"  facts: {counts}",
         f"  {_signature_words(report)}",
-        f"  {seal_words(report.sealed)}",
+        f"  {report.sealed.words()}",
     ]
     if report.reattest is not None:
         lines.append(f"  {_reattested(report)}")
@@ -52,7 +51,7 @@ def to_terminal(report: Report, path: str) -> str:
     return "\n".join([*lines, f"report: {path}"])
 
 
-def _stale_words(report: Report) -> str:
+def _stale_words(report: RunReport) -> str:
     if report.stale is None:
         return "stale: not counted (reporting.count_stale)"
     return (
@@ -61,12 +60,12 @@ def _stale_words(report: Report) -> str:
     )
 
 
-def _reattested(report: Report) -> str:
+def _reattested(report: RunReport) -> str:
     verb = "would be" if report.mode == "dry-run" else "was"
     return f"what is not as it was logged {verb} attested anew, because: {report.reattest}"
 
 
-def _signature_words(report: Report) -> str:
+def _signature_words(report: RunReport) -> str:
     signed, placeholder, key_id = (getattr(report.signatures, name) for name in ("signed", "placeholder", "key_id"))
     verb = "would be signed" if report.mode == "dry-run" else "signed"
     if key_id is None:
@@ -81,7 +80,7 @@ def key_words(key_id: str | None, keys: Mapping[str, int]) -> str:
     return "keys " + ", ".join(f"{one} ({rows:,} rows)" for one, rows in keys.items())
 
 
-def _head(report: Report) -> str:
+def _head(report: RunReport) -> str:
     title = "Dry run" if report.mode == "dry-run" else "Live run"
     facts = {
         "plan": report.plan_id, "database": report.database, "schema fingerprint": report.schema_fingerprint,
@@ -92,28 +91,28 @@ def _head(report: Report) -> str:
     return f"# {title} {cell(report.run_id)}\n\n" + "\n".join(f"- {name}: {cell(v)}" for name, v in facts.items())
 
 
-def _warnings(report: Report) -> str:
+def _warnings(report: RunReport) -> str:
     lines = [f"- {cell(warning)}" for warning in report.warnings]
     return "\n".join(["## Warnings", "", *lines]) if lines else ""
 
 
-def _rows(report: Report) -> str:
+def _rows(report: RunReport) -> str:
     would = " (predicted)" if report.mode == "dry-run" else ""
     table = markdown_table(("outcome", f"facts{would}"), [(name, f"{report.rows[name]:,}") for name in OUTCOMES])
     words = [_signature_words(report), *([turn_words(report.turns)] if report.turns else [])]
     return "\n\n".join([f"## Facts\n\n{table}", *map(cell, words)])
 
 
-def _sealed(report: Report) -> str:
+def _sealed(report: RunReport) -> str:
     sealed = report.sealed
-    if sealed["state"] == "dry_run":
+    if sealed.state == "dry_run":
         return ""
     names = ("tree_size", "root", "unsealed_rows", "checkpoint_file")
-    table = markdown_table(("what", "value"), [(name.replace("_", " "), sealed[name]) for name in names])
-    return f"## Sealed log\n\n{cell(seal_words(sealed))}\n\n{table}"
+    table = markdown_table(("what", "value"), [(name.replace("_", " "), getattr(sealed, name)) for name in names])
+    return f"## Sealed log\n\n{cell(sealed.words())}\n\n{table}"
 
 
-def _dry_run(report: Report) -> str:
+def _dry_run(report: RunReport) -> str:
     dry = report.dry_run
     if report.mode == "dry-run":
         return ""
@@ -125,13 +124,13 @@ def _dry_run(report: Report) -> str:
     return f"## Predicted against actual\n\n{markdown_table(('outcome', 'dry run', 'live run'), rows)}\n\n{verdict}"
 
 
-def _closing(report: Report) -> str:
+def _closing(report: RunReport) -> str:
     rows = [(name.replace("_", " "), value) for name, value in report.closing.as_json().items()]
     table = markdown_table(("check", "value"), rows)
     return f"## Closing proof\n\n{report.remaining:,} facts are residual now, counted afresh.\n\n{table}"
 
 
-def _rejects(report: Report) -> str:
+def _rejects(report: RunReport) -> str:
     if not report.rejects:
         return "## Rejected\n\nNone."
     parts = ["## Rejected", markdown_table(("reason", "facts"), list(report.rejects.items()))]
@@ -141,7 +140,7 @@ def _rejects(report: Report) -> str:
     return "\n\n".join(parts)
 
 
-def _stale(report: Report) -> str:
+def _stale(report: RunReport) -> str:
     if report.stale is None:
         return f"## Stale\n\n{cell(_stale_words(report))}"
     if not report.stale.count:
@@ -151,7 +150,7 @@ def _stale(report: Report) -> str:
     return f"## Stale\n\n{cell(_stale_words(report))}\n\n{table}"
 
 
-def _notes(report: Report) -> str:
+def _notes(report: RunReport) -> str:
     lines = [f"- {cell(absence)}" for absence in report.absences]
     if report.reattest is not None:
         lines.append(f"- {cell(_reattested(report))}")
@@ -159,13 +158,13 @@ def _notes(report: Report) -> str:
     return "## Notes\n\n" + "\n".join(lines) if lines else ""
 
 
-def _sources(report: Report) -> str:
+def _sources(report: RunReport) -> str:
     rows = [(source.source_doc, f"{source.facts:,}") for source in report.top_sources]
     when = ", before the run" if report.mode == "dry-run" else ""
     return f"## Sources with most facts{when}\n\n{markdown_table(('source', 'facts'), rows)}" if rows else ""
 
 
-def _sample(report: Report) -> str:
+def _sample(report: RunReport) -> str:
     if not report.sample:
         return ""
     fields = ("source_doc", "extracted_at", "confidence_lower", "confidence_upper")
@@ -177,7 +176,7 @@ def _sample(report: Report) -> str:
     return f"## Some rows, old → new\n\n{markdown_table(('outcome', 'fact', 'change'), rows)}"
 
 
-def _chunks(report: Report) -> str:
+def _chunks(report: RunReport) -> str:
     head = ("chunk", "after", "through", *OUTCOMES, "seconds", "attempts")
     rows = [
         (c["chunk"], c["after"], c["through"], *(f"{c['rows'][n]:,}" for n in OUTCOMES), c["seconds"], c["attempts"])

@@ -11,6 +11,7 @@ from tasks.reporting.comparison import Comparison, Foreseen
 from tasks.reporting.turns import Turns
 from tasks.rows.stale import Stale
 from tasks.runs.markers import Marker, Signatures
+from tasks.sealed_log.seal import Sealed
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Closing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class RunReport:
     """The content of report.json, in its order. Rows are facts; seconds are wall time."""
 
     run_id: str
@@ -77,7 +78,7 @@ class Report:
     rows_outside_chunks: int
     dry_run: Comparison | Foreseen | None
     signatures: Signatures
-    sealed: dict[str, Any]
+    sealed: Sealed
     remaining: int
     turns: Turns | None
     stale: Stale | None

@@ -16,7 +16,7 @@ from tasks.runs.frozen_plans import read_plan, require_plan
 from tasks.runs.ledger import refuse_unborne
 from tasks.runs.markers import marker_of_row, read_marker, write_marker
 from tasks.runs.plans import Plan
-from tasks.sealed_log.seal import read_seal, seal_words
+from tasks.sealed_log.seal import Sealed, read_seal
 from tasks.stores.open import open_store
 from tasks.stores.protocols.ledger import LedgerRow, rows_by_key
 from tasks.stores.protocols.pending import PendingSession
@@ -37,7 +37,7 @@ class SigningReport:
     refused: dict[str, int]
     refused_sample: list[dict[str, Any]]
     remaining: int
-    sealed: dict[str, Any]
+    sealed: Sealed
     rows_per_second: float
     chunks: list[dict[str, Any]]
 
@@ -143,7 +143,7 @@ def _to_terminal(report: SigningReport) -> str:
     lines = [f"signing {report.run_id}: {signed:,} of {pending:,} pending rows signed with {keys}"]
     if report.refused:
         lines.append("  REFUSED: " + ", ".join(f"{reason} {count:,}" for reason, count in report.refused.items()))
-    return "\n".join([*lines, f"  still pending: {report.remaining:,}", f"  {seal_words(report.sealed)}"])
+    return "\n".join([*lines, f"  still pending: {report.remaining:,}", f"  {report.sealed.words()}"])
 
 
 def _to_markdown(report: SigningReport) -> str:
@@ -158,7 +158,7 @@ def _to_markdown(report: SigningReport) -> str:
         f"# Signing {cell(report.run_id)}",
         "\n".join(f"- {name}: {cell(value)}" for name, value in facts.items()),
         f"## Rows\n\n{markdown_table(('pending', 'rows'), [(k, f'{v:,}') for k, v in report.rows.items()])}",
-        f"## Sealed log\n\n{cell(seal_words(report.sealed))}",
+        f"## Sealed log\n\n{cell(report.sealed.words())}",
     ]
     if report.refused:
         sample = [(row["fact_id"], row["reason"], row["detail"]) for row in report.refused_sample]

@@ -23,7 +23,7 @@ from tasks.job.settings import Settings
 from tasks.job.signers import log_signer_of
 from tasks.reporting.comparison import Comparison, Foreseen, Outcome, compare
 from tasks.reporting.fresh_counts import count_afresh
-from tasks.reporting.report import Closing, Report, SettledChunk, SourceCount
+from tasks.reporting.report import Closing, RunReport, SettledChunk, SourceCount
 from tasks.reporting.turns import turns
 from tasks.runs.ledger import refuse_unborne
 from tasks.runs.markers import Signatures, foreseen_keys, marker_of_row, read_marker, signatures_by, write_marker
@@ -37,7 +37,7 @@ from tasks.stores.protocols.session import Session
 _LISTED = 20
 
 
-def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan, *, key_id: str | None) -> Report:
+def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan, *, key_id: str | None) -> RunReport:
     """The report of a run whose chunks are all done. Reads only.
 
     Raises StateError if a chunk is not done, or if markers and ledger do not belong together.
@@ -49,7 +49,7 @@ def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan,
     signatures = _signatures(session, plan, chunks, session.read_run(plan.run_id) if live else None, key_id)
     outcome = Outcome(rows, rejects, _by_chunk(chunks), _signers(session, paths, plan))
     now = now_text()
-    return Report(
+    return RunReport(
         run_id=plan.run_id, mode=paths.mode, plan_id=plan.plan_id, schema_fingerprint=session.fingerprint,
         database=str(settings.place), attester=settings.derivation.attester,
         started_at=min((chunk.marker.started_at for chunk in chunks), default=now), finished_at=now,

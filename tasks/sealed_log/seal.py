@@ -72,24 +72,19 @@ class Sealed:
         return asdict(self)
 
     def words(self) -> str:
-        """How the log stands, in plain words."""
-        return seal_words(self.as_json())
-
-
-def seal_words(sealed: dict[str, Any]) -> str:
-    """`Sealed` as JSON, in plain words for a report."""
-    size, unsealed = sealed["tree_size"], sealed["unsealed_rows"]
-    if sealed["state"] == "dry_run":
-        return "log: a dry run seals nothing"
-    if sealed["state"] == "sealed":
-        late = f"; {unsealed:,} rows came since and are not" if unsealed else ""
-        where = f", checkpoint {sealed['checkpoint_file']}" if sealed["checkpoint_file"] else ""
-        return f"log: sealed, {size:,} leaves ({sealed['new_leaves']:,} new){where}{late}"
-    count = "its rows" if unsealed is None else f"{unsealed:,} rows"
-    return (
-        f"log: UNSEALED, no key for checkpoints is configured: {count} of the attestation log can be changed without a "
-        f"trace{f' (the first {size:,} were sealed earlier)' if size else ''}"
-    )
+        """How the log stands, in plain words for a report."""
+        if self.state == "dry_run":
+            return "log: a dry run seals nothing"
+        size, unsealed = self.tree_size, self.unsealed_rows
+        if self.state == "sealed":
+            late = f"; {unsealed:,} rows came since and are not" if unsealed else ""
+            where = f", checkpoint {self.checkpoint_file}" if self.checkpoint_file else ""
+            return f"log: sealed, {size:,} leaves ({self.new_leaves:,} new){where}{late}"
+        count = "its rows" if unsealed is None else f"{unsealed:,} rows"
+        return (
+            f"log: UNSEALED, no key for checkpoints is configured: {count} of the attestation log can be changed "
+            f"without a trace{f' (the first {size:,} were sealed earlier)' if size else ''}"
+        )
 
 
 def seal_log(settings: Settings, *, run_id: str | None, now: Callable[[], str] = now_text) -> Sealed:
@@ -253,18 +248,18 @@ def is_sealed(settings: Settings, paths: RunPaths) -> bool:
     return found.state != "sealed" or _as_stored(settings, found) is not None
 
 
-def read_seal(settings: Settings, paths: RunPaths) -> dict[str, Any]:
+def read_seal(settings: Settings, paths: RunPaths) -> Sealed:
     """What the report says of the log: what the database holds now. Of seal.json only how many leaves are new, and in
     how many seconds, is taken at its word. Raises StateError if it is gone, or the database does not bear it out.
     """
     if paths.dry_run:
-        return Sealed("dry_run", 0, None, None, None).as_json()
+        return Sealed("dry_run", 0, None, None, None)
     found = _read_file(paths)
     sealed = _as_stored(settings, found) if found and found.state == "sealed" else found and _unsealed(settings)
     if sealed is None:
         seen = "missing or torn" if found is None else "the database holds no such checkpoint"
         raise StateError(seen, where=str(paths.seal), again=RUN_AGAIN, written=NOTHING_WRITTEN)
-    return sealed.as_json()
+    return sealed
 
 
 _FILES = TypeAdapter(Sealed)

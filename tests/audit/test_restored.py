@@ -180,8 +180,8 @@ def test_two_processes_that_seal_one_run_both_leave_what_was_sealed_for_it(store
     fill(store, 5, start=3)
     seal_run(store.settings, paths)
     seal_run(store.settings, paths)
-    assert read_seal(store.settings, paths)["new_leaves"] == 5
+    assert read_seal(store.settings, paths).new_leaves == 5
     fill(store, 1, start=9)
     signing = sign_paths(store.settings.state_dir, "run-1")
     seal_run(store.settings, signing)
-    assert (read_seal(store.settings, signing)["new_leaves"], read_seal(store.settings, paths)["new_leaves"]) == (1, 5)
+    assert (read_seal(store.settings, signing).new_leaves, read_seal(store.settings, paths).new_leaves) == (1, 5)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.reporting.report import Report
+from tasks.reporting.report import RunReport
 from tasks.runs.markers import Marker, Rehearsed
 from tasks.stores.protocols.counts import COUNTS, COUNTS_OF_BATCHES, NOTED, OUTCOMES, Counts
 
@@ -31,7 +31,7 @@ def test_every_count_is_an_outcome_or_a_kind_of_signature_or_is_noted_with_words
 
 
 def test_marker_and_report_name_no_count_themselves() -> None:
-    for shape in (Marker, Rehearsed, Report):
+    for shape in (Marker, Rehearsed, RunReport):
         assert not {field.name for field in fields(shape)} & set(COUNTS)
 
 

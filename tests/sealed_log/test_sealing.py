@@ -145,7 +145,7 @@ def test_a_run_waits_out_a_lock_before_it_seals(store: Any, monkeypatch: pytest.
         other.execute("BEGIN IMMEDIATE")
         monkeypatch.setattr(patience.time, "sleep", lambda _: other.execute("ROLLBACK"))
         seal_run(store.settings.model_copy(update={"pacing": pacing}), paths)
-    assert read_seal(store.settings, paths)["tree_size"] == 3 and store.audit().clean
+    assert read_seal(store.settings, paths).tree_size == 3 and store.audit().clean
 
 
 def test_processes_hash_what_one_process_hashes(store: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
