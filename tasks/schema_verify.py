@@ -6,7 +6,7 @@ import luigi
 
 from tasks.luigi_support.base_task import RunTask, file_target
 from tasks.luigi_support.parameters import Flag, OptionalWholeNumber
-from tasks.runs.gate import is_verified, verify_schema
+from tasks.runs.gate import gate_schema, is_gated
 
 
 class SchemaVerify(RunTask):
@@ -26,8 +26,8 @@ class SchemaVerify(RunTask):
 
     def is_done(self) -> bool:
         settings = self.settings()
-        return is_verified(settings, self.paths(settings))
+        return is_gated(settings, self.paths(settings))
 
     def run(self) -> None:
         settings = self.settings()
-        verify_schema(settings, self.paths(settings))
+        gate_schema(settings, self.paths(settings))

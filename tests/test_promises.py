@@ -23,7 +23,7 @@ from tasks.core.clock import now_text
 from tasks.core.errors import ProvenanceError
 from tasks.job.paths import RunPaths
 from tasks.job.settings import load_settings
-from tasks.runs.gate import verify_schema
+from tasks.runs.gate import gate_schema
 from tasks.runs.markers import chunk_is_done
 from tasks.sample.database import build_sample
 from tasks.stores.sqlite.session import open_session
@@ -484,7 +484,7 @@ def job_file(sample: Any, tmp_path: Path) -> Callable[..., Any]:
 
 
 def gate(settings: Any) -> None:
-    verify_schema(settings, RunPaths(Path(settings.state_dir), "r", False))
+    gate_schema(settings, RunPaths(Path(settings.state_dir), "r", False))
 
 
 def planned(settings: Any, run_id: str = "r", max_rows: int | None = None) -> Any:

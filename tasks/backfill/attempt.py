@@ -30,7 +30,7 @@ logger = logging.getLogger("luigi-interface")
 def run_chunk(settings: Settings, paths: RunPaths, number: int, *, progress: Callable[[Progress], None]) -> None:
     """Backfill or rehearse one chunk of the frozen plan and leave its marker.
 
-    The gate is passed again first, so a chunk never runs on a schema that nobody verified. A lock or a full disk may
+    The gate is passed again first, so a chunk never runs on a schema that was not gated. A lock or a full disk may
     pass by itself: then the chunk goes on from its cursor, up to ATTEMPTS times. Any other error is raised at once.
     """
     try:

@@ -12,7 +12,7 @@ from tasks.reporting.markdown import to_markdown, to_terminal
 from tasks.reporting.so_far import remove_so_far
 from tasks.reporting.summary import summarize
 from tasks.runs.frozen_plans import read_plan, refuse_other_budget, refuse_other_reattestation, require_plan
-from tasks.runs.gate import is_verified, recover
+from tasks.runs.gate import is_gated, recover
 from tasks.runs.plans import Plan
 from tasks.stores.open import open_store
 from tasks.stores.protocols.counts import OUTCOMES
@@ -36,7 +36,7 @@ def report_is_done(settings: Settings, paths: RunPaths, max_rows: int | None, be
         return False
     recover(settings, paths)
     if paths.dry_run:
-        return is_verified(settings, paths)
+        return is_gated(settings, paths)
     with open_store(settings).session(write=False) as session:
         return _is_finished(session, settings, paths, plan) if plan.chunks else _is_empty(session, settings, plan)
 

@@ -19,7 +19,7 @@ from tasks.stores.open import open_store
 logger = logging.getLogger("luigi-interface")
 
 
-def verify_schema(settings: Settings, paths: RunPaths) -> None:
+def gate_schema(settings: Settings, paths: RunPaths) -> None:
     """Pass the gate and write schema.json. Executes no write; a live run lets what a crash left be rolled back.
 
     Raises DriftError with all drift, DatabaseError, or SigningKeyError if a key is configured but unusable, superseded
@@ -58,7 +58,7 @@ def verify_schema(settings: Settings, paths: RunPaths) -> None:
     )  # fmt: skip
 
 
-def is_verified(settings: Settings, paths: RunPaths) -> bool:
+def is_gated(settings: Settings, paths: RunPaths) -> bool:
     """True if schema.json was written for the very schema that the database has now, and for these keys."""
     content = durable.read_json(paths.schema, root=paths.state_dir)
     if content is None or content.get("database") != str(settings.place):

@@ -25,7 +25,7 @@ from tasks.job.paths import RunPaths, sign_paths
 from tasks.job.settings import Settings, load_settings
 from tasks.job.signers import log_signer_of, signer_of
 from tasks.rows import sign_pending
-from tasks.runs.gate import verify_schema
+from tasks.runs.gate import gate_schema
 from tasks.sealed_log import seal
 from tasks.sealed_log.rotate import rotate
 from tasks.sealed_log.seal import seal_log
@@ -94,8 +94,8 @@ def steps(settings: Settings) -> dict[str, Callable[[], object]]:
     paths = RunPaths(Path(settings.state_dir), "run-1", False)
     sign = sign_paths(settings.state_dir, "run-1")
     return {
-        "the gate": lambda: verify_schema(settings, paths),
-        "the gate of a dry run": lambda: verify_schema(settings, paths.of_mode(dry_run=True)),
+        "the gate": lambda: gate_schema(settings, paths),
+        "the gate of a dry run": lambda: gate_schema(settings, paths.of_mode(dry_run=True)),
         "a chunk": lambda: run_chunk(settings, paths, 1, progress=lambda _: None),
         "a seal": lambda: seal_log(settings, run_id=None),
         "planning to sign": lambda: sign_pending.plan_signing(settings, sign),

@@ -14,7 +14,7 @@ from tasks.core.clock import now_iso, now_text
 from tasks.core.documents import loads
 from tasks.core.errors import StateError
 from tasks.runs.frozen_plans import read_plan
-from tasks.runs.gate import verify_schema
+from tasks.runs.gate import gate_schema
 from tasks.runs.plans import Plan, plan_from_json, plan_from_ledger, plan_of, refuse_other_time
 
 
@@ -216,7 +216,7 @@ def test_a_plan_of_another_run_in_the_ledger_is_refused(planned: Any) -> None:
 
 def test_the_command_line_says_it_in_one_message(planned: Any, luigi: Any, signing_key: str) -> None:
     made, config, where, plan = planned
-    verify_schema(config, where)
+    gate_schema(config, where)
     where.plan.write_text(json.dumps(forged(plan, created_at="1999-01-01T00:00:00.000Z")), encoding="utf-8")
     finished = luigi("Report", settings=config, key=signing_key)
     assert finished.code == 30, finished.output

@@ -21,7 +21,7 @@ from tasks.backfill.plan_backfill import plan_backfill
 from tasks.core.clock import now_text
 from tasks.core.errors import SealError
 from tasks.job.paths import RunPaths, sign_paths
-from tasks.runs.gate import verify_schema
+from tasks.runs.gate import gate_schema
 from tasks.sealed_log.history import refuse_unsealable
 from tasks.sealed_log.seal import read_seal, seal_log, seal_run
 from tasks.stores.sqlite.apply import apply_schema
@@ -93,7 +93,7 @@ def test_the_gate_and_every_chunk_look_at_the_published_checkpoints_before_a_row
 ) -> None:
     restored_and_sealed_elsewhere(store, tmp_path)
     with pytest.raises(SealError, match="second history"):
-        verify_schema(store.settings, RunPaths(Path(store.settings.state_dir), "r", True))
+        gate_schema(store.settings, RunPaths(Path(store.settings.state_dir), "r", True))
     with pytest.raises(SealError, match="second history"):
         refuse_unsealable(store.settings, LOG)
 
@@ -102,7 +102,7 @@ def test_a_chunk_does_not_write_where_the_log_could_not_be_gone_on_from(store: A
     store.execute("INSERT INTO am_entity_facts (id, entity_id, field_name) VALUES (1, 'e', 'f')")
     settings = store.settings
     paths = RunPaths(Path(settings.state_dir), "r", False)
-    verify_schema(settings, paths)
+    gate_schema(settings, paths)
     plan_backfill(settings, paths, max_rows=None, created_at=now_text())
     text = Checkpoint("provenance-backfill/sample-log", 4, bytes(32)).text
     published(store).mkdir(parents=True, mode=0o700)
@@ -154,7 +154,7 @@ def test_a_log_whose_name_is_too_long_for_a_folder_is_refused_by_the_gate_and_no
         assert seal_log(settings, run_id=None).tree_size == 3
         return
     paths = RunPaths(Path(settings.state_dir), "r", True)
-    for attempt in (lambda: verify_schema(settings, paths), lambda: seal_log(settings, run_id=None)):
+    for attempt in (lambda: gate_schema(settings, paths), lambda: seal_log(settings, run_id=None)):
         with pytest.raises(SealError, match=r"whose name has \d+ bytes .* Choose a shorter sealing\.origin"):
             attempt()
     assert store.execute("SELECT count(*) FROM am_attestation_checkpoint") == [(0,)]

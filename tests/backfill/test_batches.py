@@ -16,7 +16,7 @@ from tasks.core import crash_points
 from tasks.core.errors import ProvenanceError
 from tasks.job.paths import sign_paths
 from tasks.rows import sign_pending
-from tasks.runs.gate import verify_schema
+from tasks.runs.gate import gate_schema
 
 RUN, CHUNK, BATCH, LOG = "am_backfill_run", "am_backfill_chunk", "am_backfill_batch", "am_fact_attestation_log"
 COUNTS = ("eligible", "inserted", "updated", "unchanged", "rejected", "signed", "placeholder")
@@ -102,7 +102,7 @@ def test_waiting_for_the_lock_is_told_from_holding_it(store: Any, settings: Any,
 def test_a_run_is_running_until_it_is_closed_and_then_done(store: Any, settings: Any, run: Any, paths: Any) -> None:
     made = fill(store())
     config = settings(made, small=True)
-    verify_schema(config, paths(config))
+    gate_schema(config, paths(config))
     plan = plan_backfill(config, paths(config), max_rows=10, created_at="2026-11-22T00:00:00.000Z")
     attempt.run_chunk(config, paths(config), plan.chunks[0].chunk, progress=lambda _: None)
     assert made.rows(f"SELECT kind, state, stop_reason FROM {RUN}") == [("backfill", "running", None)]

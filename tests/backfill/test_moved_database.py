@@ -15,7 +15,7 @@ from tasks.backfill.plan_backfill import plan_backfill
 from tasks.core import crash_points
 from tasks.core.errors import DatabaseError, StateError
 from tasks.reporting.close import close_run
-from tasks.runs.gate import verify_schema
+from tasks.runs.gate import gate_schema
 from tasks.sealed_log.seal import seal_log, seal_run
 from tasks.stores.sqlite.session import SqliteSession
 
@@ -43,7 +43,7 @@ def planned(store: Any, settings: Any, paths: Any, tmp_path: Path, request: Any)
     shutil.copy(made.path, tmp_path / "began.db")
     config = settings(made, small=True)
     found = paths(config, dry_run=getattr(request, "param", False))
-    verify_schema(config, found)
+    gate_schema(config, found)
     plan_backfill(config, found, max_rows=None, created_at=CREATED_AT)
     return config, found
 

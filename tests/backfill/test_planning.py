@@ -16,7 +16,7 @@ from tasks.core.errors import ParameterError
 from tasks.core.values import NotUtf8
 from tasks.job.paths import RunPaths
 from tasks.runs.cuts import MAX_CHUNKS, Cuts, streamed
-from tasks.runs.gate import verify_schema
+from tasks.runs.gate import gate_schema
 from tasks.runs.plans import Plan
 from tasks.stores.sqlite.session import open_session
 
@@ -347,7 +347,7 @@ def test_a_budgeted_run_begins_with_what_an_unfinished_one_left(
     made.add_facts({"id": key} for key in range(1, 31))
     config = settings(made, small=True)
     where = RunPaths(Path(config.state_dir), "day-1", False)
-    verify_schema(config, where)
+    gate_schema(config, where)
     plan_backfill(config, where, max_rows=25, created_at=created_at)
     for chunk in (1, 3):
         run_chunk(config, where, chunk, progress=lambda _: None)

@@ -20,7 +20,7 @@ from tasks.core.files import UnfitError, UnfitFolderError, new_file, opened_fold
 from tasks.job import keygen
 from tasks.job.settings import load_settings
 from tasks.runs.frozen_plans import read_plan
-from tasks.runs.gate import verify_schema
+from tasks.runs.gate import gate_schema
 from tasks.sealed_log.digest_files import find_digests, leave_digests
 
 SIGNER = Signer(key_name="test", seed=bytes(range(32)))
@@ -175,7 +175,7 @@ def test_a_run_says_so_before_it_writes_anything(
     before = dump(made.path)
     damage(Path(config.state_dir), monkeypatch)
     with pytest.raises(StateError, match=DAMAGES[damage]):
-        verify_schema(config, paths(config))
+        gate_schema(config, paths(config))
     monkeypatch.undo()
     assert dump(made.path) == before
 
@@ -306,7 +306,7 @@ def test_a_plan_that_cannot_be_one_ends_the_run_with_a_message(
     store: Any, settings: Any, paths: Any, obstacle: Callable[[Path], None]
 ) -> None:
     config = settings(store())
-    verify_schema(config, paths(config))
+    gate_schema(config, paths(config))
     obstacle(paths(config).plan)
     with pytest.raises(StateError, match=r"plan\.json: cannot be read: "):
         read_plan(paths(config), config)

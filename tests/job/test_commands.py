@@ -18,7 +18,7 @@ from tasks.explain import lookup
 from tasks.job.commands import audit_command, keygen_command, luigi_command, provenance_command
 from tasks.job.paths import checkpoint_folder
 from tasks.job.settings import load_settings
-from tasks.runs.gate import verify_schema
+from tasks.runs.gate import gate_schema
 from tasks.sealed_log.prove import prove
 
 ROOT = Path(__file__).parents[2]
@@ -54,11 +54,11 @@ def test_the_mend_of_drift_runs_as_printed_against_the_same_database(
     environ = {"MY_DATABASE": str(made.path), "MY_STATE": str(tmp_path / "the state")}
     settings = load_settings(job, environ)
     with pytest.raises(DriftError) as drift:
-        verify_schema(settings, paths(settings))
+        gate_schema(settings, paths(settings))
     (command,) = printed(str(drift.value))
     done = run_as_printed(command)
     assert done.returncode == 0, done.stdout + done.stderr
-    verify_schema(settings, paths(settings))
+    gate_schema(settings, paths(settings))
 
 
 def test_a_fact_that_is_not_sealed_is_sealed_by_the_command_that_says_so(
@@ -114,7 +114,7 @@ def test_tables_that_could_be_meant_are_listed_the_likeliest_first_and_counted(
     )
     config = settings(made)
     with pytest.raises(DriftError) as drift:
-        verify_schema(config, paths(config))
+        gate_schema(config, paths(config))
     listed = re.search(r"the likeliest first: (.+?)\. Set tables\.facts\.name\.", str(drift.value))
     assert listed is not None
     names = listed[1].split(", ")

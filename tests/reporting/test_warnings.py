@@ -12,7 +12,7 @@ import pytest
 from tasks.core.clock import now_iso, utc_now
 from tasks.job.paths import RunPaths
 from tasks.reporting.close import close_run
-from tasks.runs.gate import verify_schema
+from tasks.runs.gate import gate_schema
 
 SAMPLE = "provenance-backfill/sample"
 
@@ -129,7 +129,7 @@ def test_the_gate_alone_says_it_too(
     fill(made, created_at=1_778_502_000)
     config = settings(made)
     with caplog.at_level(logging.WARNING, logger="luigi-interface"):
-        verify_schema(config, RunPaths(Path(config.state_dir), "run-1", True))
+        gate_schema(config, RunPaths(Path(config.state_dir), "run-1", True))
     said = "\n".join(record.getMessage() for record in caplog.records)
     for text in (
         "key name of the sample",
@@ -191,5 +191,5 @@ def test_the_gate_always_says_how_times_are_written(
     fill(made, created_at=created_at)
     config = settings(made)
     with caplog.at_level(logging.INFO, logger="luigi-interface"):
-        verify_schema(config, RunPaths(Path(config.state_dir), "run-1", True))
+        gate_schema(config, RunPaths(Path(config.state_dir), "run-1", True))
     assert said in [record.getMessage() for record in caplog.records]

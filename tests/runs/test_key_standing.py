@@ -21,7 +21,7 @@ from tasks.core.errors import KeyRegistryError, SigningKeyError
 from tasks.job.paths import sign_paths
 from tasks.rows.sign_pending import plan_signing
 from tasks.rows.sign_pending import run_chunk as sign_chunk
-from tasks.runs.gate import verify_schema
+from tasks.runs.gate import gate_schema
 from tasks.sealed_log.rotate import refuse_unfit, rotate
 from tasks.sealed_log.seal import seal_log
 
@@ -65,7 +65,7 @@ def ready(store: Any, settings: Any, paths: Any, monkeypatch: pytest.MonkeyPatch
     made = store()
     made.add_facts({"id": key, "source_url": "https://a.test/"} for key in range(1, 26))
     config = settings(made, small=True)
-    verify_schema(config, paths(config))
+    gate_schema(config, paths(config))
     plan_backfill(config, paths(config), max_rows=None, created_at=f"{TODAY}T00:00:00.000Z")
     return made, config, paths(config)
 
@@ -95,7 +95,7 @@ def test_a_key_whose_public_key_the_registry_calls_ended_signs_no_chunk(
     ):
         attempt(config, where, 2)
     with pytest.raises(SigningKeyError, match="such a key signs nothing"):
-        verify_schema(config, where)
+        gate_schema(config, where)
     assert dump(made.path) == before
 
 

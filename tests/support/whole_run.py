@@ -13,7 +13,7 @@ from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings
 from tasks.reporting.close import close_run
 from tasks.runs.frozen_plans import read_plan
-from tasks.runs.gate import verify_schema
+from tasks.runs.gate import gate_schema
 from tasks.runs.markers import chunk_is_done
 from tasks.sealed_log.seal import is_sealed, seal_run
 
@@ -31,7 +31,7 @@ def whole_run(
 ) -> dict[str, Any]:
     """What the four tasks do, without the chunks that are done. Gives the content of report.json."""
     paths = RunPaths(Path(settings.state_dir), run_id, dry_run)
-    verify_schema(settings, paths)
+    gate_schema(settings, paths)
     plan = read_plan(paths, settings) or plan_backfill(
         settings, paths, max_rows=max_rows, created_at=created_at, because=because
     )

@@ -36,4 +36,4 @@ class GatedSchema(Protocol):
         """
 
     def check_schema(self) -> None:
-        """Raise SchemaChangedError if the schema is no longer the verified one. Costs one small read."""
+        """Raise SchemaChangedError if the schema is no longer the one that was gated. Costs one small read."""

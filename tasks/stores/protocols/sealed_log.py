@@ -173,7 +173,7 @@ class SealedLog(Protocol):
         """Raise DatabaseError if the place means another store than when it was opened."""
 
     def check_schema(self) -> None:
-        """Raise SchemaChangedError if the schema is no longer the verified one."""
+        """Raise SchemaChangedError if the schema is no longer the one that was gated."""
 
     # -- rows of the log -----------------------------------------------------------------------------
 

@@ -83,7 +83,7 @@ class SqliteLogSession(LogRows, LogTiles, LogEvidence):
         )
 
     def check_schema(self) -> None:
-        """Raise SchemaChangedError if the schema is no longer the verified one."""
+        """Raise SchemaChangedError if the schema is no longer the one that was gated."""
         if self._run("schema_version")[0][0] != self._schema_version:
             raise SchemaChangedError(
                 "the schema changed while the log was sealed",

@@ -25,7 +25,7 @@ from tasks.stores.sqlite.unregistered import told_by_object
 
 @dataclass(frozen=True)
 class GatedSidecar:
-    """What was attested, verified for one kind of session: its statements compiled under its guard."""
+    """What was attested, gated for one kind of session: its statements compiled under its guard."""
 
     binding: SidecarBinding
     schema_version: int

@@ -123,7 +123,7 @@ from tasks.core.clock import now_text
 from tasks.job.paths import RunPaths
 from tasks.job.settings import load_settings
 from tasks.reporting.close import close_run
-from tasks.runs.gate import verify_schema
+from tasks.runs.gate import gate_schema
 from tasks.sealed_log.seal import seal_run
 from tasks.stores.open import KINDS
 
@@ -133,7 +133,7 @@ kept[settings.database] = database = Database(settings.database)
 database.state.facts += [StoredFact(number, f"https://example.test/{number}") for number in range(25)]
 for dry_run in (True, False):
     paths = RunPaths(Path(settings.state_dir), "run-1", dry_run)
-    verify_schema(settings, paths)
+    gate_schema(settings, paths)
     for chunk in plan_backfill(settings, paths, max_rows=None, created_at=now_text()).chunks:
         run_chunk(settings, paths, chunk.chunk, progress=lambda _: None)
     seal_run(settings, paths)

@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from tasks.core.errors import SchemaChangedError
-from tasks.runs.gate import is_verified, verify_schema
+from tasks.runs.gate import gate_schema, is_gated
 from tasks.stores.sqlite.session import open_session
 from tasks.stores.sqlite.sql.run import build_statements
 
@@ -18,7 +18,7 @@ FACTS, METADATA = "am_entity_facts", "am_fact_metadata"
 
 def test_schema_json_tells_what_was_verified(store: Any, settings: Any, paths: Any) -> None:
     config = settings(store(lambda schema: schema.drop_column(FACTS, "confidence")))
-    verify_schema(config, paths(config))
+    gate_schema(config, paths(config))
     content = json.loads(paths(config).schema.read_text(encoding="utf-8"))
     assert content["engine"] == {"name": "SQLite", "version": apsw.sqlite_lib_version()}
     assert len(content["fingerprint"]) == 64
@@ -36,7 +36,7 @@ def test_schema_json_tells_what_was_verified(store: Any, settings: Any, paths: A
 
 def test_schema_json_never_holds_the_key(store: Any, settings: Any, paths: Any, signing_key: str) -> None:
     config = settings(store())
-    verify_schema(config, paths(config))
+    gate_schema(config, paths(config))
     text = paths(config).schema.read_text(encoding="utf-8")
     assert signing_key not in text
     assert json.loads(text)["signing"]["key_id"] is not None
@@ -45,21 +45,21 @@ def test_schema_json_never_holds_the_key(store: Any, settings: Any, paths: Any, 
 def test_the_gate_is_passed_again_once_a_bound_table_changed(store: Any, settings: Any, paths: Any) -> None:
     made = store()
     config = settings(made)
-    assert is_verified(config, paths(config)) is False
-    verify_schema(config, paths(config))
-    assert is_verified(config, paths(config)) is True
+    assert is_gated(config, paths(config)) is False
+    gate_schema(config, paths(config))
+    assert is_gated(config, paths(config)) is True
     made.execute("CREATE TABLE unrelated (x)")
-    assert is_verified(config, paths(config)) is True
+    assert is_gated(config, paths(config)) is True
     made.execute(f"CREATE INDEX another ON {METADATA} (notes)")
-    assert is_verified(config, paths(config)) is False
+    assert is_gated(config, paths(config)) is False
 
 
 def test_the_gate_is_passed_again_once_the_contract_changed(store: Any, settings: Any, paths: Any) -> None:
     made = store()
     config = settings(made)
-    verify_schema(config, paths(config))
+    gate_schema(config, paths(config))
     changed = settings(made, tables={"facts": {"confidence": None}})
-    assert is_verified(changed, paths(changed)) is False
+    assert is_gated(changed, paths(changed)) is False
 
 
 def test_a_schema_that_changes_under_a_session_is_noticed_before_the_next_batch(store: Any, settings: Any) -> None:

@@ -26,7 +26,7 @@ from tasks.job.signers import log_signer_of, signer_of
 from tasks.rows.explain import explain
 from tasks.rows.sign_pending import plan_signing
 from tasks.rows.verify import plan_verification, verify_in_process
-from tasks.runs.gate import is_verified, recover, verify_schema
+from tasks.runs.gate import gate_schema, is_gated, recover
 from tasks.sealed_log.digest_files import PayloadDigests
 from tasks.sealed_log.leaf_groups import Group, hash_group
 from tasks.sealed_log.prove import prove
@@ -149,7 +149,7 @@ READS: dict[str, Callable[[Settings, Any], None]] = {
     "a session that signs, to read": lambda s, _: _open(open_resigning_session(s, write=False)),
     "a look for what is missing": lambda s, _: (is_applied(s), None)[1],
     "a look for a journal": lambda s, p: recover(s, p),
-    "the gate": lambda s, p: (verify_schema(s, p), is_verified(s, p), None)[2],
+    "the gate": lambda s, p: (gate_schema(s, p), is_gated(s, p), None)[2],
     "a group of leaves": lambda s, _: (hash_group((s, Group(0, 20, 1, 20), PayloadDigests([], b""))), None)[1],
     "an explanation": _explain,
     "a verification": _verify,

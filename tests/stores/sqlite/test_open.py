@@ -19,7 +19,7 @@ import pytest
 
 from tasks.core.errors import DatabaseError
 from tasks.job.settings import Settings
-from tasks.runs.gate import verify_schema
+from tasks.runs.gate import gate_schema
 from tasks.stores.sqlite import opening
 from tasks.stores.sqlite.failures import translated
 from tasks.stores.sqlite.file import DatabaseFile, Reader, refuse_foreign_sidecars
@@ -72,7 +72,7 @@ def crashed(store: Any) -> Any:
 
 def test_a_live_run_lets_sqlite_roll_back_what_a_crash_left_unfinished(crashed: Any, settings: Any, paths: Any) -> None:
     config = settings(crashed)
-    verify_schema(config, paths(config))
+    gate_schema(config, paths(config))
     assert not Path(f"{crashed.path}-journal").exists()
     with open_session(config, write=False) as session:
         assert session.count_residual() == 199
@@ -86,7 +86,7 @@ def test_a_dry_run_names_the_journal_that_it_may_not_roll_back(crashed: Any, set
     config = settings(crashed)
     before = crashed.path.read_bytes()
     with pytest.raises(DatabaseError, match=r"-journal holds a transaction that a crash left unfinished"):
-        verify_schema(config, paths(config, dry_run=True))
+        gate_schema(config, paths(config, dry_run=True))
     assert crashed.path.read_bytes() == before
     assert Path(f"{crashed.path}-journal").exists()
 
@@ -196,8 +196,8 @@ def test_a_journal_is_found_beside_the_file_that_a_link_leads_to(
     link.symlink_to(crashed.path)
     config = settings(Store(link))
     with pytest.raises(DatabaseError, match=re.escape(f"{crashed.path}-journal holds a transaction")):
-        verify_schema(config, paths(config, dry_run=True))
-    verify_schema(config, paths(config))
+        gate_schema(config, paths(config, dry_run=True))
+    gate_schema(config, paths(config))
     assert not Path(f"{crashed.path}-journal").exists()
 
 
