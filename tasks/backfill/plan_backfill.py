@@ -94,7 +94,7 @@ class _Scope:
 def _everything(session: Session, settings: Settings) -> _Scope:
     set_aside = session.count_set_aside().total
     chunks = _chunks(session, *_cut(session, settings, set_aside), set_aside)
-    outside = _count_outside(session, chunks, set_aside)
+    outside = count_outside(session, chunks, set_aside)
     return _Scope(chunks, unchanged_outside=outside, set_aside=set_aside)
 
 
@@ -156,7 +156,7 @@ def _chunks(session: Facts, cuts: Cuts, first_key: Key, set_aside: int) -> tuple
     return (PlannedChunk(1, after, first.through, first.residual + set_aside), *rest)
 
 
-def _count_outside(session: Facts, chunks: tuple[PlannedChunk, ...], set_aside: int) -> int:
+def count_outside(session: Facts, chunks: tuple[PlannedChunk, ...], set_aside: int) -> int:
     """Facts before the first chunk and after the last one."""
     if not chunks:
         return session.count_facts()

@@ -15,7 +15,6 @@ from tasks.runs.frozen_plans import read_plan, refuse_other_budget, refuse_other
 from tasks.runs.gate import is_gated, recover
 from tasks.runs.plans import Plan
 from tasks.stores.open import open_store
-from tasks.stores.protocols.counts import OUTCOMES
 from tasks.stores.protocols.session import Session
 
 
@@ -59,9 +58,7 @@ def _is_finished(session: Session, settings: Settings, paths: RunPaths, plan: Pl
 def _is_empty(session: Session, settings: Settings, plan: Plan) -> bool:
     """A run that had nothing to do leaves no trace in the ledger: ask the store whether that was so."""
     with session.counting_snapshot():
-        residual = session.count_residual()
-        rows = dict.fromkeys(OUTCOMES, 0)
-        find_leftovers(session, settings, plan, rows, residual=residual)
+        find_leftovers(session, settings, plan, {}, residual=session.count_residual())
     return True
 
 

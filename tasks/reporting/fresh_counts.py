@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from tasks.job.settings import Settings
 from tasks.rows.stale import Stale, count_stale
 from tasks.runs.plans import Plan
 from tasks.stores.open import open_store
+from tasks.stores.protocols.counts import Counts
 from tasks.stores.protocols.session import Session
 
 logger = logging.getLogger("luigi-interface")
@@ -27,8 +29,8 @@ class FreshCounts:
     stale: Stale | None
 
 
-def count_afresh(session: Session, settings: Settings, plan: Plan, rows: dict[str, int], *, live: bool) -> FreshCounts:
-    """All of them. Reads only.
+def count_afresh(session: Session, settings: Settings, plan: Plan, *, done: Mapping[int, Counts] | None) -> FreshCounts:
+    """All of them. Reads only. `done` is what the chunks of a live run have counted, None of a rehearsal.
 
     The stale facts are looked for beside the rest, in a thread and a session of their own, for each is a walk over the
     whole store. Raises StateError if a live run left more than it should have.
@@ -37,17 +39,16 @@ def count_afresh(session: Session, settings: Settings, plan: Plan, rows: dict[st
         stale = beside.submit(_stale, settings)
         with session.counting_snapshot():
             remaining, top_sources = session.closing_counts()
-            left = find_leftovers(session, settings, plan, rows, residual=remaining) if live else None
+            left = None if done is None else find_leftovers(session, settings, plan, done, residual=remaining)
         return FreshCounts(remaining, left, top_sources, stale.result())
 
 
 def find_leftovers(
-    session: Session, settings: Settings, plan: Plan, rows: dict[str, int], *, residual: int
+    session: Session, settings: Settings, plan: Plan, done: Mapping[int, Counts], *, residual: int
 ) -> Leftovers:
     """What a live run left. Raises StateError if it is more than it should have."""
     rules = settings.derivation.rules(plan.created_at)
-    settled = rows["inserted"] + rows["updated"] + rows["rejected"]
-    left = leftovers(session, plan, rules, residual=residual, eligible=rows["eligible"], settled=settled)
+    left = leftovers(session, plan, rules, residual=residual, done=done)
     refuse_unsettled(left, plan)
     return left
 

@@ -45,7 +45,8 @@ def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan,
     live = not paths.dry_run
     chunks = _live_chunks(session, paths, plan) if live else _rehearsed_chunks(paths, plan)
     rows, rejects = _rows(plan, chunks), _rejects(session, paths, plan, chunks)
-    counted = count_afresh(session, settings, plan, rows, live=live)
+    done = {chunk.marker.chunk: chunk.marker.counts for chunk in chunks} if live else None
+    counted = count_afresh(session, settings, plan, done=done)
     signatures = _signatures(session, plan, chunks, session.read_run(plan.run_id) if live else None, key_id)
     outcome = Outcome(rows, rejects, _by_chunk(chunks), _signers(session, paths, plan))
     now = now_text()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tasks.backfill.attempt import run_chunk
+from tasks.backfill.plan_backfill import plan_backfill
 from tasks.core.clock import now_text
 from tasks.core.errors import StateError
 from tasks.reporting.close import close_run
@@ -117,6 +119,95 @@ def test_counts_that_do_not_add_up_end_in_one_message(planned: Any, run: Any) ->
         made.execute(f"UPDATE am_backfill_chunk SET eligible = {value} WHERE chunk = 2")
         with pytest.raises(StateError, match=r"chunk 2: the ledger has the counts .* which do not add up"):
             close_run(config, where)
+
+
+# -- chunks that look whole --------------------------------------------------------------------------
+
+
+def plant_whole(made: Any, plan: Plan, number: int, **counts: int) -> None:
+    """A chunk that is done, and a batch that bears it out; nothing was written."""
+    planned, none = plan.chunks[number - 1], {"eligible": 0, "inserted": 0, "signed": 0}
+    plant_done(made, plan, number, **{**none, **counts})
+    of_batch = {**dict.fromkeys(("inserted", "updated", "unchanged", "rejected", "signed", "placeholder"), 0),
+                **dict.fromkeys(("reading", "deriving", "signing", "waiting", "locked"), 0.0)}  # fmt: skip
+    times = {f"{name}_seconds": of_batch.pop(name) for name in ("reading", "deriving", "signing", "waiting", "locked")}
+    row = {"run_id": plan.run_id, "chunk": number, "batch": 1, "after_key": planned.after,
+           "through_key": planned.through, "host": "h", "pid": 1, "began_at": now_text(), "committed_at": now_text(),
+           **of_batch, **none, **times, **counts}  # fmt: skip
+    made.insert("am_backfill_batch", [row])
+
+
+@pytest.mark.parametrize("unchanged", [0, 1, 5, 10, 1000])
+def test_a_chunk_that_looks_whole_over_facts_that_nobody_wrote_does_not_complete_a_run(
+    planned: Any, luigi: Any, unchanged: int
+) -> None:
+    """As if all its facts had gone, or had been attested, before it ran, and others had come since."""
+    made, config, where, plan = planned
+    for number in (1, 3):
+        chunk(planned, number)
+    plant_whole(made, plan, 2, eligible=unchanged, unchanged=unchanged)
+    finished = luigi("Report", settings=config)
+    assert finished.code == 30, finished.output
+    assert "run run-1 is NOT COMPLETE: 10 facts, the first '11', are residual, though the ledger" in finished.output
+    assert "Traceback" not in finished.output
+    assert not where.report.exists()
+    assert luigi("Report", settings=config, run_id="run-2").code == 0
+    assert made.count("am_fact_metadata") == 24
+
+
+@pytest.fixture
+def grown(store: Any, settings: Any, run: Any, paths: Any) -> Any:
+    """(store, settings, paths): facts 1 to 100 of which every tenth is not attested, all in one chunk."""
+    made = store()
+    made.add_source(1, "https://a.test/")
+    made.add_facts({"id": key, "source_id": 1, "created_at": "2026-05-12"} for key in range(1, 101) if key % 10)
+    config = settings(made, pacing={"chunk_rows": 1000, "batch_rows": 100})
+    run(config, "earlier")
+    made.add_facts({"id": key, "source_id": 1, "created_at": "2026-05-12"} for key in range(10, 101, 10))
+    return made, config, paths(config)
+
+
+@pytest.mark.parametrize("max_rows", [None, 10])
+def test_a_chunk_among_attested_facts_that_looks_whole_does_not_complete_a_run(
+    grown: Any, run: Any, max_rows: int | None
+) -> None:
+    made, config, where = grown
+    plan = plan_backfill(config, where, max_rows=max_rows, created_at=now_text())
+    plant_ledger_run(made, plan)
+    plant_whole(made, plan, 1, eligible=90, unchanged=90)
+    with pytest.raises(StateError, match=r"NOT COMPLETE: 10 facts, the first '10', are residual, though the ledger"):
+        run(config, max_rows=max_rows)
+
+
+@pytest.mark.parametrize("max_rows", [None, 10])
+def test_facts_that_another_run_attested_first_are_unchanged_and_complete_a_run(
+    grown: Any, run: Any, max_rows: int | None
+) -> None:
+    _, config, where = grown
+    plan_backfill(config, where, max_rows=max_rows, created_at=now_text())
+    run(config, "faster")
+    found = run(config, max_rows=max_rows)
+    assert (found["rows"]["inserted"], found["remaining"]) == (0, 0)
+
+
+def test_a_plan_that_understates_what_lies_outside_does_not_make_leftovers_look_as_if_they_came(
+    store: Any, settings: Any, run: Any, paths: Any
+) -> None:
+    made = store()
+    made.add_source(1, "https://a.test/")
+    made.add_facts({"id": key, "source_id": 1, "created_at": "2026-05-12"} for key in range(1, 11))
+    config = settings(made, small=True)
+    run(config, "earlier")
+    made.add_facts({"id": key, "source_id": 1, "created_at": "2026-05-12"} for key in range(11, 26))
+    where = paths(config)
+    plan = plan_backfill(config, where, max_rows=None, created_at=now_text())
+    assert (plan.unchanged_outside, plan.chunks[0].after) == (10, 10)
+    understated = replace(plan, unchanged_outside=0)
+    where.plan.write_text(json.dumps(understated.as_json()), encoding="utf-8")
+    plant_ledger_run(made, understated)
+    plant_whole(made, understated, 1, eligible=10, unchanged=10)
+    with pytest.raises(StateError, match=r"NOT COMPLETE: 10 facts, the first '11', are residual, though the ledger"):
+        run(config)
 
 
 # -- what is left when a run ends --------------------------------------------------------------------

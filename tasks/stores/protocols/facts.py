@@ -94,6 +94,9 @@ class FactCounts(Protocol):
     def count_beyond(self, key: Key) -> int:
         """Those behind `key`, facts set aside left out."""
 
+    def count_range(self, *, after: Key, through: Key) -> int:
+        """Those of `(after, through]`, facts set aside left out; None is before the first."""
+
     def count_set_aside(self) -> SetAside: ...
 
     def count_residual(self) -> int:

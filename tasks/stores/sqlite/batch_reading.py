@@ -86,9 +86,8 @@ class BatchReading(FactCounts):
 
     def _count_range(self, after: Key, through: Key, *, with_set_aside: bool) -> tuple[int, SetAside]:
         """The facts of `(after, through]`, residual or not, and those set aside where they go with it."""
-        first, bounds = range_bounds(after, through)
         set_aside = self.count_set_aside() if with_set_aside and after is None else SetAside()
-        return self._count(f"count_batch{first}", **bounds), set_aside
+        return self.count_range(after=after, through=through), set_aside
 
     # -- tallying ---------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from tasks.core.fact_keys import Key
 from tasks.stores.protocols.counts import SetAside
 from tasks.stores.sqlite.fact_walk import FactWalk
 from tasks.stores.sqlite.guard import Guard
-from tasks.stores.sqlite.key_parameters import bound
+from tasks.stores.sqlite.key_parameters import bound, range_bounds
 from tasks.stores.sqlite.opening import close_quietly, open_connection
 from tasks.stores.sqlite.sharing import Piece, share
 from tasks.stores.sqlite.sql.spelling import quoted
@@ -36,6 +36,10 @@ class FactCounts(FactWalk):
 
     def count_beyond(self, key: Key) -> int:
         return self._count("count_beyond", **bound("after", key))
+
+    def count_range(self, *, after: Key, through: Key) -> int:
+        first, bounds = range_bounds(after, through)
+        return self._count(f"count_batch{first}", **bounds)
 
     def count_set_aside(self) -> SetAside:
         """Costs a walk over the keys unless they are rowids: their lengths are looked at."""

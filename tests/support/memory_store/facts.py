@@ -112,6 +112,9 @@ class MemoryFacts(Connection):
     def count_facts(self) -> int:
         return len(self._state.facts)
 
+    def count_range(self, *, after: Key, through: Key) -> int:
+        return self._count(after, through)
+
     def count_through(self, key: Key) -> int:
         return self._count(None, key)
 
