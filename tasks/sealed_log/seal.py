@@ -237,15 +237,15 @@ def _seal_once(settings: Settings, paths: RunPaths) -> None:
 
 
 def is_sealed(settings: Settings, paths: RunPaths) -> bool:
-    """True if seal.json is there, the database bears it out, and nothing has changed for it: a key that came since is a
-    reason to seal.
+    """True if seal.json is there, the database bears it out, and nothing has changed for it: a key that came since, or
+    rows that the run logged since, are a reason to seal.
     """
     if paths.dry_run:
         return True
     found = _read_file(paths)
     if found is None or (found.state != "sealed" and log_signer_of(settings) is not None):
         return False
-    return found.state != "sealed" or _as_stored(settings, found) is not None
+    return found.state != "sealed" or _as_stored(settings, found, paths.ledger_run_id) is not None
 
 
 def read_seal(settings: Settings, paths: RunPaths) -> Sealed:
@@ -255,9 +255,9 @@ def read_seal(settings: Settings, paths: RunPaths) -> Sealed:
     if paths.dry_run:
         return Sealed("dry_run", 0, None, None, None)
     found = _read_file(paths)
-    sealed = _as_stored(settings, found) if found and found.state == "sealed" else found and _unsealed(settings)
+    sealed = found and _as_stored(settings, found, paths.ledger_run_id)
     if sealed is None:
-        seen = "missing or torn" if found is None else "the database holds no such checkpoint"
+        seen = "the database holds no such checkpoint over all that the run wrote" if found else "missing or torn"
         raise StateError(seen, where=str(paths.seal), again=RUN_AGAIN, written=NOTHING_WRITTEN)
     return sealed
 
@@ -275,15 +275,20 @@ def _read_file(paths: RunPaths) -> Sealed | None:
     return None if found.state == "dry_run" else found
 
 
-def _as_stored(settings: Settings, found: Sealed) -> Sealed | None:
-    """A seal with what the database says of it, or None if there is no checkpoint of that size and root."""
+def _as_stored(settings: Settings, found: Sealed, run_id: str) -> Sealed | None:
+    """A seal with what the database says of it. None if it has no such checkpoint, or one from before a run's rows."""
+    if found.state != "sealed":
+        return _unsealed(settings)
     try:
         with open_store(settings).sealed_log(purpose="read") as session:
             stored, last = session.checkpoints(), session.last_checkpoint()
-            unsealed = _count_unsealed(session, last)
+            unsealed, of_run = _count_unsealed(session, last), session.last_attestation_of_run(run_id)
     except DriftError:  # without the tables of a sealed log there is none
         return None
-    if (found.tree_size, found.root) not in [(one.tree_size, one.root.hex()) for one in stored]:
+    sealed = [one for one in stored if (one.tree_size, one.root.hex()) == (found.tree_size, found.root)]
+    if of_run is not None and not any(one.last_attestation_id >= of_run for one in sealed):
+        return None
+    if not sealed:
         return None if found.tree_size or stored else replace(found, root=None, unsealed_rows=unsealed)
     file = CheckpointFiles(settings.state_dir, settings.sealing.origin).path(found.tree_size)
     return replace(found, unsealed_rows=unsealed, checkpoint_file=str(file))

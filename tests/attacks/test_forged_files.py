@@ -10,11 +10,11 @@ import pytest
 
 from tasks.backfill.attempt import run_chunk
 from tasks.core.errors import StateError
-from tasks.reporting.close import report_is_done
+from tasks.reporting.close import close_run, report_is_done
 from tasks.runs import ledger
 from tasks.runs.markers import all_chunks_done, chunk_is_done
 from tasks.runs.plans import Plan
-from tasks.sealed_log.seal import is_sealed, read_seal
+from tasks.sealed_log.seal import is_sealed, read_seal, seal_run
 from tasks.stores.open import open_store
 
 LOG_KEY = "PROVENANCE_CHECKPOINT_PRIVATE_KEY"
@@ -129,6 +129,40 @@ def test_a_forged_seal_is_not_believed_and_the_log_is_sealed(
     report = run(config)
     assert report["sealed"]["tree_size"] == made.count("am_fact_attestation_log")
     assert report["sealed"]["unsealed_rows"] == 0
+
+
+@pytest.mark.parametrize("before", ["the run", "its last chunks", "its close"])
+def test_the_seal_of_an_earlier_run_is_none_of_this_one(
+    planned: Any, run: Any, paths: Any, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    monkeypatch.setenv(LOG_KEY, "07" * 32)
+    made, config, where, _ = planned
+    run(config, "earlier", max_rows=3)
+    genuine = json.loads(paths(config, "earlier").seal.read_text(encoding="utf-8"))
+    if before == "the run":
+        plant(where.seal, genuine)
+    for number in (1, 2, 3):
+        if (before, number) == ("its last chunks", 2):
+            plant(where.seal, genuine)
+        chunk(planned, number)
+    if before == "its close":
+        seal_run(config, where)
+        plant(where.seal, genuine)
+    assert not is_sealed(config, where)
+    with pytest.raises(StateError, match=r"the database holds no such checkpoint over all that the run wrote"):
+        close_run(config, where)
+    assert run(config)["sealed"]["tree_size"] == made.count("am_fact_attestation_log")
+
+
+def test_a_seal_of_nothing_does_not_count_once_the_run_has_logged(
+    planned: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LOG_KEY, "07" * 32)
+    _, config, where, _ = planned
+    plant(where.seal, {**SEAL, "tree_size": 0, "root": None})
+    assert is_sealed(config, where)
+    chunk(planned, 1)
+    assert not is_sealed(config, where)
 
 
 def test_a_seal_without_a_key_is_counted_afresh(planned: Any, run: Any) -> None:

@@ -212,6 +212,9 @@ class SealedLog(Protocol):
     def leaves_of_run(self, run_id: str) -> int:
         """How many leaves were sealed for a run, by whichever of its processes."""
 
+    def last_attestation_of_run(self, run_id: str) -> int | None:
+        """The greatest attestation id that the ledger of batches has of a run, None if it has logged nothing."""
+
     def append(self, new: NewCheckpoint) -> bool:
         """Commit tiles and their checkpoint durably, all of it or nothing.
 

@@ -24,6 +24,11 @@ class LogTiles(StatementRunner):
         """How many leaves were sealed for a run, by whichever of its processes."""
         return int(self._run("leaves_of_run", run_id=run_id)[0][0])
 
+    def last_attestation_of_run(self, run_id: str) -> int | None:
+        """The greatest attestation id that the ledger of batches has of a run, None if it has logged nothing."""
+        found: int | None = self._run("last_attestation_of_run", run_id=run_id)[0][0]
+        return found
+
     def layout(self) -> list[TileHead]:
         """Every tile without its large columns, in leaf order."""
         return [tile_head(row) for row in self._run("read_layout")]

@@ -77,6 +77,10 @@ class MemoryLogSession(Connection):
     def leaves_of_run(self, run_id: str) -> int:
         return sum(new.checkpoint.tree_size - new.grows_from for new in self._state.checkpoints if new.run_id == run_id)
 
+    def last_attestation_of_run(self, run_id: str) -> int | None:
+        lasts = [batch.last_attestation_id for of, batch in self._state.batches if of == run_id]
+        return max((last for last in lasts if last is not None), default=None)
+
     def append(self, new: NewCheckpoint) -> bool:
         with self._transaction() as state:
             if (state.checkpoints[-1].checkpoint.tree_size if state.checkpoints else 0) != new.grows_from:

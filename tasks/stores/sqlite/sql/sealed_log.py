@@ -139,6 +139,11 @@ class _Builder:
                 "WHERE c.run_id = :run_id", "once",
             ),
             Statement(
+                "last_attestation_of_run",
+                f"SELECT max({_integer('last_attestation_id')}) FROM {quoted(self.b.ledger.batch)} "
+                "WHERE run_id = :run_id", "once",
+            ),
+            Statement(
                 "append_tile",
                 f"INSERT INTO {self.tile} ({_TILE}, attestation_ids, leaf_marks, payload_digests) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)", "batch", writes=True, positional=8,

@@ -126,6 +126,11 @@ SELECT coalesce(
 FROM "am_attestation_checkpoint" AS c
 WHERE c.run_id = :run_id;
 
+-- last_attestation_of_run (once)
+SELECT max(CASE typeof(last_attestation_id) WHEN 'integer' THEN last_attestation_id END)
+FROM "am_backfill_batch"
+WHERE run_id = :run_id;
+
 -- append_tile (batch, writes)
 INSERT INTO "am_attestation_tile" (
   first_leaf, leaves, first_attestation_id, last_attestation_id, subtree_roots, attestation_ids, leaf_marks,
