@@ -27,6 +27,7 @@ from tasks.attestation.row_states import STATES, Judge, RowFinding
 from tasks.core import durable
 from tasks.core.clock import now_text
 from tasks.core.collector import no_collector
+from tasks.core.documents import Count, Moment, Seconds
 from tasks.core.errors import NOTHING_WRITTEN, DatabaseError, ProvenanceError, StateError
 from tasks.core.fact_keys import Key, to_json
 from tasks.core.files import opened_file
@@ -51,15 +52,15 @@ _NO_KEY = RowFinding(None, "malformed", "fact_id: NULL, expected text")
 class ChunkVerdict:
     """What became of one chunk. `states` has a count for every state, `listed` the first findings of each."""
 
-    chunk: int
+    chunk: Count
     after: Any
     through: Any
-    rows: int
-    states: dict[str, int]
+    rows: Count
+    states: dict[str, Count]
     listed: list[dict[str, Any]]
-    started_at: str
-    finished_at: str
-    seconds: float
+    started_at: Moment
+    finished_at: Moment
+    seconds: Seconds
 
 
 def plan_verification(

@@ -17,15 +17,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from tasks.attestation.public_keys import KeyRegistry, load_registry
+from tasks.attestation.row_states import STATES
 from tasks.core import durable
 from tasks.core.clock import now_text
+from tasks.core.documents import typed
 from tasks.core.errors import NOTHING_WRITTEN, RUN_AGAIN, StateError
 from tasks.job.paths import PartPaths
 from tasks.job.settings import Settings
 from tasks.rows.verify import ChunkVerdict, plan_verification, verify_chunk
 from tasks.runs.loop import Progress
 from tasks.runs.plans import Plan, plan_from_json
+
+_VERDICTS = TypeAdapter(ChunkVerdict)
 
 
 def current_plan(settings: Settings, registry: KeyRegistry, paths: PartPaths, *, asked_at: str) -> Plan | None:
@@ -70,14 +76,16 @@ def require_plan(settings: Settings, registry: KeyRegistry, paths: PartPaths, pl
 
 
 def read_verdict(plan_id: str, paths: PartPaths, chunk: int) -> ChunkVerdict | None:
-    """The verdict over one chunk of this plan, or None if it is missing, torn or of another plan."""
+    """The verdict over one chunk of this plan, or None if it is missing, torn, none at all or of another plan."""
     content = durable.read_json(paths.marker(chunk), root=paths.state_dir)
     if content is None or content.pop("plan_id", None) != plan_id:
         return None
     try:
-        return ChunkVerdict(**content)
-    except TypeError:
+        verdict = typed(_VERDICTS, content)
+    except ValueError:
         return None
+    adds_up = verdict.states.keys() == set(STATES) and sum(verdict.states.values()) == verdict.rows
+    return verdict if adds_up and verdict.chunk == chunk and asdict(verdict) == content else None
 
 
 def run_chunk(

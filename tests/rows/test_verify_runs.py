@@ -117,6 +117,23 @@ def test_a_torn_marker_is_no_verdict(verification: Any) -> None:
         close_verification(settings, keys, paths, allow_unsigned=False)
 
 
+@pytest.mark.parametrize(
+    "forge",
+    [
+        {"chunk": 2}, {"rows": 24}, {"rows": -1}, {"rows": "25"}, {"states": {"valid": 25}}, {"listed": {}},
+        {"started_at": "yesterday"}, {"seconds": -1.0}, {"more": 1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_no_other_object_is_a_verdict(forge: dict[str, Any], verification: Any) -> None:
+    _store, settings, keys, paths = verification
+    whole(settings, keys, paths, asked_at=now_text())
+    content = json.loads(paths.marker(1).read_text())
+    assert read_verdict(content["plan_id"], paths, 1) is not None
+    paths.marker(1).write_text(json.dumps(content | forge))
+    assert read_verdict(content["plan_id"], paths, 1) is None
+
+
 def test_findings_that_do_not_add_up_are_refused(verification: Any) -> None:
     """As when another verification of the same run id replaced them in the middle."""
     store, settings, keys, paths = verification
