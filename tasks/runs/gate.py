@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from tasks.attestation.signer import Signer
 from tasks.core import durable
@@ -11,6 +12,7 @@ from tasks.job.key_uses import unbound_words
 from tasks.job.paths import RunPaths
 from tasks.job.settings import Settings
 from tasks.job.signers import log_signer_of, signer_of
+from tasks.runs.schema_document import SchemaDocument, SealingKey, SigningKey, read_gated_for
 from tasks.runs.store_warnings import is_sample, store_warnings, times_seen
 from tasks.sealed_log.history import refuse_unsealable
 from tasks.sealed_log.key_standing import refuse_ended_keys
@@ -26,62 +28,66 @@ def gate_schema(settings: Settings, paths: RunPaths) -> None:
     or revoked. What only sealing needs is asked for only where there is a key for checkpoints; then SealError if the
     log could not be gone on from.
     """
-    signer = signer_of(settings)
+    signer, log_signer = signer_of(settings), log_signer_of(settings)
     recover(settings, paths)
     with open_store(settings).session(write=False) as session:
-        content = session.gate_json()
-        seals = log_signer_of(settings) is not None
-        content["warnings"] = store_warnings(session, settings, signs=signer is not None, seals=seals)
-        content["times"] = times_seen(session, settings)
-    content["sealing"] = _sealing(settings)
-    try:
-        content["statements"] += open_store(settings).sealing_statements()
-    except DriftError:  # without a key for checkpoints nothing is sealed, and no statement of sealing runs
-        if content["sealing"]["key_id"] is not None:
-            raise
-    content["signing"] = _signing(settings, signer)
-    log_signer = log_signer_of(settings)
+        gated = session.gate_json()
+        warnings = store_warnings(session, settings, signs=signer is not None, seals=log_signer is not None)
+        times = times_seen(session, settings)
+    document = SchemaDocument(
+        gated=gated, warnings=warnings, times=times, sealing=_sealing(settings, log_signer),
+        sealing_statements=_sealing_statements(settings, log_signer), signing=_signing(settings, signer),
+    )  # fmt: skip
     if log_signer is not None:
         refuse_unsealable(settings, log_signer)
     refuse_ended_keys(settings, rows=signer, checkpoints=log_signer)
-    durable.write_durably(paths.schema, durable.to_text(content), root=paths.state_dir)
-    for warning in content["warnings"]:
+    durable.write_durably(paths.schema, durable.to_text(document.as_json()), root=paths.state_dir)
+    _tell(document, settings, signer, log_signer)
+
+
+def _sealing_statements(settings: Settings, log_signer: Signer | None) -> list[dict[str, Any]]:
+    try:
+        return list(open_store(settings).sealing_statements())
+    except DriftError:  # without a key for checkpoints nothing is sealed, and no statement of sealing runs
+        if log_signer is not None:
+            raise
+        return []
+
+
+def _tell(document: SchemaDocument, settings: Settings, signer: Signer | None, log_signer: Signer | None) -> None:
+    for warning in document.warnings:
         logger.warning("store: %s", warning)
     for words in [] if is_sample(settings) else unbound_words(settings, {"rows": signer, "checkpoints": log_signer}):
         logger.warning("%s", words)
-    for absence in content["absences"]:
+    for absence in document.absences:
         logger.warning("schema: %s", absence)
-    logger.info("%s", content["times"])
+    logger.info("%s", document.times)
     logger.info(
-        "schema: %d statements compiled against %s, %s", len(content["statements"]), settings.place,
+        "schema: %d statements compiled against %s, %s", len(document.statements), settings.place,
         f"rows will be signed, by {signer.blobs_by}" if signer else "NO SIGNING KEY: rows will get a placeholder",
     )  # fmt: skip
 
 
 def is_gated(settings: Settings, paths: RunPaths) -> bool:
     """True if schema.json was written for the very schema that the database has now, and for these keys."""
-    content = durable.read_json(paths.schema, root=paths.state_dir)
-    if content is None or content.get("database") != str(settings.place):
+    found = read_gated_for(paths)
+    if found is None or found.database != str(settings.place):
         return False
-    if content.get("sealing") != _sealing(settings):
+    if found.sealing != _sealing(settings, log_signer_of(settings)):
         return False
-    if content.get("signing") != _signing(settings, signer_of(settings)):
+    if found.signing != _signing(settings, signer_of(settings)):
         return False
     recover(settings, paths)
     with open_store(settings).session(write=False) as session:
-        seen = (session.fingerprint, session.binding.digest)
-    return seen == (content.get("fingerprint"), content.get("binding_digest"))
+        return (session.fingerprint, session.binding.digest) == (found.fingerprint, found.binding_digest)
 
 
-def _signing(settings: Settings, signer: Signer | None) -> dict[str, str | None]:
-    """What schema.json says of signing."""
-    return {"key_id": signer.key_id.hex() if signer else None, "key_name": settings.signing.key_name}
+def _signing(settings: Settings, signer: Signer | None) -> SigningKey:
+    return SigningKey(signer.key_id.hex() if signer else None, settings.signing.key_name)
 
 
-def _sealing(settings: Settings) -> dict[str, str | None]:
-    """What schema.json says of sealing. With a key, the statements that seal pass the gate too."""
-    signer = log_signer_of(settings)
-    return {"key_id": signer.key_id.hex() if signer else None, "origin": settings.sealing.origin}
+def _sealing(settings: Settings, log_signer: Signer | None) -> SealingKey:
+    return SealingKey(log_signer.key_id.hex() if log_signer else None, settings.sealing.origin)
 
 
 def recover(settings: Settings, paths: RunPaths) -> None:
