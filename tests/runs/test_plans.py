@@ -196,3 +196,22 @@ def test_another_spelling_of_the_same_database_is_the_same_database(made: Any, t
     config, paths, plan = made
     (tmp_path / "link.db").symlink_to(config.database)
     assert read_plan(paths, config.model_copy(update={"database": str(tmp_path / "link.db")})) == plan
+
+
+FROZEN_EARLIER = {
+    "plan_id": "af055de5eab05405f5a723854f7c9161aae3b5541af1a37acc0086b68b53f67c",
+    "run_id": "run-1", "created_at": "2026-05-12T01:23:45.000Z", "database": "/data/facts.db",
+    "settings_digest": "a" * 64, "schema_fingerprint": "b" * 64, "binding_digest": "c" * 64, "max_rows": 7,
+    "stop_reason": "row_budget", "unchanged_outside": 0, "set_aside": 0,
+    "chunks": [
+        {"chunk": 1, "after": None, "through": "fact-7", "residual": 5},
+        {"chunk": 2, "after": "fact-7", "through": "fact-9", "residual": 2},
+    ],
+    "planning_seconds": 0.5, "reattest": "they asked",
+}  # fmt: skip
+
+
+def test_a_plan_that_an_earlier_version_has_frozen_is_followed_and_spelt_as_it_was() -> None:
+    plan = plan_from_json(FROZEN_EARLIER)
+    assert plan is not None
+    assert list(plan.as_json().items()) == list(FROZEN_EARLIER.items())
