@@ -21,7 +21,7 @@ from tasks.attestation.log.rotation_record import RotationRow
 from tasks.attestation.log.subtrees import count_subtrees
 from tasks.contract.binding import SidecarBinding
 
-Purpose = Literal["read", "rehearse", "seal", "rotate"]
+Purpose = Literal["read", "gate", "seal", "rotate"]
 
 _ID_BYTES = 8
 FIRST_ID = -(2**63)

@@ -57,7 +57,7 @@ class Store(Protocol):
         """For reading metadata and log, and nothing else."""
 
     def sealed_log(self, *, purpose: Purpose) -> AbstractContextManager[SealedLog]:
-        """For one purpose alone; "rehearse" reads, and passes the gate as sealing has to."""
+        """For one purpose alone; "gate" reads, and passes the gate as sealing has to."""
 
     def sealing_statements(self) -> list[dict[str, Any]]:
         """What sealing executes, as schema.json lists it. Writes nothing. Raises as opening does."""

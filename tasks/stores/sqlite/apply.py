@@ -26,10 +26,10 @@ from tasks.stores.sqlite.gate import live_guard
 from tasks.stores.sqlite.guard import Guard
 from tasks.stores.sqlite.opening import connected
 from tasks.stores.sqlite.refusing import configured_names, drift_error, refuse_unusable
-from tasks.stores.sqlite.rehearsal import rehearse
 from tasks.stores.sqlite.schema_file import LEDGER_TABLES, canonical_statements, ledger_columns
 from tasks.stores.sqlite.sql.declarations import NAMES_TAKEN, add_column, known_of_older_rows
 from tasks.stores.sqlite.table_names import TableNames
+from tasks.stores.sqlite.trial import try_writes
 
 _VIEWS = ("v_am_fact_attestation_latest", "v_am_fact_explainability")
 _CREATES = frozenset(
@@ -132,7 +132,7 @@ def _missing_objects(connection: apsw.Connection, settings: Settings) -> tuple[l
         for item in missing
         if item.name.lower() in taken
     ]
-    drift = drift or _rehearse_with(catalogue, settings, missing)
+    drift = drift or _try_writes_with(catalogue, settings, missing)
     if drift:
         raise drift_error(drift)
     return missing, skipped
@@ -148,7 +148,7 @@ def _lacking_columns(table: Table, canonical_table: str) -> Iterator[_Missing]:
             yield _Missing("column", f"{table.name}.{column.name}", add, table, then)
 
 
-def _rehearse_with(catalogue: Catalogue, settings: Settings, missing: list[_Missing]) -> list[Drift]:
+def _try_writes_with(catalogue: Catalogue, settings: Settings, missing: list[_Missing]) -> list[Drift]:
     """What the gate would refuse of the existing tables together with what is to be created."""
     altered = {item.of.name: item.of for item in missing if item.of}
     with closing(apsw.Connection(":memory:")) as copy:
@@ -163,7 +163,7 @@ def _rehearse_with(catalogue: Catalogue, settings: Settings, missing: list[_Miss
     kept = (table for table in catalogue.tables if table.columns and table.name not in altered)
     together = Catalogue((*kept, *added.tables))
     binding = sidecar_binding(settings, together, ledger_columns())
-    return rehearse(binding, together, live_guard(binding))
+    return try_writes(binding, together, live_guard(binding))
 
 
 def _index_problem(catalogue: Catalogue, names: TableNames, canonical_table: str, sql: str) -> str | None:

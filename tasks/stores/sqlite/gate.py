@@ -4,7 +4,7 @@
 2. The contract resolves into a binding; if not, all drift is reported at once.
 3. Every statement of the run compiles against the real database under the live run's guard.
 4. No statement that runs per batch would scan or sort a large table.
-5. The write path is rehearsed on an empty copy of the job's tables in memory: rows of every shape go in, are
+5. The write path is tried on an empty copy of the job's tables in memory: rows of every shape go in, are
    replaced once, and come back as they were, so that no CHECK, default, trigger or affinity can surprise later.
 
 Nothing here executes a statement of the run on the real database.
@@ -29,13 +29,13 @@ from tasks.stores.sqlite.compiling import CompiledStatement, LargeTables, compil
 from tasks.stores.sqlite.guard import Guard
 from tasks.stores.sqlite.own_rules import own_rules
 from tasks.stores.sqlite.refusing import configured_names, drift_error, refuse_unusable
-from tasks.stores.sqlite.rehearsal import rehearse
 from tasks.stores.sqlite.schema_file import ledger_columns
 from tasks.stores.sqlite.sql.connection import CATALOGUE_STATEMENTS, setup_statements
 from tasks.stores.sqlite.sql.indexes import CountedIndex, counted_indexes
 from tasks.stores.sqlite.sql.run import build_statements
 from tasks.stores.sqlite.sql.spelling import Statement
 from tasks.stores.sqlite.stale import answer_is_stale
+from tasks.stores.sqlite.trial import try_writes
 from tasks.stores.sqlite.unregistered import told_by_object
 
 _CHECKS = (
@@ -133,7 +133,7 @@ def pass_gate(
     compiled, problems = compile_statements(connection, statements, guard, _large_tables(resolved))
     drift = told_by_object(problems, catalogue)
     if not drift:
-        drift = _rehearse(resolved, catalogue)
+        drift = _try_writes(resolved, catalogue)
     if drift:
         raise drift_error(drift)
     return Gated(
@@ -167,11 +167,11 @@ def _subject(statement: Statement, binding: Binding) -> str:
     return next((by_word[word] for word in statement.name.split("_") if word in by_word), binding.facts.table)
 
 
-def _rehearse(binding: Binding, catalogue: Catalogue) -> list[Drift]:
-    return list(_rehearse_cached(binding, catalogue))
+def _try_writes(binding: Binding, catalogue: Catalogue) -> list[Drift]:
+    return list(_try_writes_cached(binding, catalogue))
 
 
 @lru_cache(maxsize=4)
-def _rehearse_cached(binding: Binding, catalogue: Catalogue) -> tuple[Drift, ...]:
-    """The same declarations always rehearse alike, so one process does it once."""
-    return tuple(rehearse(binding, catalogue, live_guard(binding)))
+def _try_writes_cached(binding: Binding, catalogue: Catalogue) -> tuple[Drift, ...]:
+    """The same declarations always take writes alike, so one process does it once."""
+    return tuple(try_writes(binding, catalogue, live_guard(binding)))

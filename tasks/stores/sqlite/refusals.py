@@ -17,8 +17,8 @@ from tasks.core.values import Record, Reject
 from tasks.derivation.rules import refused_fact
 from tasks.stores.sqlite.failures import ROW_ERRORS
 from tasks.stores.sqlite.guard import Guard
-from tasks.stores.sqlite.rehearsal import declared_copy
 from tasks.stores.sqlite.sql.run import build_statements
+from tasks.stores.sqlite.trial import declared_copy
 
 
 def first_unreadable(key_at: Callable[[int], Key], cannot_read_through: Callable[[Key], bool]) -> Key:
@@ -40,7 +40,7 @@ def first_unreadable(key_at: Callable[[int], Key], cannot_read_through: Callable
     return key_at(bad - 1)
 
 
-class RowRehearsal:
+class RowTrial:
     """Tries rows on an empty copy of the job's tables in memory: what a dry run can know of the database's own rules.
 
     Rows that were taken stay there, so that a unique index sees those that came before. Not seen are the rows that the

@@ -26,7 +26,7 @@ from tasks.stores.sqlite.sql.sealed_log import build_log_statements
 
 @contextmanager
 def open_log_session(settings: Settings, *, purpose: Purpose) -> Iterator[SqliteLogSession]:
-    """A verified connection for one purpose, closed when the block ends. "rehearse" reads, and is verified to seal.
+    """A gated connection for one purpose, closed when the block ends. "gate" reads, and is gated as for sealing.
 
     Raises DriftError if the tables are not what the contract says, DatabaseError if the file cannot be used.
     """
@@ -38,7 +38,7 @@ def open_log_session(settings: Settings, *, purpose: Purpose) -> Iterator[Sqlite
                 settings,
                 build=build_log_statements,
                 guard=_compiling,
-                seals=purpose in ("seal", "rehearse"),
+                seals=purpose in ("seal", "gate"),
             )
             connection.authorizer = _guard(gated.binding, purpose)
         yield SqliteLogSession(connection, settings, gated)
@@ -46,14 +46,14 @@ def open_log_session(settings: Settings, *, purpose: Purpose) -> Iterator[Sqlite
 
 def log_statements(settings: Settings) -> tuple[CompiledStatement, ...]:
     """Pass the gate of the sealed log, as a sealer has to, and say what was compiled. Writes nothing."""
-    with open_log_session(settings, purpose="rehearse") as session:
+    with open_log_session(settings, purpose="gate") as session:
         return session.gated.compiled
 
 
 def _guard(binding: SidecarBinding, purpose: Purpose) -> Guard:
     tables = {
         "read": (),
-        "rehearse": (),
+        "gate": (),
         "seal": (binding.ledger.tile, binding.ledger.checkpoint),
         "rotate": (binding.log.table,),
     }

@@ -12,7 +12,7 @@ from tasks.stores.sqlite.failures import translated
 from tasks.stores.sqlite.gate import live_guard, pass_gate
 from tasks.stores.sqlite.ledger import Ledger
 from tasks.stores.sqlite.opening import connected
-from tasks.stores.sqlite.refusals import RowRehearsal
+from tasks.stores.sqlite.refusals import RowTrial
 from tasks.stores.sqlite.rejects import Rejects
 
 
@@ -31,13 +31,13 @@ def open_session(settings: Settings, *, write: bool) -> Iterator[SqliteSession]:
         try:
             yield session
         finally:
-            session.end_rehearsal()
+            session.end_trial()
 
 
 class SqliteSession(Rejects, BatchWriting, Ledger):
     """One verified connection. See the protocol for what each method promises."""
 
-    _rehearsal: RowRehearsal | None = None
+    _trial: RowTrial | None = None
 
     def own_warnings(self) -> list[str]:
         mode = self._run("journal_mode")[0][0]
@@ -55,13 +55,13 @@ class SqliteSession(Rejects, BatchWriting, Ledger):
     def foresee_refusals(self, records: Sequence[Record], *, signed: bool) -> list[Reject]:
         if not self.own_rules or not records:
             return []
-        if self._rehearsal is None:
-            self._rehearsal = RowRehearsal(
+        if self._trial is None:
+            self._trial = RowTrial(
                 self.binding, self._gated.catalogue, live_guard(self.binding),
                 attester=self._settings.derivation.attester, is_signed=signed,
             )  # fmt: skip
-        return self._rehearsal.refusals(records)
+        return self._trial.refusals(records)
 
-    def end_rehearsal(self) -> None:
-        if self._rehearsal is not None:
-            self._rehearsal.close()
+    def end_trial(self) -> None:
+        if self._trial is not None:
+            self._trial.close()

@@ -17,9 +17,9 @@ from tasks.stores.sqlite.catalogue import read_catalogue, schema_version
 from tasks.stores.sqlite.compiling import CompiledStatement, LargeTables, compile_statements
 from tasks.stores.sqlite.guard import Guard
 from tasks.stores.sqlite.refusing import configured_names, drift_error, refuse_unusable
-from tasks.stores.sqlite.rehearsal import rehearse_sealing
 from tasks.stores.sqlite.schema_file import ledger_columns
 from tasks.stores.sqlite.sql.spelling import Statement
+from tasks.stores.sqlite.trial import try_sealing
 from tasks.stores.sqlite.unregistered import told_by_object
 
 
@@ -46,7 +46,7 @@ def pass_sidecar_gate(
 ) -> GatedSidecar:
     """The gate for sessions that need the attestations but not the facts. Leaves the guard installed.
 
-    One that `seals` has its writes rehearsed on an empty copy in memory too.
+    One that `seals` has its writes tried on an empty copy in memory too.
 
     Raises DriftError with everything that is wrong.
     """
@@ -63,15 +63,15 @@ def pass_sidecar_gate(
     compiled, problems = compile_statements(connection, build(resolved), installed, tables)
     drift = told_by_object(problems, catalogue) + _refuse_other_ids(settings, catalogue, resolved)
     if seals and not drift:
-        drift += _rehearse_sealing_cached(resolved, catalogue)
+        drift += _try_sealing_cached(resolved, catalogue)
     if drift:
         raise drift_error(drift)
     return GatedSidecar(resolved, version, tuple(compiled))
 
 
 @lru_cache(maxsize=4)
-def _rehearse_sealing_cached(binding: SidecarBinding, catalogue: Catalogue) -> tuple[Drift, ...]:
-    return tuple(rehearse_sealing(binding, catalogue, Guard(insert=(binding.ledger.tile, binding.ledger.checkpoint))))
+def _try_sealing_cached(binding: SidecarBinding, catalogue: Catalogue) -> tuple[Drift, ...]:
+    return tuple(try_sealing(binding, catalogue, Guard(insert=(binding.ledger.tile, binding.ledger.checkpoint))))
 
 
 def _refuse_other_ids(settings: Settings, catalogue: Catalogue, binding: SidecarBinding) -> list[Drift]:

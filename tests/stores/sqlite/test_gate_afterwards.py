@@ -81,7 +81,7 @@ def test_the_gate_executes_no_statement_of_the_run(store: Any, settings: Any) ->
         return True
 
     def watch(connection: apsw.Connection) -> None:
-        if connection.filename:  # the copy that the rehearsal writes to is in memory
+        if connection.filename:  # the copy that the gate writes to is in memory
             connection.exec_trace = trace
 
     apsw.connection_hooks.append(watch)

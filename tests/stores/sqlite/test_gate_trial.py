@@ -1,4 +1,4 @@
-"""What the gate finds by rehearsing: declarations and triggers that would refuse a row, change one or write more."""
+"""What the gate finds by trying its writes: what would refuse a row, change one or write more than it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 FACTS, METADATA, LOG = "am_entity_facts", "am_fact_metadata", "am_fact_attestation_log"
 
 
-# -- what the rehearsal finds --------------------------------------------------------------------------
+# -- what the trial finds -----------------------------------------------------------------------------
 
 
 def changed(schema: Any, column: str, declaration: str) -> Any:
@@ -42,7 +42,7 @@ def changed(schema: Any, column: str, declaration: str) -> Any:
         (lambda s: s.add("am_backfill_reject", "team TEXT NOT NULL"), "NOT NULL"),
     ],
 )  # fmt: skip
-def test_a_declaration_that_would_refuse_or_change_a_row_is_found_by_rehearsing(
+def test_a_declaration_that_would_refuse_or_change_a_row_is_found_by_trying(
     store: Any, settings: Any, drift: Any, mutate: Any, said: str
 ) -> None:
     assert said in drift(settings(store(mutate)))
@@ -121,9 +121,7 @@ def test_a_trigger_on_the_facts_is_none_of_our_business(store: Any, works: Any) 
 
 
 @pytest.mark.parametrize("action", ["RAISE(ABORT, 'no')", "RAISE(IGNORE)"])
-def test_a_trigger_that_turns_rows_away_is_found_by_rehearsing(
-    store: Any, settings: Any, drift: Any, action: str
-) -> None:
+def test_a_trigger_that_turns_rows_away_is_found_by_trying(store: Any, settings: Any, drift: Any, action: str) -> None:
     trigger = (
         f"CREATE TRIGGER refuse BEFORE INSERT ON {METADATA} WHEN new.source_doc IS NULL BEGIN SELECT {action}; END"
     )

@@ -16,7 +16,7 @@ from typing import Any
 
 import apsw
 
-from tasks.attestation.signature_column import PLACEHOLDER, signature_hex
+from tasks.attestation.signature_column import KEY_ID_BYTES, PLACEHOLDER, build, signature_hex
 from tasks.contract.binding import Binding, SidecarBinding
 from tasks.contract.catalogue import Catalogue
 from tasks.contract.findings import Drift
@@ -29,7 +29,7 @@ from tasks.stores.sqlite.sql.run import build_statements
 from tasks.stores.sqlite.sql.sealed_log import build_log_statements
 
 _NOW = "2026-05-12T01:23:45.000Z"
-_SIGNED = b"\x01" + bytes(7) + bytes(range(64)) + bytes(8)
+_SIGNED = build(bytes(range(64)), bytes(KEY_ID_BYTES))
 _TILE_COLUMNS = (
     "first_leaf", "leaves", "first_attestation_id", "last_attestation_id", "subtree_roots", "attestation_ids",
     "leaf_marks", "payload_digests",
@@ -42,7 +42,7 @@ _CHECKPOINT: dict[str, Any] = {
     "tree_size": 3, "root": bytes(32), "frontier": bytes(72), "last_attestation_id": 2**62,
     "note": "法令\n3\n\n— a b\n", "run_id": None, "now": _NOW,
 }  # fmt: skip
-_CHUNK = {"run_id": "rehearsal", "chunk": 1, "plan_id": "rehearsal", "now": _NOW, "host": "localhost", "pid": 1}
+_CHUNK = {"run_id": "trial", "chunk": 1, "plan_id": "trial", "now": _NOW, "host": "localhost", "pid": 1}
 _BATCH = {
     "first_attestation_id": 1, "last_attestation_id": 2**62, "began_at": _NOW, "committed_at": _NOW,
     **{f"{name}_seconds": 0.1 for name in ("reading", "deriving", "signing", "waiting", "locked")},
@@ -58,11 +58,11 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     ("事実-7", None, _NOW, None, None, PLACEHOLDER),
 )
 _REPLACED = ("0012", "https://example.test/found-later", _NOW, 1.0, 1.0, _SIGNED)
-_ATTESTER = "rehearsal"
+_ATTESTER = "trial"
 
 
-def rehearse(binding: Binding, catalogue: Catalogue, guard: Guard) -> list[Drift]:
-    """Rehearse the write path on a copy. Returns what would go wrong on the real tables, or nothing."""
+def try_writes(binding: Binding, catalogue: Catalogue, guard: Guard) -> list[Drift]:
+    """Try the write path on a copy. Returns what would go wrong on the real tables, or nothing."""
     try:
         copy = declared_copy(binding, catalogue)
     except apsw.Error as error:
@@ -192,7 +192,7 @@ def _differences(
                 yield Drift(table, f'"{column}" turns {wanted!r} into {got!r}', "", _MEND)
 
 
-def rehearse_sealing(binding: SidecarBinding, catalogue: Catalogue, guard: Guard) -> list[Drift]:
+def try_sealing(binding: SidecarBinding, catalogue: Catalogue, guard: Guard) -> list[Drift]:
     """Write a tile of each kind and a checkpoint to empty copies of their tables, and read them back."""
     tables = (binding.ledger.tile, binding.ledger.checkpoint)
     sql = {statement.name: statement.sql for statement in build_log_statements(binding)}
