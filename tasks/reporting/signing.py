@@ -23,6 +23,18 @@ from tasks.stores.protocols.pending import PendingSession
 
 
 @dataclass(frozen=True)
+class SignedChunk:
+    """A finished chunk. Seconds are those of the work on it, over all attempts."""
+
+    chunk: int
+    pending: int
+    signed: int
+    refused: int
+    seconds: float
+    attempts: int
+
+
+@dataclass(frozen=True)
 class SigningReport:
     """The content of sign.json in its order. `pending = signed + refused`; `remaining` is counted afresh."""
 
@@ -39,7 +51,7 @@ class SigningReport:
     remaining: int
     sealed: Sealed
     rows_per_second: float
-    chunks: list[dict[str, Any]]
+    chunks: list[SignedChunk]
 
 
 def signing_is_done(settings: Settings, paths: PartPaths) -> bool:
@@ -103,7 +115,7 @@ def _summarize(session: PendingSession, settings: Settings, paths: PartPaths, pl
         remaining=session.count_pending(),
         sealed=read_seal(settings, paths),
         rows_per_second=round(counts["pending"] / seconds, 1) if seconds else 0.0,
-        chunks=[_of_report(row) for row in rows],
+        chunks=[_signed_chunk(row) for row in rows],
     )
 
 
@@ -130,11 +142,11 @@ def _finished_rows(session: PendingSession, paths: PartPaths, plan: Plan, key_id
     return [ledger[planned.chunk] for planned in plan.chunks]
 
 
-def _of_report(row: LedgerRow) -> dict[str, Any]:
-    return {
-        "chunk": row.chunk, "pending": row.counts.eligible, "signed": row.counts.signed, "refused": row.counts.rejected,
-        "seconds": round(row.seconds, 3), "attempts": row.attempts,
-    }  # fmt: skip
+def _signed_chunk(row: LedgerRow) -> SignedChunk:
+    counts = row.counts
+    return SignedChunk(
+        row.chunk, counts.eligible, counts.signed, counts.rejected, seconds=round(row.seconds, 3), attempts=row.attempts
+    )
 
 
 def _to_terminal(report: SigningReport) -> str:
