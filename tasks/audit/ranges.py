@@ -36,7 +36,7 @@ from tasks.audit.successions import Reattested, Successions
 from tasks.core.collector import no_collector
 from tasks.core.values import NotUtf8
 from tasks.job.settings import Settings
-from tasks.sealed_log.sealed_rows import digest_of
+from tasks.sealed_log.sealed_part import digest_of
 from tasks.stores.open import open_store
 from tasks.stores.protocols.sealed_log import FIRST_ID, SealedLog, Tile, TileHead
 

@@ -31,6 +31,7 @@ from tasks.core.values import Reject
 from tasks.derivation.batch import Derivation
 from tasks.job.settings import Settings
 from tasks.sealed_log.key_standing import registry_of
+from tasks.sealed_log.proven_digests import ProvenDigests
 from tasks.stores.open import open_store
 from tasks.stores.protocols.batches import Superseded
 
@@ -134,12 +135,10 @@ class Witness:
 
     @cached_property
     def _sealed_digest(self) -> Callable[[int], bytes | None]:
-        """`SealedDigests.digest`. None for every row of a log that cannot be sealed; raises if it was altered."""
-        from tasks.sealed_log.sealed_digests import SealedDigests  # which imports what imports this
-
+        """`ProvenDigests.digest`. None for every row of a log that cannot be sealed; raises if it was altered."""
         try:
             session = self._opened.enter_context(open_store(self._settings).sealed_log(purpose="read"))
-            return SealedDigests(session, self._settings).digest
+            return ProvenDigests(session, self._settings).digest
         except DriftError:
             return lambda _: None
         except SealError as error:

@@ -17,7 +17,7 @@ A row is refused with the first of these reasons:
     refused_by_database     the database cannot compute the fact, or does not take the row signed; in its words
 
 The log alone does not say what the fields were; the sealed log does, by its digests, which are held against the signed
-root before they are believed: see sealed_log/sealed_digests.py. Where it is not sealed the fact itself has to bear the
+root before they are believed: see sealed_log/proven_digests.py. Where it is not sealed the fact itself has to bear the
 row out, so a fact that changed since is refused as well. Seal the log first.
 """
 
@@ -35,7 +35,7 @@ from tasks.core.fact_keys import describe
 from tasks.core.values import REFUSED_BY_DATABASE, Fact, Reject
 from tasks.derivation.rules import derive, refused_fact
 from tasks.job.sections import DerivationSettings
-from tasks.sealed_log.sealed_digests import SealedDigests
+from tasks.sealed_log.proven_digests import ProvenDigests
 from tasks.stores.protocols.pending import PendingRow, PendingSession
 
 REFUSALS: Final = (
@@ -64,7 +64,7 @@ class Bar:
     """What a row has to pass before it is signed."""
 
     session: PendingSession
-    sealed: SealedDigests
+    sealed: ProvenDigests
     judge: Judge
     derivation: DerivationSettings
 

@@ -39,7 +39,7 @@ from tasks.runs.markers import read_marker
 from tasks.runs.plans import Plan, with_seconds
 from tasks.runs.stopwatch import Stopwatch
 from tasks.sealed_log.key_standing import refuse_ended_keys, registry_of
-from tasks.sealed_log.sealed_digests import SealedDigests
+from tasks.sealed_log.proven_digests import ProvenDigests
 from tasks.stores.open import open_store
 from tasks.stores.protocols.batches import LedgerStep
 from tasks.stores.protocols.counts import Counts
@@ -123,10 +123,10 @@ def _attempt(settings: Settings, paths: PartPaths, number: int, progress: Callab
     ):
         refuse_other_store(session.opened, run.signer)
         refuse_other_binding(plan, session.binding)
-        sign_chunk(session, run, SealedDigests(log, settings), revoked)
+        sign_chunk(session, run, ProvenDigests(log, settings), revoked)
 
 
-def sign_chunk(session: PendingSession, run: ChunkRun, sealed: SealedDigests, revoked: KeyRegistry) -> None:
+def sign_chunk(session: PendingSession, run: ChunkRun, sealed: ProvenDigests, revoked: KeyRegistry) -> None:
     """Bring one chunk to its end. Raises as `backfill_chunk` does."""
     judge = Judge(revoked, first_id_of_leaf=lambda _: None, logged_before=lambda *_: None)
     bar = Bar(session, sealed, judge, run.settings.derivation)

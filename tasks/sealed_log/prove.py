@@ -21,7 +21,7 @@ from tasks.core.errors import NoteError, ProofError
 from tasks.core.fact_keys import ids_in_order
 from tasks.job.commands import audit_command, provenance_command
 from tasks.job.settings import Settings
-from tasks.sealed_log.sealed_rows import digest_of
+from tasks.sealed_log.sealed_part import digest_of
 from tasks.stores.open import open_store
 from tasks.stores.protocols.sealed_log import SealedLog, Tile, TileHead
 

@@ -41,7 +41,7 @@ from tasks.sealed_log.digest_files import DigestFile, PayloadDigests, find_diges
 from tasks.sealed_log.history import EMPTY, require_history
 from tasks.sealed_log.key_standing import refuse_ended_keys
 from tasks.sealed_log.leaf_groups import Group, groups_of, hash_group, hashing
-from tasks.sealed_log.sealed_rows import refuse_other_rows
+from tasks.sealed_log.sealed_part import refuse_other_rows
 from tasks.stores.open import open_store
 from tasks.stores.protocols.sealed_log import NewCheckpoint, SealedLog, StoredCheckpoint, Tile, next_id
 

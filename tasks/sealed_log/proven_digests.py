@@ -19,13 +19,13 @@ from tasks.job.settings import Settings
 from tasks.job.signers import log_signer_of
 from tasks.sealed_log.checkpoint_files import CheckpointFiles
 from tasks.sealed_log.history import EMPTY, require_history
-from tasks.sealed_log.sealed_rows import AUDIT, refuse_other_tiles
+from tasks.sealed_log.sealed_part import AUDIT, refuse_other_tiles
 from tasks.stores.protocols.sealed_log import SealedLog, Tile
 
 _TILES_KEPT = 64
 
 
-class SealedDigests:
+class ProvenDigests:
     """Payload digests by attestation id. Memory: the head of every tile, and a few tiles.
 
     Raises SealError if the log in the database is not the one that was sealed: see `require_history`.
