@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Binding:
     def digest(self) -> str:
         """SHA-256 over which names play which role: what a fact's record is derived from, and where it goes."""
         roles = {name: value for name, value in asdict(self).items() if name not in ("absences", "follows_changes")}
-        return hashlib.sha256(json.dumps(roles, sort_keys=True).encode()).hexdigest()
+        return _digest(roles)
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -146,4 +147,17 @@ class AttestationBinding:
     @property
     def digest(self) -> str:
         """SHA-256 over which names play which role."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        return _digest(asdict(self))
+
+
+_SPELLED = {"key_is_number": "key_is_rowid", "row_number": "rowid"}
+"""How a digest spells a field, where that is not its name: runs planned by an earlier version go on."""
+
+
+def _digest(roles: dict[str, Any]) -> str:
+    def spelled(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {_SPELLED.get(name, name): spelled(inner) for name, inner in value.items()}
+        return value
+
+    return hashlib.sha256(json.dumps(spelled(roles), sort_keys=True).encode()).hexdigest()
