@@ -61,7 +61,7 @@ def leftovers(session: Session, plan: Plan, rules: Rules, *, residual: int, done
         if rejected + seen.beyond != residual or seen.rejected:
             seen = _Seen(session, plan, rules)
             seen.take(session.residual_facts())
-            rejected = seen.rejected
+            rejected = seen.rejected + min(plan.set_aside, session.count_set_aside().total)
     unsettled = sum(_unsettled(session, plan, done, number, left) for number, left in seen.left.items())
     return Leftovers(rejected, residual - rejected, unsettled, seen.first if unsettled else None)
 

@@ -297,3 +297,13 @@ def test_hostile_values_from_the_database_cannot_break_the_report(store: Any, se
         for table in tables:
             columns = {len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in table.splitlines()}
             assert len(columns) == 1, table
+
+
+def test_a_fact_without_a_usable_key_is_among_those_that_the_run_rejected(store: Any, settings: Any, run: Any) -> None:
+    """Also where another reject makes the close look at every residual fact, among which these are not."""
+    made = store(lambda schema: schema.change_column("am_entity_facts", "id", "id UNIQUE"))
+    made.add_facts({"id": key, "source_url": "https://a.test/", "created_at": "2026-05-12"} for key in (None, b"\1", 1))
+    report = run(settings(made))
+    assert (report["rows"]["inserted"], report["rows"]["rejected"], report["remaining"]) == (1, 2, 2)
+    closing = report["closing"]
+    assert (closing["remaining_after_this_run"], closing["remaining_beyond_this_run"]) == (2, 0)
