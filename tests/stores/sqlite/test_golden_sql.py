@@ -96,6 +96,7 @@ def _opened(items: list[Any], indent: int) -> Iterator[str]:
     for item in items:
         if isinstance(item, Group) and len(_flat(item)) > WIDTH // 3:
             subject = next((n for n in range(1, len(item)) if _word(item, n) == "WHEN"), 1)
+            subject = subject if indent + len(line + _flat(item[:subject])) <= WIDTH else 1
             yield " " * indent + (line + _flat(item[:subject])).strip()
             yield from _lines(item[subject:-1], indent + 2)
             line = item[-1].strip()

@@ -205,7 +205,16 @@ SELECT typeof(m."fact_id") = 'text',
       )
     )
   ) = 'text',
-  CASE typeof((SELECT x."signed_at" FROM "am_fact_attestation_log" AS x WHERE x."attestation_id" = (SELECT max(l."attestation_id") FROM "am_fact_attestation_log" AS l WHERE l."fact_id" = m."fact_id")))
+  CASE
+    typeof(
+      (
+        SELECT x."signed_at"
+        FROM "am_fact_attestation_log" AS x
+        WHERE x."attestation_id" = (
+          SELECT max(l."attestation_id") FROM "am_fact_attestation_log" AS l WHERE l."fact_id" = m."fact_id"
+        )
+      )
+    )
     WHEN 'text' THEN CAST(
       (
         SELECT x."signed_at"
