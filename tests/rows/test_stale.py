@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from tasks.cli.main import main
 from tasks.derivation.stale import StaleFact
+from tasks.reporting import fresh_counts
 from tasks.rows.stale import count_stale, stale_facts
 from tasks.stores.sqlite.session import open_session
 
@@ -169,3 +170,21 @@ def test_the_command_line_lists_them_all(attested: Any, as_json: bool) -> None:
         assert (content["stale"], [fact["fact_id"] for fact in content["facts"]]) == (2, ["1", "2"])
     else:
         assert "2 attested facts are no longer what was attested" in told.output
+
+
+def test_a_run_that_found_nothing_attested_looks_for_no_stale_facts_and_any_other_does(
+    store: Any, settings: Any, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    monkeypatch.setattr(fresh_counts, "count_stale", lambda *given: looks.append(given) or count_stale(*given))
+    made = store()
+    made.add_facts({"id": number, "source_url": OLD, "created_at": "2026-05-12"} for number in range(1, 4))
+    config = settings(made)
+    assert run(config, dry_run=True)["stale"] == run(config)["stale"] == {"count": 0, "sample": []}
+    assert not looks
+    made.add_fact(4, source_url=OLD)
+    made.execute("UPDATE am_entity_facts SET source_url = ? WHERE id = 2", NEW)
+    assert run(config, "run-2")["stale"]["count"] == 1
+    made.add_fact(5, source_url=OLD)
+    assert run(config, "run-3", max_rows=1)["stale"]["count"] == 1
+    assert len(looks) == 2
