@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tasks.contract.binding import AttestationBinding, Binding
@@ -98,8 +98,9 @@ def _opened(items: list[Any], indent: int) -> Iterator[str]:
             subject = next((n for n in range(1, len(item)) if _word(item, n) == "WHEN"), 1)
             subject = subject if indent + len(line + _flat(item[:subject])) <= WIDTH else 1
             yield " " * indent + (line + _flat(item[:subject])).strip()
-            yield from _lines(item[subject:-1], indent + 2)
-            line = item[-1].strip()
+            is_closed = not isinstance(item[-1], Group)
+            yield from _lines(item[subject:-1] if is_closed else item[subject:], indent + 2)
+            line = item[-1].strip() if is_closed else ""
         else:
             line += _flat([item])
     if line:
@@ -188,6 +189,7 @@ def assert_golden(name: str, found: Mapping[str, str]) -> None:
     assert text == expected, "\n".join(["the statements changed (see the head of this file):", *diff])
 
 
+@example(["a" * 60, " ( ", "a" * 60, " ( "])
 @given(st.lists(st.sampled_from(["SELECT", " ( ", ") ", "CASE", "END", "'a  b'", '"x ""y"', " AND ", ",", " ", "a"])))
 def test_laying_out_changes_nothing_but_white_space(parts: list[str]) -> None:
     sql = "".join(parts)
