@@ -2,7 +2,8 @@
 
 Luigi takes a while to import, and most that is in here needs none of it: an API that explains facts, the commands of
 `provenance`, the processes that hash or sign. So the tasks are there, and Luigi knows them by name, at once where Luigi
-was imported before this package, as its command does; elsewhere as soon as one of them is asked for.
+was imported before this package, as its command does; elsewhere as soon as one of them is asked for. A program that
+imports this package first and runs Luigi by command line names a module of a task: `--module tasks.report`.
 """
 
 import sys

@@ -105,3 +105,14 @@ def test_the_process_of_a_task_finds_the_library_of_its_store_imported(store: An
         f"tasks.Report(job={config.job_file!r}); print(before, 'tasks.stores.sqlite.store' in sys.modules)"
     )
     assert run(code, ROOT) == "False True\n"
+
+
+def test_a_program_that_imports_this_package_before_luigi_reaches_a_task_by_its_module(tmp_path: Path) -> None:
+    asked = (
+        "import tasks.explain, luigi\n"
+        "from luigi.cmdline_parser import CmdlineParser\n"
+        "with CmdlineParser.global_instance(['--module', 'tasks.report', 'Report', '--help'][:3]) as parser:\n"
+        "    print(parser.get_task_obj.__self__.known_args.root_task)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stdout) == (0, "Report\n"), done.stderr

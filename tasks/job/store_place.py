@@ -14,8 +14,8 @@ _PASSWORD = re.compile(r"(://[^/@:]*):[^/@]*@")
 
 @dataclass(frozen=True)
 class StorePlace:
-    """The kind of a store and its place: the path of its file as the job file has it, or else its whole URL, but for a
-    password. As text it is the place.
+    """The kind of a store and its place: the path of its file as the job file has it, or else its URL, but for a
+    password and whatever follows a `?` or `#`, where one may stand too. As text it is the place.
     """
 
     scheme: str
@@ -26,7 +26,8 @@ class StorePlace:
         """A path, or a URL of any kind; whether there are such stores is not known here."""
         path = database.removeprefix(f"{_FILES}:///")
         if path == database and "://" in database:
-            return cls(database.partition("://")[0], _PASSWORD.sub(r"\1:…@", database))
+            shown = re.split("[?#]", database, maxsplit=1)[0]
+            return cls(database.partition("://")[0], _PASSWORD.sub(r"\1:…@", shown))
         return cls(_FILES, str(Path(path)))
 
     def __str__(self) -> str:

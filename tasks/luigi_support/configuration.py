@@ -49,6 +49,8 @@ def _is_set(config: Any, section: str, name: str) -> bool:
     """Under the name that it has, or had in older releases of Luigi."""
     if section == "worker" and config.has_option("core", f"worker_{name}"):
         return True
+    if name == "logging_conf_file" and config.has_option("logging", "version"):  # in TOML, where it says all of that
+        return True
     return bool(config.has_option(section, name))
 
 

@@ -30,16 +30,15 @@ class FreshCounts:
 
 
 def count_afresh(
-    session: Session, settings: Settings, plan: Plan, *, unchanged: int, done: Mapping[int, Counts] | None
+    session: Session, settings: Settings, plan: Plan, *, inserts_all: bool, done: Mapping[int, Counts] | None
 ) -> FreshCounts:
     """All of them. Reads only. `done` is what the chunks of a live run have counted, None of a rehearsal.
 
     The stale facts are looked for beside the rest, in a thread and a session of their own, for each is a walk over the
-    whole store. A run over the whole store that found no fact `unchanged` need not look: whatever is attested it has
-    attested itself, and what was edited since is counted by the next run. Raises StateError if a live run left more
-    than it should have.
+    whole store. A run over the whole store that `inserts_all` need not look: nothing was attested before it, and what
+    is edited since is counted by the next run. Raises StateError if a live run left more than it should have.
     """
-    looks = unchanged > 0 or plan.max_rows is not None
+    looks = not inserts_all or plan.max_rows is not None
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="stale") as beside:
         stale = beside.submit(_stale, settings, looks=looks)
         with session.counting_snapshot():

@@ -46,7 +46,7 @@ def summarize(session: Session, settings: Settings, paths: RunPaths, plan: Plan,
     chunks = _live_chunks(session, paths, plan) if live else _rehearsed_chunks(paths, plan)
     rows, rejects = _rows(plan, chunks), _rejects(session, paths, plan, chunks)
     done = {chunk.marker.chunk: chunk.marker.counts for chunk in chunks} if live else None
-    counted = count_afresh(session, settings, plan, unchanged=rows["unchanged"], done=done)
+    counted = count_afresh(session, settings, plan, inserts_all=rows["inserted"] == rows["eligible"], done=done)
     signatures = _signatures(session, plan, chunks, session.read_run(plan.run_id) if live else None, key_id)
     outcome = Outcome(rows, rejects, _by_chunk(chunks), _signers(session, paths, plan))
     now = now_text()

@@ -238,7 +238,9 @@ def test_the_place_of_a_file_is_its_path(load: Any, database: str, path: str) ->
     [
         ("postgresql://h/db", "postgresql://h/db"),
         ("postgresql://u:hush@h:5432/db", "postgresql://u:…@h:5432/db"),
-        ("postgresql://u@h/db?x=a:b@c", "postgresql://u@h/db?x=a:b@c"),
+        ("postgresql://u@h/db?x=a:b@c", "postgresql://u@h/db"),
+        ("postgresql://u@h/db?password=hush", "postgresql://u@h/db"),
+        ("postgresql://u@h/db#password=hush", "postgresql://u@h/db"),
     ],
 )
 def test_the_place_of_another_store_is_its_url_without_the_password(load: Any, database: str, place: str) -> None:

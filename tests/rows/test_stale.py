@@ -172,7 +172,7 @@ def test_the_command_line_lists_them_all(attested: Any, as_json: bool) -> None:
         assert "2 attested facts are no longer what was attested" in told.output
 
 
-def test_a_run_that_found_nothing_attested_looks_for_no_stale_facts_and_any_other_does(
+def test_a_run_that_inserts_every_fact_looks_for_no_stale_ones_and_any_other_does(
     store: Any, settings: Any, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = []

@@ -81,4 +81,5 @@ def _refuse_other_ids(settings: Settings, catalogue: Catalogue, binding: Sidecar
         return []
     where = f"tables.attestation_log.attestation_id, {settings.where('tables.attestation_log.attestation_id')}"
     problem = f'"{binding.log.attestation_id}" is not its INTEGER PRIMARY KEY'
-    return [Drift(table.name, problem, where, "The log cannot be sealed without: compare config/schema/sqlite.sql.")]
+    mend = "The log cannot be sealed without: compare tasks/stores/sqlite/schema.sql."
+    return [Drift(table.name, problem, where, mend)]

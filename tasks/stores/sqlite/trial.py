@@ -66,7 +66,7 @@ def try_writes(binding: Binding, catalogue: Catalogue, guard: Guard) -> list[Dri
     try:
         copy = declared_copy(binding, catalogue)
     except apsw.Error as error:
-        return [Drift(binding.metadata.table, f"its declaration cannot be rehearsed: {error}", "", _MEND)]
+        return [Drift(binding.metadata.table, f"its declaration cannot be tried: {error}", "", _MEND)]
     with closing(copy):
         copy.authorizer = guard
         return _write(copy, binding)
