@@ -85,6 +85,13 @@ class ProvenanceError(Exception):
         wider.where = f"{where}: {self.where}" if self.where else where
         return wider
 
+    def stopped(self: _E, *, where: str, written: str, again: str) -> _E:
+        """The same error as the end of something that had begun: what was said of it, then how far that came."""
+        ended = copy(self)
+        ended.what, ended.seen, ended.hint = self.without_advice(), "", ""
+        ended.where, ended.written, ended.again, ended.advice_last = where, written, again, True
+        return ended
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Cross a process boundary with the fields alone: no chained cause, no locals."""
         return type(self), (self.what,), dict(self.__dict__)
@@ -143,8 +150,8 @@ class DiskFullError(DatabaseError):
 class RowRefusedError(DatabaseError):
     """The database itself refuses a row of what was read or written, or cannot compute it. `words` are the engine's."""
 
-    def __init__(self, what: str, *, words: str = "", where: str = "", seen: str = "", written: str = "") -> None:
-        super().__init__(what, where=where, seen=seen, written=written)
+    def __init__(self, what: str, *, words: str = "", **fields: Any) -> None:
+        super().__init__(what, **fields)
         self.words = words
 
 

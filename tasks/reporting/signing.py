@@ -7,14 +7,12 @@ from typing import Any
 
 from tasks.core import durable
 from tasks.core.clock import now_text
-from tasks.core.errors import NOTHING_WRITTEN, StateError
 from tasks.job.paths import PartPaths
 from tasks.job.settings import Settings
 from tasks.reporting.markdown import cell, key_words, markdown_table
 from tasks.rows.sign_pending import revoked_ids, revoked_keys
+from tasks.runs.finished_chunks import finished_chunks
 from tasks.runs.frozen_plans import read_plan, require_plan
-from tasks.runs.ledger import refuse_unborne
-from tasks.runs.markers import marker_of_row, read_marker, write_marker
 from tasks.runs.plans import Plan
 from tasks.sealed_log.seal import Sealed, read_seal
 from tasks.stores.open import open_store
@@ -94,7 +92,8 @@ def _summarize(session: PendingSession, settings: Settings, paths: PartPaths, pl
     run = session.read_run(paths.ledger_run_id)
     keys = rows_by_key(session.read_batches(paths.ledger_run_id))
     key_id = next(reversed(keys), run.key_id if run else None)
-    rows = _finished_rows(session, paths, plan, key_id)
+    chunks = finished_chunks(session, paths, plan, key_id=key_id, attester=None)  # each row keeps its attester
+    rows = [chunk.row for chunk in chunks]
     counts = {
         "pending": sum(row.counts.eligible for row in rows),
         "signed": sum(row.counts.signed for row in rows),
@@ -117,29 +116,6 @@ def _summarize(session: PendingSession, settings: Settings, paths: PartPaths, pl
         rows_per_second=round(counts["pending"] / seconds, 1) if seconds else 0.0,
         chunks=[_signed_chunk(row) for row in rows],
     )
-
-
-def _finished_rows(session: PendingSession, paths: PartPaths, plan: Plan, key_id: str | None) -> list[LedgerRow]:
-    """The ledger's rows of the plan, all of them done and borne out, or StateError. A marker that is missing is written
-    again.
-    """
-    ledger = {row.chunk: row for row in session.read_chunks(paths.ledger_run_id) if row.plan_id == plan.plan_id}
-    for planned in plan.chunks:
-        row = ledger.get(planned.chunk)
-        if row is None or not row.is_done:
-            seen = "does not know it" if row is None else "says it is not done"
-            raise StateError(
-                f"its marker is there, but the ledger of the database {seen}: the database was replaced "
-                "or restored since",
-                where=str(planned),
-                hint="Use a new --run-id",
-                written=NOTHING_WRITTEN,
-            )
-        if read_marker(plan, paths, planned.chunk) is None:
-            keys = rows_by_key(session.read_batches(paths.ledger_run_id, chunk=planned.chunk))
-            write_marker(marker_of_row(plan, row, keys, mode=paths.mode, key_id=key_id), paths)
-    refuse_unborne(session, plan, ledger, run_id=paths.ledger_run_id, attester=None)  # each row keeps its attester
-    return [ledger[planned.chunk] for planned in plan.chunks]
 
 
 def _signed_chunk(row: LedgerRow) -> SignedChunk:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any
 
 from tasks.backfill.contents import total_of
@@ -25,8 +24,8 @@ from tasks.reporting.comparison import Comparison, Foreseen, Outcome, compare
 from tasks.reporting.fresh_counts import count_afresh
 from tasks.reporting.report import Closing, RunReport, SettledChunk, SourceCount
 from tasks.reporting.turns import turns
-from tasks.runs.ledger import refuse_unborne
-from tasks.runs.markers import Signatures, foreseen_keys, marker_of_row, read_marker, signatures_by, write_marker
+from tasks.runs.finished_chunks import finished_chunks
+from tasks.runs.markers import Signatures, foreseen_keys, read_marker, signatures_by
 from tasks.runs.plans import Plan, clock_words
 from tasks.runs.store_warnings import outcome_warnings, store_warnings
 from tasks.sealed_log.seal import read_seal
@@ -114,30 +113,12 @@ def _of_clock(plan: Plan, chunks: Sequence[SettledChunk]) -> list[str]:
 
 
 def _live_chunks(session: Ledger, paths: RunPaths, plan: Plan) -> list[SettledChunk]:
-    """The finished rows of the ledger as markers; a marker that is missing is written again."""
     run = session.read_run(plan.run_id)
-    ledger = {row.chunk: row for row in session.read_chunks(plan.run_id) if row.plan_id == plan.plan_id}
-    batches = {of: list(some) for of, some in groupby(session.read_batches(plan.run_id), lambda batch: batch.chunk)}
+    key_id, attester = (run.key_id, run.attester) if run else (None, None)
     found = []
-    for planned in plan.chunks:
-        row = ledger.get(planned.chunk)
-        if row is None or not row.is_done:
-            seen = "does not know it" if row is None else "says it is not done"
-            raise StateError(
-                f"its marker is there, but the ledger of the database {seen}: the database was replaced "
-                "or restored since",
-                where=str(planned),
-                hint="Use a new --run-id",
-                written=NOTHING_WRITTEN,
-            )
-        keys = rows_by_key(batches.get(planned.chunk, ()))
-        marker = marker_of_row(plan, row, keys, mode="live", key_id=run.key_id if run else None)
-        if read_marker(plan, paths, planned.chunk) is None:
-            write_marker(marker, paths)
-        content = total_of(batch.content for batch in batches.get(planned.chunk, ()))
-        found.append(SettledChunk(marker, content.to_bytes().hex() if content else None))
-    if run is not None:
-        refuse_unborne(session, plan, ledger, run_id=plan.run_id, attester=run.attester)
+    for chunk in finished_chunks(session, paths, plan, key_id=key_id, attester=attester):
+        content = total_of(batch.content for batch in chunk.batches)
+        found.append(SettledChunk(chunk.marker, content.to_bytes().hex() if content else None))
     return found
 
 

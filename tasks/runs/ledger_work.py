@@ -96,12 +96,10 @@ class LedgerWork(ABC):
     def _located(self, error: ProvenanceError, row: LedgerRow) -> ProvenanceError:
         written = row.counts.inserted + row.counts.updated
         once = "" if isinstance(error, (OrphanedError, SignalledError)) else " once that is mended"
-        return type(error)(
-            error.without_advice(),
+        return error.stopped(
             where=str(self.run.chunk),
             written=f"It stopped at {describe(row.cursor)} with {written} rows written",
             again=f"; run the same command again{once}, it continues from there",
-            advice_last=True,
         )
 
     def leave_marker(self, row: LedgerRow) -> None:

@@ -9,8 +9,10 @@ import pytest
 
 from tasks.backfill import dry_run
 from tasks.core import crash_points
+from tasks.core.errors import RowRefusedError
 from tasks.stores.sqlite import runner
 from tasks.stores.sqlite.refusals import first_unreadable
+from tasks.stores.sqlite.session import SqliteSession
 
 FACTS = "am_entity_facts"
 METADATA = "am_fact_metadata"
@@ -339,3 +341,19 @@ def test_the_first_that_cannot_be_read_is_found_in_a_logarithm_of_looks(bad: int
 
 def test_where_everything_can_be_read_none_is_found() -> None:
     assert first_unreadable(lambda number: number if number < 10 else None, lambda _: False) is None
+
+
+def test_a_database_that_refuses_whatever_is_left_of_a_batch_stops_the_chunk_with_its_place(
+    store: Any, settings: Any, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise RowRefusedError("a rule refuses the row", words="no", where="database")
+
+    made = numbered(store(), 3)
+    config = settings(made, small=True)
+    monkeypatch.setattr(SqliteSession, "write_batch", refuse)
+    with pytest.raises(
+        RowRefusedError, match=r"^chunk 1 .*a rule refuses the row\. It stopped at .* 0 rows written; run"
+    ):
+        run(config)
+    assert made.log() == []

@@ -73,3 +73,15 @@ def test_what_the_database_said_survives_another_process_and_a_wider_place() -> 
 
 def test_a_plain_text_gets_a_place_too() -> None:
     assert str(DatabaseError("gone.").at("chunk 3")) == "chunk 3: gone."
+
+
+def subclasses(of: type[ProvenanceError]) -> list[type[ProvenanceError]]:
+    return [of, *(deeper for sub in of.__subclasses__() for deeper in subclasses(sub))]
+
+
+@pytest.mark.parametrize("kind", subclasses(ProvenanceError))
+def test_an_error_of_any_kind_can_end_what_had_begun(kind: type[ProvenanceError]) -> None:
+    error = kind("refused", where="database a.db", again=RUN_AGAIN)
+    ended = error.stopped(where="chunk 3", written="It stopped at 7", again="; run the same command again")
+    assert type(ended) is kind
+    assert str(ended) == "chunk 3: database a.db: refused. It stopped at 7; run the same command again."
